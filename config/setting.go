@@ -1,0 +1,159 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// setting ties one key to the field it sets. It is a pflag.Value, and the file and the environment set it
+// with the same text as the flag.
+type setting struct {
+	key   string // as in the file; a dot separates the section from the key
+	field any    // *string, *bool, *int, *Mode, *Action or *[]Action
+	usage string
+}
+
+// settings lists every setting of c, in the order of the file.
+func settings(c *Config) []setting {
+	return append([]setting{
+		{"nodeName", &c.NodeName, "name of the node this agent runs on; also read from NODE_NAME"},
+		{"dryRun", &c.DryRun, "decide and report, but never evict or delete"},
+		{"metricsBindAddress", &c.MetricsBindAddress, "address of /metrics; 0 turns it off"},
+		{"healthProbeBindAddress", &c.HealthProbeBindAddress, "address of /healthz and /readyz; 0 turns it off"},
+		{"logFormat", &c.LogFormat, "json or text"},
+		{"logLevel", &c.LogLevel, "verbosity from 0 (changes and acts) to 9"},
+		{"procRoot", &c.ProcRoot, "where the host's proc(5) is mounted"},
+		{"workerPath", &c.WorkerPath, "the program that touches mounts in the agent's place"},
+		{"maxWorkers", &c.MaxWorkers, "how many workers may look at mounts at a time"},
+		{"maxParkedWorkers", &c.MaxParkedWorkers, "how many workers may wait for hung mounts before the agent calls itself unhealthy"},
+		{"kubeAPIQPS", &c.KubeAPIQPS, "requests a second to the API server"},
+		{"kubeAPIBurst", &c.KubeAPIBurst, "requests at once to the API server"},
+		{"blockedSeconds", &c.BlockedSeconds, "delete a pod when a PodDisruptionBudget blocked its eviction for so long and the cause is definitive; 0 never does"},
+	}, append(c.Defaults.settings(), c.Limits.settings()...)...)
+}
+
+func (d *Defaults) settings() []setting {
+	return []setting{
+		{"defaults.mode", &d.Mode, "Remediate or Report"},
+		{"defaults.action", &d.Action, "Evict or Delete"},
+		{"defaults.periodSeconds", &d.PeriodSeconds, "time from one look at a mount to the next"},
+		{"defaults.timeoutSeconds", &d.TimeoutSeconds, "time in which a mount must answer"},
+		{"defaults.failureThreshold", &d.FailureThreshold, "looks in a row that must fail, for causes that are not definitive"},
+		{"defaults.initialDelaySeconds", &d.InitialDelaySeconds, "time from a container's start to the first look"},
+		{"defaults.hangSeconds", &d.HangSeconds, "time without an answer after which a mount has failed"},
+		{"defaults.settleSeconds", &d.SettleSeconds, "time from failure to act, in which a recovery cancels it"},
+	}
+}
+
+func (l *Limits) settings() []setting {
+	return []setting{
+		{"limits.minPeriodSeconds", &l.MinPeriodSeconds, "the shortest period an annotation may ask for"},
+		{"limits.allowedActions", &l.AllowedActions, "the actions an annotation may ask for"},
+		{"limits.allowUnmanaged", &l.AllowUnmanaged, "whether an annotation may ask to act on a pod with no controller"},
+		{"limits.namespaceSelector", &l.NamespaceSelector, "label selector of the namespaces whose pods may opt in; empty is all"},
+	}
+}
+
+// Keys lists every key of the file, in its order. A key in the file such as limits.minPeriodSeconds is the flag
+// --limits-min-period-seconds and the variable MOUNTWARDEN_LIMITS_MIN_PERIOD_SECONDS.
+func Keys() []string {
+	all := settings(new(Config))
+	keys := make([]string, len(all))
+	for i, s := range all {
+		keys[i] = s.key
+	}
+	return keys
+}
+
+// Set parses text into the field. It is the pflag.Value interface's.
+func (s setting) Set(text string) (err error) {
+	switch field := s.field.(type) {
+	case *bool:
+		*field, err = strconv.ParseBool(text)
+	case *int:
+		*field, err = strconv.Atoi(text)
+	case *[]Action:
+		*field = actions(text)
+	case *Mode:
+		*field = Mode(text)
+	case *Action:
+		*field = Action(text)
+	case *string:
+		*field = text
+	}
+	if err != nil {
+		return invalid(s.key, text, map[string]string{"bool": "true or false", "int": "a whole number"}[s.Type()])
+	}
+	return nil
+}
+
+// String returns the field as Set reads it.
+func (s setting) String() string {
+	switch field := s.field.(type) {
+	case *bool:
+		return strconv.FormatBool(*field)
+	case *int:
+		return strconv.Itoa(*field)
+	case *[]Action:
+		return strings.ReplaceAll(join(*field), ", ", ",")
+	case *Mode:
+		return string(*field)
+	case *Action:
+		return string(*field)
+	case *string:
+		return *field
+	default:
+		return ""
+	}
+}
+
+// Type names the kind of value for a flag's usage line.
+func (s setting) Type() string {
+	switch s.field.(type) {
+	case *bool:
+		return "bool"
+	case *int:
+		return "int"
+	case *[]Action:
+		return "list"
+	default:
+		return "string"
+	}
+}
+
+// flag is the name of the setting's flag.
+func (s setting) flag() string {
+	return dashed(strings.ReplaceAll(s.key, ".", "-"))
+}
+
+// variable is the name of the setting's environment variable.
+func (s setting) variable() string {
+	return fmt.Sprintf("MOUNTWARDEN_%s", strings.ToUpper(strings.ReplaceAll(s.flag(), "-", "_")))
+}
+
+// dashed turns camelCase into camel-case; a run of capitals stays together (kubeAPIQPS, kube-apiqps).
+func dashed(camel string) string {
+	var b strings.Builder
+	lower := false
+	for _, r := range camel {
+		upper := r >= 'A' && r <= 'Z'
+		if upper && lower {
+			b.WriteByte('-')
+		}
+		lower = r >= 'a' && r <= 'z'
+		b.WriteString(strings.ToLower(string(r)))
+	}
+	return b.String()
+}
+
+// actions splits a list at its commas; no text is an empty list.
+func actions(text string) []Action {
+	var list []Action
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			list = append(list, Action(name))
+		}
+	}
+	return list
+}

@@ -1,0 +1,140 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// day is the longest time that any setting may ask for, in seconds.
+const day = 24 * 60 * 60
+
+// number is a setting that must lie within two bounds, both allowed.
+type number struct {
+	key        string // in its section
+	annotation string // "" when pods cannot set it
+	value      *int
+	low, high  int
+}
+
+// numbers lists the numbers of a policy. The same bounds hold for the defaults and for annotations.
+func (d *Defaults) numbers(l Limits) []number {
+	return []number{
+		{"periodSeconds", AnnotationPeriodSeconds, &d.PeriodSeconds, l.MinPeriodSeconds, day},
+		{"timeoutSeconds", AnnotationTimeoutSeconds, &d.TimeoutSeconds, 1, 300},
+		{"failureThreshold", AnnotationFailureThreshold, &d.FailureThreshold, 1, 1000},
+		{"initialDelaySeconds", AnnotationInitialDelaySeconds, &d.InitialDelaySeconds, 0, day},
+		{"hangSeconds", AnnotationHangSeconds, &d.HangSeconds, 1, day},
+		{"settleSeconds", AnnotationSettleSeconds, &d.SettleSeconds, 0, day},
+	}
+}
+
+func (c *Config) numbers() []number {
+	return []number{
+		{key: "logLevel", value: &c.LogLevel, low: 0, high: 9},
+		{key: "maxWorkers", value: &c.MaxWorkers, low: 1, high: 256},
+		{key: "maxParkedWorkers", value: &c.MaxParkedWorkers, low: 1, high: 4096},
+		{key: "kubeAPIQPS", value: &c.KubeAPIQPS, low: 1, high: 1000},
+		{key: "kubeAPIBurst", value: &c.KubeAPIBurst, low: 1, high: 1000},
+		{key: "blockedSeconds", value: &c.BlockedSeconds, low: 0, high: day},
+		{key: "limits.minPeriodSeconds", value: &c.Limits.MinPeriodSeconds, low: 1, high: day},
+	}
+}
+
+// Validate returns every problem of the configuration, joined. Each is ErrInvalid and names the key, the
+// value and what is allowed.
+func (c Config) Validate() error {
+	problems := []error{
+		nodeName(c.NodeName),
+		address("metricsBindAddress", c.MetricsBindAddress),
+		address("healthProbeBindAddress", c.HealthProbeBindAddress),
+		among("logFormat", c.LogFormat, []string{LogFormatJSON, LogFormatText}),
+		absolute("procRoot", c.ProcRoot),
+		absolute("workerPath", c.WorkerPath),
+		c.Limits.validate(),
+		c.Defaults.validate(c.Limits),
+	}
+	for _, n := range c.numbers() {
+		problems = append(problems, n.validate(n.key))
+	}
+	return errors.Join(problems...)
+}
+
+func (d Defaults) validate(l Limits) error {
+	problems := []error{
+		among("defaults.mode", d.Mode, modes()),
+		among("defaults.action", d.Action, l.AllowedActions),
+		d.hang("defaults.hangSeconds"),
+	}
+	for _, n := range d.numbers(l) {
+		problems = append(problems, n.validate("defaults."+n.key))
+	}
+	return errors.Join(problems...)
+}
+
+// hang rejects a mount that would have failed before its first answer is overdue.
+func (d Defaults) hang(key string) error {
+	if d.HangSeconds < d.TimeoutSeconds {
+		return invalid(key, d.HangSeconds, "no less than the timeout, "+strconv.Itoa(d.TimeoutSeconds))
+	}
+	return nil
+}
+
+func (l Limits) validate() error {
+	_, err := l.Selector()
+	problems := []error{err}
+	if len(l.AllowedActions) == 0 {
+		problems = append(problems, outOf("limits.allowedActions", "", bothActions()))
+	}
+	for _, action := range l.AllowedActions {
+		problems = append(problems, among("limits.allowedActions", action, bothActions()))
+	}
+	return errors.Join(problems...)
+}
+
+func (n number) validate(key string) error {
+	if *n.value < n.low || *n.value > n.high {
+		return outside(key, *n.value, n.low, n.high)
+	}
+	return nil
+}
+
+func modes() []Mode         { return []Mode{ModeRemediate, ModeReport} }
+func bothActions() []Action { return []Action{ActionEvict, ActionDelete} }
+
+func among[T ~string](key string, value T, allowed []T) error {
+	if !slices.Contains(allowed, value) {
+		return outOf(key, value, allowed)
+	}
+	return nil
+}
+
+func absolute(key, path string) error {
+	if !filepath.IsAbs(path) {
+		return invalid(key, path, "an absolute path")
+	}
+	return nil
+}
+
+func nodeName(name string) error {
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return invalid("nodeName", name, "the name of a node; set NODE_NAME from the downward API's spec.nodeName")
+	}
+	return nil
+}
+
+// address accepts HOST:PORT, where HOST may be empty, and "0", which turns the listener off.
+func address(key, value string) error {
+	_, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil && value != "0" {
+		return invalid(key, value, "HOST:PORT, :PORT or 0")
+	}
+	return nil
+}
