@@ -44,11 +44,16 @@ type Config struct {
 	WorkerPath             string   `yaml:"workerPath"`
 	MaxWorkers             int      `yaml:"maxWorkers"`
 	MaxParkedWorkers       int      `yaml:"maxParkedWorkers"`
-	KubeAPIQPS             int      `yaml:"kubeAPIQPS"`
-	KubeAPIBurst           int      `yaml:"kubeAPIBurst"`
 	BlockedSeconds         int      `yaml:"blockedSeconds"`
+	KubeAPI                KubeAPI  `yaml:"kubeAPI"`
 	Defaults               Defaults `yaml:"defaults"`
 	Limits                 Limits   `yaml:"limits"`
+}
+
+// KubeAPI bounds the load that one agent puts on the API server.
+type KubeAPI struct {
+	QPS   int `yaml:"qps"` // requests a second
+	Burst int `yaml:"burst"`
 }
 
 // Defaults is the policy of a watched pod that says nothing but "watch".
@@ -91,9 +96,8 @@ func Default() Config {
 		WorkerPath:             "/mountwarden-probe",
 		MaxWorkers:             16,
 		MaxParkedWorkers:       32,
-		KubeAPIQPS:             20,
-		KubeAPIBurst:           30,
 		BlockedSeconds:         30,
+		KubeAPI:                KubeAPI{QPS: 20, Burst: 30},
 		Defaults: Defaults{
 			Mode:             ModeRemediate,
 			Action:           ActionEvict,

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -27,9 +26,9 @@ func settings(c *Config) []setting {
 		{"workerPath", &c.WorkerPath, "the program that touches mounts in the agent's place"},
 		{"maxWorkers", &c.MaxWorkers, "how many workers may look at mounts at a time"},
 		{"maxParkedWorkers", &c.MaxParkedWorkers, "how many workers may wait for hung mounts before the agent calls itself unhealthy"},
-		{"kubeAPIQPS", &c.KubeAPIQPS, "requests a second to the API server"},
-		{"kubeAPIBurst", &c.KubeAPIBurst, "requests at once to the API server"},
 		{"blockedSeconds", &c.BlockedSeconds, "delete a pod when a PodDisruptionBudget blocked its eviction for so long and the cause is definitive; 0 never does"},
+		{"kubeAPI.qps", &c.KubeAPI.QPS, "requests a second to the API server"},
+		{"kubeAPI.burst", &c.KubeAPI.Burst, "requests at once to the API server"},
 	}, append(c.Defaults.settings(), c.Limits.settings()...)...)
 }
 
@@ -129,10 +128,10 @@ func (s setting) flag() string {
 
 // variable is the name of the setting's environment variable.
 func (s setting) variable() string {
-	return fmt.Sprintf("MOUNTWARDEN_%s", strings.ToUpper(strings.ReplaceAll(s.flag(), "-", "_")))
+	return "MOUNTWARDEN_" + strings.ToUpper(strings.ReplaceAll(s.flag(), "-", "_"))
 }
 
-// dashed turns camelCase into camel-case; a run of capitals stays together (kubeAPIQPS, kube-apiqps).
+// dashed turns camelCase into camel-case; a run of capitals stays together (kubeAPI, kube-api).
 func dashed(camel string) string {
 	var b strings.Builder
 	lower := false

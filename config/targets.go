@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path"
 	"slices"
 
@@ -8,6 +9,10 @@ import (
 
 	"github.com/mountwarden/mountwarden/probes"
 )
+
+// errNothing tells those who opted in that nothing came of it.
+var errNothing = fmt.Errorf("%w %s: no container mounts a volume to watch; name volumes in %s and containers in %s",
+	ErrInvalid, AnnotationWatch, AnnotationVolumes, AnnotationContainers)
 
 // container is what any kind of container has in common here.
 type container struct {
@@ -31,7 +36,7 @@ func (a *annotations) targets(pod *corev1.Pod) []probes.Target {
 		}
 	}
 	if len(targets) == 0 {
-		a.note(invalid(AnnotationWatch, a.values[AnnotationWatch], "a pod where a chosen container mounts a chosen volume; name volumes in "+AnnotationVolumes))
+		a.note(errNothing)
 	}
 	return targets
 }

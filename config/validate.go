@@ -38,8 +38,8 @@ func (c *Config) numbers() []number {
 		{key: "logLevel", value: &c.LogLevel, low: 0, high: 9},
 		{key: "maxWorkers", value: &c.MaxWorkers, low: 1, high: 256},
 		{key: "maxParkedWorkers", value: &c.MaxParkedWorkers, low: 1, high: 4096},
-		{key: "kubeAPIQPS", value: &c.KubeAPIQPS, low: 1, high: 1000},
-		{key: "kubeAPIBurst", value: &c.KubeAPIBurst, low: 1, high: 1000},
+		{key: "kubeAPI.qps", value: &c.KubeAPI.QPS, low: 1, high: 1000},
+		{key: "kubeAPI.burst", value: &c.KubeAPI.Burst, low: 1, high: 1000},
 		{key: "blockedSeconds", value: &c.BlockedSeconds, low: 0, high: day},
 		{key: "limits.minPeriodSeconds", value: &c.Limits.MinPeriodSeconds, low: 1, high: day},
 	}
