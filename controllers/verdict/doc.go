@@ -1,0 +1,14 @@
+// Package verdict turns observations into a decision: (state, observations, rules, now) -> (state, verdict).
+//
+// It is pure: no I/O, no clock, no Kubernetes. Every mount of a pod has a small state machine of its own,
+//
+//	Unjudged -> Healthy -> Suspect -> Failed
+//
+// and all the mounts of a pod are judged together, so that a second failure is never lost while the first one
+// waits. What a cause needs to be believed is measured in docs/architecture.md: a definitive cause (the kernel
+// never takes it back) needs two looks a second apart, a hang must last (a FUSE server may hand its connection
+// over for tens of seconds), and everything else needs several looks in a row.
+//
+// An observation that is Unknown changes nothing and resets nothing. Do not use this package to find out whether
+// removing the pod would help or is allowed: that is what controllers/remediate asks.
+package verdict

@@ -1,0 +1,99 @@
+package verdict
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// Failure is one mount that has Failed, with the evidence.
+type Failure struct {
+	Observation probes.Observation // the latest
+	Since       time.Time          // since when every look was broken
+	Looks       int                // how many looks in a row were broken
+	Confirmed   time.Time          // when it was believed
+}
+
+// Decision is the answer to "shall this pod be removed?". The one value feeds the event, the counter and the
+// log line of the removal. Its zero value removes nothing.
+type Decision struct {
+	Remediate bool
+	Failures  []Failure // every failed mount that is due; the first is the reason
+}
+
+// Reason returns the failure that the decision rests on. ok is false when nothing has failed.
+func (d Decision) Reason() (f Failure, ok bool) {
+	if len(d.Failures) == 0 {
+		return Failure{}, false
+	}
+	return d.Failures[0], true
+}
+
+// Definitive reports whether the decision rests on a cause that the kernel never takes back.
+func (d Decision) Definitive() bool {
+	f, ok := d.Reason()
+	return ok && f.Observation.Cause.Definitive()
+}
+
+// Transition is one mount that changed its Phase, or went blind, or sees again.
+type Transition struct {
+	Target probes.Target
+	From   Mount
+	To     Mount
+}
+
+// Verdict is what one round of looks at a pod means.
+type Verdict struct {
+	Transitions []Transition
+	Decision    Decision
+	Next        time.Duration // when to look again
+}
+
+// Step judges one round of looks. now must not lie before the observations. Mounts that were not observed are
+// forgotten: a prober answers for every mount that is watched, if only with Unknown.
+func Step(s State, observations []probes.Observation, r Rules, now time.Time) (State, Verdict) {
+	next := make(State, len(observations))
+	v := Verdict{Next: r.Period}
+	for _, o := range observations {
+		from := s[o.Target]
+		to := from.observe(o, r)
+		next[o.Target] = to
+		if from.Phase != to.Phase || (from.Blind == "") != (to.Blind == "") {
+			v.Transitions = append(v.Transitions, Transition{Target: o.Target, From: from, To: to})
+		}
+		v.Next = min(v.Next, to.next(r, now))
+	}
+	v.Decision = decide(next, r, now)
+	return next, v
+}
+
+// decide collects the failures that have settled. A mount that could not be looked at this time is no reason to
+// act: its last answer may be out of date.
+func decide(s State, r Rules, now time.Time) Decision {
+	var failures []Failure
+	for _, m := range s {
+		if m.Phase == Failed && m.Blind == "" && now.Sub(m.FailedAt) >= r.Settle {
+			failures = append(failures, Failure{m.Observation, m.Since, m.Looks, m.FailedAt})
+		}
+	}
+	slices.SortFunc(failures, byWeight)
+	return Decision{Remediate: len(failures) > 0, Failures: failures}
+}
+
+// byWeight puts definitive causes first, then the oldest failure, then the order of names.
+func byWeight(a, b Failure) int {
+	if x, y := a.Observation.Cause.Definitive(), b.Observation.Cause.Definitive(); x != y {
+		if x {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(a.Since.Compare(b.Since), byTarget(a.Observation.Target, b.Observation.Target))
+}
+
+func byTarget(a, b probes.Target) int {
+	return cmp.Or(strings.Compare(a.Container, b.Container), strings.Compare(a.Volume, b.Volume), strings.Compare(a.Path, b.Path))
+}
