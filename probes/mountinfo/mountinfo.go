@@ -1,0 +1,106 @@
+package mountinfo
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Device is the st_dev of a super block. It is unique on the node while the super block lives.
+type Device struct{ Major, Minor uint32 }
+
+// String returns "major:minor".
+func (d Device) String() string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }
+
+// Mount is one line of the table. Its texts are untrusted: whoever mounts chooses most of them.
+type Mount struct {
+	ID           int
+	Parent       int // the ID of the mount it is mounted on, which may be outside the table
+	Device       Device
+	Root         string // the folder of the file system that is mounted
+	MountPoint   string // as the process sees it
+	Options      string // of this mount
+	Optional     string // propagation: "shared:1 master:2", "" when private
+	FSType       string
+	Source       string // may be empty
+	SuperOptions string // of the super block
+}
+
+// Table is one reading of a process's mounts, in the kernel's order.
+type Table struct {
+	Mounts    []Mount
+	Malformed int // lines that could not be understood; with any, "not in the table" proves nothing
+}
+
+// ByID returns the mount with the id.
+func (t *Table) ByID(id int) (Mount, bool) {
+	for i := range t.Mounts {
+		if t.Mounts[i].ID == id {
+			return t.Mounts[i], true
+		}
+	}
+	return Mount{}, false
+}
+
+// At returns the mount on top at path, which must be absolute and clean. It follows the text only: a
+// path through a symlink is not found, and the kernel has the last word on what is covered.
+func (t *Table) At(path string) (Mount, bool) {
+	m, ok := t.Covering(path)
+	return m, ok && m.MountPoint == path
+}
+
+// Covering returns the mount that path lies on: from the root downwards, at each folder of the path,
+// whatever is mounted there on top of the mount reached so far. A mount that was covered later, at its
+// own mount point or above it, is so passed over although it stays listed.
+func (t *Table) Covering(path string) (Mount, bool) {
+	at := t.top(nil, "/")
+	for end := 1; end < len(path); {
+		end = nextFolder(path, end)
+		at = t.top(at, path[:end])
+	}
+	if at == nil {
+		return Mount{}, false
+	}
+	return *at, true
+}
+
+// top climbs from at to the last of the mounts that are stacked on it at point. The ids are text and
+// may form a ring, so the climb is bounded.
+func (t *Table) top(at *Mount, point string) *Mount {
+	for range t.Mounts {
+		next := t.child(at, point)
+		if next == nil {
+			break
+		}
+		at = next
+	}
+	return at
+}
+
+// nextFolder returns where the folder of path that follows path[:end] ends.
+func nextFolder(path string, end int) int {
+	if i := strings.IndexByte(path[end+1:], '/'); i >= 0 {
+		return end + 1 + i
+	}
+	return len(path)
+}
+
+// child returns the last mount at point whose parent is at. With no parent it is a mount whose parent
+// is not in the table, which is how the root of the process looks, or the first level of mounts when
+// the root of the process is no mount point.
+func (t *Table) child(at *Mount, point string) *Mount {
+	for i := len(t.Mounts) - 1; i >= 0; i-- {
+		m := &t.Mounts[i]
+		if m.MountPoint == point && m != at && t.below(m, at) {
+			return m
+		}
+	}
+	return nil
+}
+
+func (t *Table) below(m, at *Mount) bool {
+	if at != nil {
+		return m.Parent == at.ID
+	}
+	_, listed := t.ByID(m.Parent)
+	return !listed || m.Parent == m.ID
+}

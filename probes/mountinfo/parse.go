@@ -1,0 +1,142 @@
+package mountinfo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// The size up to which a table is read. The kernel allows a namespace 100,000 mounts of up to some
+// pages each; a container has tens, a large node some thousands. Whoever exceeds this is not served.
+const (
+	MaxBytes = 8 << 20
+	MaxLines = 20_000
+)
+
+// ErrTooLarge tells that a table exceeds MaxBytes or MaxLines.
+var ErrTooLarge = errors.New("mount table too large")
+
+// Read reads a whole table. A line that cannot be understood is counted, and never fails the others.
+func Read(r io.Reader) (*Table, error) {
+	var text strings.Builder
+	n, err := io.Copy(&text, io.LimitReader(r, MaxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read mount table: %w", err)
+	}
+	if n > MaxBytes {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxBytes)
+	}
+	return parse(text.String())
+}
+
+func parse(text string) (*Table, error) {
+	lines := strings.Count(text, "\n")
+	if lines > MaxLines {
+		return nil, fmt.Errorf("%w: %d lines, at most %d are read", ErrTooLarge, lines, MaxLines)
+	}
+	t := &Table{Mounts: make([]Mount, 0, lines)}
+	for line := range strings.Lines(text) {
+		m, ok := parseLine(strings.TrimSuffix(line, "\n"))
+		if !ok {
+			t.Malformed++
+			continue
+		}
+		t.Mounts = append(t.Mounts, m)
+	}
+	return t, nil
+}
+
+// parseLine understands
+//
+//	36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+//
+// Fields behind the known ones are allowed and ignored, as the manual asks.
+func parseLine(line string) (m Mount, ok bool) {
+	mount, fs, ok := separate(line)
+	if !ok {
+		return m, false
+	}
+	head := strings.SplitN(mount, " ", 7)
+	tail := strings.SplitN(fs, " ", 4)
+	if len(head) < 6 || len(tail) < 3 {
+		return m, false
+	}
+	id, errID := strconv.Atoi(head[0])
+	parent, errParent := strconv.Atoi(head[1])
+	device, okDevice := parseDevice(head[2])
+	if errID != nil || errParent != nil || !okDevice || !strings.HasPrefix(head[4], "/") {
+		return m, false
+	}
+	m = Mount{
+		ID: id, Parent: parent, Device: device,
+		Root: unescape(head[3]), MountPoint: unescape(head[4]), Options: head[5],
+		FSType: unescape(tail[0]), Source: unescape(tail[1]), SuperOptions: unescape(tail[2]),
+	}
+	if len(head) == 7 {
+		m.Optional = head[6]
+	}
+	return m, true
+}
+
+// separate cuts a line at the " - " behind the sixth field. Blanks are escaped in the fields before
+// it, but a lone "-" may well be a root or a mount option, so the first six fields are skipped.
+func separate(line string) (mount, fs string, ok bool) {
+	end := 0
+	for range 6 {
+		i := strings.IndexByte(line[end:], ' ')
+		if i < 0 {
+			return "", "", false
+		}
+		end += i + 1
+	}
+	// The blank behind field 6 may itself begin the separator.
+	i := strings.Index(line[end-1:], " - ")
+	if i < 0 {
+		return "", "", false
+	}
+	i += end - 1
+	return line[:i], line[i+len(" - "):], true
+}
+
+func parseDevice(s string) (d Device, ok bool) {
+	major, minor, ok := strings.Cut(s, ":")
+	if !ok {
+		return d, false
+	}
+	x, errMajor := strconv.ParseUint(major, 10, 32)
+	y, errMinor := strconv.ParseUint(minor, 10, 32)
+	return Device{uint32(x), uint32(y)}, errMajor == nil && errMinor == nil
+}
+
+// unescape replaces \ooo, the kernel's escape for a blank (\040), tab (\011), newline (\012),
+// backslash (\134) and, in sources, hash (\043). Anything else that follows a backslash is kept.
+func unescape(s string) string {
+	i := strings.IndexByte(s, '\\')
+	if i < 0 {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	for ; i >= 0; i = strings.IndexByte(s, '\\') {
+		b.WriteString(s[:i])
+		c, width := octal(s[i:])
+		b.WriteByte(c)
+		s = s[i+width:]
+	}
+	b.WriteString(s)
+	return b.String()
+}
+
+// octal reads the escape at the start of s, which begins with a backslash, and tells its width.
+func octal(s string) (c byte, width int) {
+	if len(s) < 4 {
+		return '\\', 1
+	}
+	n, err := strconv.ParseUint(s[1:4], 8, 8)
+	if err != nil {
+		return '\\', 1
+	}
+	return byte(n), 4
+}
