@@ -1,0 +1,185 @@
+package podmount
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// Prober looks at the mounts of a pod: one observation for every mount of every container, within about timeout.
+type Prober interface {
+	Probe(ctx context.Context, pod probes.Pod, timeout time.Duration) []probes.Observation
+}
+
+// Remediator removes a pod if that is allowed and helps.
+type Remediator interface {
+	Remediate(ctx context.Context, req controllers.Request) controllers.Result
+}
+
+// Meter counts what happens.
+type Meter interface {
+	Observed(o probes.Observation)
+	Detected(f verdict.Failure)
+	Remediated(cause probes.Cause, r controllers.Result)
+}
+
+// Options are the parts that a Reconciler is made of. All are required.
+type Options struct {
+	Client     client.Reader // cached: this node's pods, and namespaces where Config selects them
+	Prober     Prober
+	Remediator Remediator
+	Meter      Meter
+	Recorder   events.EventRecorder
+	Config     config.Config
+	Now        func() time.Time
+}
+
+// Reconciler watches the mounts of this node's annotated pods.
+type Reconciler struct {
+	Options
+	selector labels.Selector
+	tracker  *tracker
+}
+
+// New returns a Reconciler. The error names an invalid setting.
+func New(o Options) (*Reconciler, error) {
+	selector, err := o.Config.Limits.Selector()
+	if err != nil {
+		return nil, err
+	}
+	return &Reconciler{Options: o, selector: selector, tracker: newTracker()}, nil
+}
+
+// maxConcurrent is how many pods are looked at at once. A look may wait for its whole timeout, so this is more
+// than the looks that may be under way, and no pod waits for a hung one. A waiting look costs a goroutine.
+const maxConcurrent = 64
+
+// SetupWithManager registers the Reconciler for pods.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	err := ctrl.NewControllerManagedBy(mgr).Named("podmount").
+		For(&corev1.Pod{}, builder.WithPredicates(predicate.NewPredicateFuncs(r.concerns))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrent}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("set up the pod controller: %w", err)
+	}
+	return nil
+}
+
+// concerns lets through pods that have opted in and pods that were watched until now.
+func (r *Reconciler) concerns(o client.Object) bool {
+	_, asks := o.GetAnnotations()[config.AnnotationWatch]
+	return asks || r.tracker.has(client.ObjectKeyFromObject(o))
+}
+
+// Reconcile looks once at one pod and says when to look again.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	pod := &corev1.Pod{}
+	if err := r.Client.Get(ctx, req.NamespacedName, pod); err != nil {
+		r.tracker.forget(req.NamespacedName)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	watched, err := r.watched(ctx, pod)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if !watched {
+		r.tracker.forget(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	t := r.tracker.of(pod)
+	policy := r.policy(ctx, t, pod)
+	if wait := r.early(t, pod, policy); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	observations := r.Prober.Probe(ctx, target(pod, policy), policy.Timeout)
+	if ctx.Err() != nil {
+		return ctrl.Result{}, nil // stopping: what was seen may be cut short
+	}
+	wait := r.judge(ctx, t, pod, policy, observations)
+	t.lookAgain(r.Now().Add(wait))
+	return ctrl.Result{RequeueAfter: wait}, nil
+}
+
+// watched reports whether the pod has opted in, its namespace may, and it is up.
+func (r *Reconciler) watched(ctx context.Context, pod *corev1.Pod) (bool, error) {
+	asks, set := pod.Annotations[config.AnnotationWatch]
+	if !set || asks == "false" || pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
+		return false, nil
+	}
+	if r.selector.Empty() {
+		return true, nil
+	}
+	ns := &corev1.Namespace{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: pod.Namespace}, ns); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return r.selector.Matches(labels.Set(ns.Labels)), nil
+}
+
+// policy reads the annotations and reports once what is wrong with them.
+func (r *Reconciler) policy(ctx context.Context, t *tracked, pod *corev1.Pod) config.Policy {
+	policy, err := config.ParsePolicy(pod, r.Config)
+	problem := ""
+	if err != nil {
+		problem = err.Error()
+	}
+	if problem != "" && problem != t.invalid {
+		r.invalidPolicy(ctx, pod, problem)
+	}
+	t.invalid = problem
+	return policy
+}
+
+// early returns how long it is too early to look: an update of the pod is no reason for a look out of turn, which
+// would count as one more in the row.
+func (r *Reconciler) early(t *tracked, pod *corev1.Pod, policy config.Policy) time.Duration {
+	start := t.nextLook()
+	if s := pod.Status.StartTime; s != nil && s.Add(policy.InitialDelay).After(start) {
+		start = s.Add(policy.InitialDelay)
+	}
+	return start.Sub(r.Now())
+}
+
+// judge turns a round of looks into a verdict, reports what changed and acts if that was decided. It returns when
+// to look again.
+func (r *Reconciler) judge(ctx context.Context, t *tracked, pod *corev1.Pod, policy config.Policy, observations []probes.Observation) time.Duration {
+	for _, o := range observations {
+		r.Meter.Observed(o)
+	}
+	state, v := verdict.Step(t.snapshot(), observations, rules(policy), r.Now())
+	t.update(state)
+	r.report(ctx, pod, v.Transitions)
+	if !v.Decision.Remediate {
+		t.clear()
+		return v.Next
+	}
+	if t.done {
+		return v.Next // already removed; the cache is behind
+	}
+	request := controllers.Request{Pod: pod, Policy: policy, Decision: v.Decision, BlockedSince: t.blockedSince}
+	result := r.Remediator.Remediate(ctx, request)
+	r.account(ctx, t, request, result)
+	if result.RetryAfter > 0 {
+		return min(result.RetryAfter, v.Next)
+	}
+	return v.Next
+}
+
+func rules(p config.Policy) verdict.Rules {
+	return verdict.Rules{FailureThreshold: p.FailureThreshold, Hang: p.Hang, Settle: p.Settle, Period: p.Period}
+}

@@ -1,0 +1,151 @@
+package podmount
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// maxNote is the API server's limit of an event's note, in bytes (events.k8s.io/v1).
+const maxNote = 1024
+
+// report tells of every mount whose phase changed. A mount that was never broken and is found healthy is no news.
+func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, transitions []verdict.Transition) {
+	for _, t := range transitions {
+		log := mountLog(ctx, pod, t)
+		switch {
+		case t.From.Blind == "" && t.To.Blind != "":
+			log.Info("Mount cannot be judged", controllers.KeyDetail, t.To.Blind)
+			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnknown, "cannot be judged: "+t.To.Blind)
+		case t.To.Phase == verdict.Failed && t.From.Phase != verdict.Failed:
+			failure := failureOf(t.To)
+			r.Meter.Detected(failure)
+			log.Info("Mount failed")
+			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe())
+		case t.To.Phase == verdict.Suspect && t.From.Phase != verdict.Suspect:
+			log.Info("Mount is suspect")
+		case t.To.Phase == verdict.Healthy && broken(t.From):
+			log.Info("Mount recovered")
+			r.recovered(pod, t)
+		}
+	}
+}
+
+func broken(m verdict.Mount) bool {
+	return m.Phase == verdict.Suspect || m.Phase == verdict.Failed
+}
+
+// recovered tells of a mount that answers again. One that was only suspect was never reported as unhealthy, so the
+// event is for those alone that were.
+func (r *Reconciler) recovered(pod *corev1.Pod, t verdict.Transition) {
+	if t.From.Phase != verdict.Failed {
+		return
+	}
+	lasted := t.To.Observation.Finished.Sub(t.From.Since).Round(time.Second)
+	note := fmt.Sprintf("%s: healthy again after %s of %s; the pod stays", verdict.Place(t.To.Observation), lasted, t.From.Observation.Cause)
+	r.mountEvent(pod, t, corev1.EventTypeNormal, controllers.ReasonMountRecovered, note)
+}
+
+func failureOf(m verdict.Mount) verdict.Failure {
+	return verdict.Failure{Observation: m.Observation, Since: m.Since, Looks: m.Looks, Confirmed: m.FailedAt}
+}
+
+func mountLog(ctx context.Context, pod *corev1.Pod, t verdict.Transition) logr.Logger {
+	o := t.To.Observation
+	log := ctrl.LoggerFrom(ctx).WithValues(controllers.KeyPodUID, pod.UID, controllers.KeyContainer, t.Target.Container,
+		controllers.KeyVolume, t.Target.Volume, controllers.KeyMountPath, t.Target.Path, controllers.KeyPhase, t.To.Phase.String())
+	if o.Cause != probes.CauseNone {
+		log = log.WithValues(controllers.KeyCause, o.Cause, controllers.KeyErrno, probes.ErrnoName(o.Errno),
+			controllers.KeyOperation, o.Operation, controllers.KeySince, t.To.Since)
+	}
+	return log
+}
+
+// account tells what came of a remediation: counter, log line and events, all from the same two values. What is
+// held is told when the reason changes, not at every look.
+func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Request, result controllers.Result) {
+	reason, _ := req.Decision.Reason()
+	if result.Outcome == controllers.OutcomeBlocked && t.blockedSince.IsZero() {
+		t.blockedSince = r.Now()
+	}
+	t.done = result.Outcome.Final()
+	news := t.hold(result.Held)
+	if !t.done && !news {
+		return
+	}
+	r.Meter.Remediated(reason.Observation.Cause, result)
+	ctrl.LoggerFrom(ctx).Info("Remediation "+string(result.Outcome), controllers.KeyPodUID, req.Pod.UID,
+		controllers.KeyAction, result.Action, controllers.KeyCause, reason.Observation.Cause, controllers.KeyVolume, reason.Observation.Target.Volume,
+		controllers.KeySince, reason.Since, controllers.KeyLooks, reason.Looks, controllers.KeyHeld, result.Held, controllers.KeyDetail, result.Message)
+	eventType, name := outcomeEvent(result.Outcome)
+	if name == "" {
+		return
+	}
+	r.event(req.Pod, podRef(req.Pod, ""), eventType, name, string(result.Action)+string(result.Held), fmt.Sprintf("%s. %s", result.Message, reason.Describe()))
+}
+
+// outcomeEvent returns no name for a pod that is gone: there is nobody to tell.
+func outcomeEvent(o controllers.Outcome) (eventType, reason string) {
+	switch o {
+	case controllers.OutcomeEvicted, controllers.OutcomeDeleted:
+		return corev1.EventTypeNormal, controllers.ReasonPodRemediated
+	case controllers.OutcomeBlocked:
+		return corev1.EventTypeWarning, controllers.ReasonRemediationBlocked
+	case controllers.OutcomeHeld, controllers.OutcomeFailed:
+		return corev1.EventTypeWarning, controllers.ReasonRemediationHeld
+	default:
+		return "", ""
+	}
+}
+
+func (r *Reconciler) invalidPolicy(ctx context.Context, pod *corev1.Pod, problem string) {
+	ctrl.LoggerFrom(ctx).Info("Invalid mount policy", controllers.KeyPodUID, pod.UID, controllers.KeyDetail, problem)
+	r.event(pod, podRef(pod, ""), corev1.EventTypeWarning, controllers.ReasonInvalidMountPolicy, "Report",
+		"the pod is watched but never removed until this is mended: "+problem)
+}
+
+// mountEvent names the mount in the reference's fieldPath. The recorder takes events of equal reference, reason and
+// action for repetitions of one and keeps the first note only; two volumes of one pod must not be taken so.
+func (r *Reconciler) mountEvent(pod *corev1.Pod, t verdict.Transition, eventType, reason, note string) {
+	field := fmt.Sprintf("spec.containers{%s}.volumeMounts{%s}", t.Target.Container, t.Target.Volume)
+	r.event(pod, podRef(pod, field), eventType, reason, "Probe", note)
+}
+
+// event goes to the pod and to its controller, since the pod's own vanish with it.
+func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, note string) {
+	if len(note) > maxNote {
+		note = note[:maxNote-3] + "..."
+	}
+	owner := ownerRef(pod)
+	if owner == nil {
+		r.Recorder.Eventf(regarding, nil, eventType, reason, action, "%s", note)
+		return
+	}
+	var related runtime.Object = owner
+	r.Recorder.Eventf(regarding, related, eventType, reason, action, "%s", note)
+	r.Recorder.Eventf(owner, regarding, eventType, reason, action, "%s", note)
+}
+
+func podRef(pod *corev1.Pod, fieldPath string) *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: "v1", Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, FieldPath: fieldPath,
+	}
+}
+
+func ownerRef(pod *corev1.Pod) *corev1.ObjectReference {
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil {
+		return nil
+	}
+	return &corev1.ObjectReference{APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: pod.Namespace, Name: owner.Name, UID: owner.UID}
+}

@@ -1,0 +1,146 @@
+package podmount
+
+import (
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+)
+
+// tracker remembers the watched pods. The controller never reconciles one pod twice at a time, so a tracked pod's own
+// fields need no lock but those that metrics read.
+type tracker struct {
+	mu   sync.Mutex
+	pods map[types.NamespacedName]*tracked
+}
+
+// tracked is what is remembered of one pod, from its first look to its end.
+type tracked struct {
+	uid          types.UID
+	invalid      string    // what was wrong with its annotations when last reported
+	blockedSince time.Time // since when a budget has refused its eviction
+	done         bool      // it was removed; nothing more is to be done to this UID
+
+	mu    sync.Mutex
+	due   time.Time // when the next look is to be made
+	state verdict.State
+	held  controllers.Held
+}
+
+func newTracker() *tracker {
+	return &tracker{pods: map[types.NamespacedName]*tracked{}}
+}
+
+// of returns what is remembered of the pod, afresh for a UID that was not seen under this name.
+func (t *tracker) of(pod *corev1.Pod) *tracked {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := client.ObjectKeyFromObject(pod)
+	if p, ok := t.pods[key]; ok && p.uid == pod.UID {
+		return p
+	}
+	p := &tracked{uid: pod.UID}
+	t.pods[key] = p
+	return p
+}
+
+func (t *tracker) has(key types.NamespacedName) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.pods[key]
+	return ok
+}
+
+func (t *tracker) forget(key types.NamespacedName) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.pods, key)
+}
+
+// all returns a copy of the map, so that no lock is held while each pod is read.
+func (t *tracker) all() map[types.NamespacedName]*tracked {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pods := make(map[types.NamespacedName]*tracked, len(t.pods))
+	for key, p := range t.pods {
+		pods[key] = p
+	}
+	return pods
+}
+
+func (p *tracked) snapshot() verdict.State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+func (p *tracked) update(s verdict.State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = s
+}
+
+// nextLook returns when the next look is to be made; the zero time before the first one.
+func (p *tracked) nextLook() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.due
+}
+
+func (p *tracked) lookAgain(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.due = at
+}
+
+// hold notes why the pod stays and reports whether that is news.
+func (p *tracked) hold(reason controllers.Held) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := p.held != reason
+	p.held = reason
+	return changed
+}
+
+// clear forgets a remediation that is no longer called for.
+func (p *tracked) clear() {
+	p.blockedSince = time.Time{}
+	p.hold(controllers.HeldNone)
+}
+
+// Statuses returns the state of every watched mount of this node, in no order.
+func (r *Reconciler) Statuses() []controllers.Status {
+	var all []controllers.Status
+	for key, p := range r.tracker.all() {
+		p.mu.Lock()
+		for target, mount := range p.state {
+			all = append(all, controllers.Status{Namespace: key.Namespace, Pod: key.Name, Target: target, Mount: mount, Held: p.held})
+		}
+		p.mu.Unlock()
+	}
+	return all
+}
+
+// PodsWatched returns the number of watched pods.
+func (r *Reconciler) PodsWatched() int {
+	r.tracker.mu.Lock()
+	defer r.tracker.mu.Unlock()
+	return len(r.tracker.pods)
+}
+
+// Overdue returns by how much the look that is most behind its time is late; 0 when none is.
+func (r *Reconciler) Overdue() time.Duration {
+	var worst time.Duration
+	now := r.Now()
+	for _, p := range r.tracker.all() {
+		if due := p.nextLook(); !due.IsZero() {
+			worst = max(worst, now.Sub(due))
+		}
+	}
+	return worst
+}

@@ -1,0 +1,125 @@
+package remediate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+)
+
+// blockedRetry is how soon a refused eviction is tried again when the API server does not say.
+const blockedRetry = 5 * time.Second
+
+// evict asks for an eviction and gives each answer of the API server its own branch.
+func (r *Remediator) evict(ctx context.Context, req controllers.Request, live *corev1.Pod) controllers.Result {
+	err := r.postEviction(ctx, live)
+	result := controllers.Result{Action: config.ActionEvict}
+	switch {
+	case err == nil:
+		result.Outcome, result.Message = controllers.OutcomeEvicted, "evicted, so that its successor gets fresh mounts"
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		result.Outcome, result.Message = controllers.OutcomeGone, "the pod is gone or was replaced in the meantime"
+	case apierrors.IsTooManyRequests(err):
+		return r.blocked(ctx, req, live, err)
+	case severalBudgets(err):
+		result.Outcome, result.Held = controllers.OutcomeHeld, controllers.HeldBudgetConflict
+		result.Message = "more than one PodDisruptionBudget selects the pod, which the API server cannot evict: leave it only one"
+	default:
+		result = *failed("evict the pod", err)
+		result.Action = config.ActionEvict
+	}
+	return result
+}
+
+// postEviction sends the eviction without client-go's own retries, which would sleep on Retry-After inside
+// the call.
+func (r *Remediator) postEviction(ctx context.Context, live *corev1.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	eviction := &policyv1.Eviction{
+		ObjectMeta: metav1.ObjectMeta{Namespace: live.Namespace, Name: live.Name},
+		DeleteOptions: &metav1.DeleteOptions{
+			Preconditions:      metav1.NewUIDPreconditions(string(live.UID)),
+			GracePeriodSeconds: grace(live),
+		},
+	}
+	return r.client.CoreV1().RESTClient().Post().
+		Namespace(live.Namespace).Resource("pods").Name(live.Name).SubResource("eviction").
+		VersionedParams(&metav1.CreateOptions{}, scheme.ParameterCodec).
+		MaxRetries(0).Body(eviction).Do(ctx).Error()
+}
+
+// blocked handles a PodDisruptionBudget that allows no eviction now. A pod with a dead mount is often still Ready and
+// eats the very budget that it is blocked by, so a definitive cause wins after blockedSeconds.
+func (r *Remediator) blocked(ctx context.Context, req controllers.Request, live *corev1.Pod, err error) controllers.Result {
+	limit := time.Duration(r.config.BlockedSeconds) * time.Second
+	left := limit
+	if !req.BlockedSince.IsZero() {
+		left = limit - r.now().Sub(req.BlockedSince)
+	}
+	mayDelete := limit > 0 && req.Decision.Definitive() && slices.Contains(r.config.Limits.AllowedActions, config.ActionDelete)
+	if mayDelete && left <= 0 {
+		return r.delete(ctx, live)
+	}
+	result := controllers.Result{Outcome: controllers.OutcomeBlocked, Action: config.ActionEvict, Held: controllers.HeldBudget, RetryAfter: retryAfter(err)}
+	result.Message = "a PodDisruptionBudget allows no eviction now; it is asked again until it does"
+	if mayDelete {
+		result.RetryAfter = min(result.RetryAfter, left)
+		result.Message = fmt.Sprintf("a PodDisruptionBudget allows no eviction now; the pod is deleted %s after the first refusal", limit)
+	}
+	return result
+}
+
+// delete removes the pod past any budget. The resourceVersion makes sure that nothing about the pod has changed since
+// the gates looked at it.
+func (r *Remediator) delete(ctx context.Context, live *corev1.Pod) controllers.Result {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := r.client.CoreV1().Pods(live.Namespace).Delete(ctx, live.Name, metav1.DeleteOptions{
+		Preconditions:      &metav1.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion},
+		GracePeriodSeconds: grace(live),
+	})
+	result := controllers.Result{Action: config.ActionDelete}
+	switch {
+	case err == nil:
+		result.Outcome, result.Message = controllers.OutcomeDeleted, "deleted, so that its successor gets fresh mounts"
+	case apierrors.IsNotFound(err):
+		result.Outcome, result.Message = controllers.OutcomeGone, "the pod is gone"
+	default: // a conflict too: the pod changed, and the gates are asked again
+		result = *failed("delete the pod", err)
+		result.Action = config.ActionDelete
+	}
+	return result
+}
+
+// grace returns the pod's own grace period, which nil stands for, but never 0: a forced deletion frees the name
+// while the old pod may still write to the volume.
+func grace(pod *corev1.Pod) *int64 {
+	if g := pod.Spec.TerminationGracePeriodSeconds; g != nil && *g < 1 {
+		one := int64(1)
+		return &one
+	}
+	return nil
+}
+
+// severalBudgets recognises the API server's 500 for a pod that several budgets select. It has no reason of its own.
+func severalBudgets(err error) bool {
+	return apierrors.IsInternalError(err) && strings.Contains(err.Error(), "PodDisruptionBudget")
+}
+
+func retryAfter(err error) time.Duration {
+	if seconds, ok := apierrors.SuggestsClientDelay(err); ok && seconds > 0 {
+		return time.Duration(seconds) * time.Second
+	}
+	return blockedRetry
+}

@@ -1,0 +1,12 @@
+// Package remediate is the only code that evicts or deletes a pod.
+//
+// A Request passes gates in a fixed order, each a question with a named refusal: is it still the same pod and still
+// opted in, would something make a new one, may the agent act at all? Only then is the API server asked, once, with
+// the UID as a precondition, so that a pod that was recreated under the same name is never hit.
+//
+// Facts leaned on (Kubernetes 1.37, pkg/registry/core/pod/storage/eviction.go, tried on a real API server): an eviction
+// answers 429 when a PodDisruptionBudget allows none, 500 when several budgets select the pod, 404 and 409 when the pod
+// is gone or has another UID. client-go sleeps on a Retry-After header unless it is told not to retry.
+//
+// Do not use it to find out whether a mount has failed; it believes its Request.
+package remediate
