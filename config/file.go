@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -74,14 +75,20 @@ func (p *fileParser) refuse(n *yaml.Node, err error) {
 // mapping applies a mapping whose keys stand below a section; "" is the document itself.
 func (p *fileParser) mapping(section string, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
-		p.refuse(n, invalid(section, n.Value, "a mapping of keys to values"))
+		p.refuse(n, invalid(cmp.Or(section, "document"), n.Value, "a mapping of keys to values"))
 		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		p.entry(strings.TrimPrefix(section+"."+n.Content[i].Value, "."), n.Content[i], n.Content[i+1])
+		at, value := n.Content[i], n.Content[i+1]
+		if at.Kind != yaml.ScalarNode || strings.Contains(at.Value, ".") {
+			p.unknown(at, at.Value)
+			continue
+		}
+		p.entry(strings.TrimPrefix(section+"."+at.Value, "."), at, value)
 	}
 }
 
+// entry applies one key, which is a setting or a section of settings.
 func (p *fileParser) entry(key string, at, value *yaml.Node) {
 	if first, seen := p.lines[key]; seen {
 		p.refuse(at, fmt.Errorf("%w key %s: it was set in line %d already", ErrInvalid, key, first))
@@ -98,7 +105,11 @@ func (p *fileParser) entry(key string, at, value *yaml.Node) {
 			return
 		}
 	}
-	p.refuse(at, fmt.Errorf("%w key %q: allowed is one of %s", ErrInvalid, key, strings.Join(Keys(), ", ")))
+	p.unknown(at, key)
+}
+
+func (p *fileParser) unknown(at *yaml.Node, key string) {
+	p.refuse(at, invalid("key", key, "one of "+strings.Join(Keys(), ", ")))
 }
 
 // value sets one setting. Aliases are refused: nothing here is worth repeating, and they can grow without bound.

@@ -82,7 +82,7 @@ func (s setting) Set(text string) (err error) {
 		*field = text
 	}
 	if err != nil {
-		return invalid(s.key, text, map[string]string{"bool": "true or false", "int": "a whole number"}[s.Type()])
+		return invalid(s.key, text, "a plain "+s.Type())
 	}
 	return nil
 }
