@@ -1,0 +1,107 @@
+package faultfs
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// DefaultCanary and DefaultSource are what empty Options fields mean; FSType is the
+// type of the mount in mountinfo.
+const (
+	DefaultCanary = "canary"
+	DefaultSource = "faultfs"
+	FSType        = "fuse.faultfs"
+)
+
+// Options say what is mounted where.
+type Options struct {
+	// Mountpoint is an existing directory, as an absolute path.
+	Mountpoint string
+	// Control is the Unix socket on which faults are switched, as an absolute path
+	// of at most 107 bytes (unix(7)). Start makes one up when it is empty.
+	Control string
+	// Canary is the name of the file in the root, DefaultCanary when empty, and
+	// Content what it holds.
+	Canary, Content string
+	// Source is the mount's source in mountinfo, DefaultSource when empty.
+	Source string
+	// OwnerOnly mounts without allow_other: all users but root's are refused, and
+	// statfs of the dead mount answers all zeros.
+	OwnerOnly bool
+	// CacheFor lets the kernel keep attributes, names and file content for that
+	// long. At 0 every stat and read reaches the server.
+	CacheFor time.Duration
+}
+
+// maxSocketPath is sun_path less its closing zero byte.
+const maxSocketPath = 107
+
+func (o *Options) validate() error {
+	switch {
+	case !filepath.IsAbs(o.Mountpoint):
+		return fmt.Errorf("mountpoint %q %w: give an absolute path", o.Mountpoint, ErrUsage)
+	case !filepath.IsAbs(o.Control) || len(o.Control) > maxSocketPath:
+		return fmt.Errorf("control %q %w: give an absolute path of at most %d bytes", o.Control, ErrUsage, maxSocketPath)
+	case strings.Contains(o.Canary, "/") || o.Canary == "." || o.Canary == "..":
+		return fmt.Errorf("canary %q %w: give a file name without a slash", o.Canary, ErrUsage)
+	case o.CacheFor < 0:
+		return fmt.Errorf("cache-for %v %w: give a duration of 0 or more", o.CacheFor, ErrUsage)
+	}
+	return nil
+}
+
+func (o *Options) canary() string { return orDefault(o.Canary, DefaultCanary) }
+func (o *Options) source() string { return orDefault(o.Source, DefaultSource) }
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+// args are the flags that parseOptions reads back to o.
+func (o *Options) args() []string {
+	return []string{
+		"--mountpoint=" + o.Mountpoint,
+		"--control=" + o.Control,
+		"--canary=" + o.canary(),
+		"--content=" + o.Content,
+		"--source=" + o.source(),
+		fmt.Sprintf("--allow-other=%t", !o.OwnerOnly),
+		"--cache-for=" + o.CacheFor.String(),
+	}
+}
+
+func parseOptions(args []string) (Options, error) {
+	var o Options
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	flags.StringVar(&o.Mountpoint, "mountpoint", "", "existing `DIR` to mount on, an absolute path")
+	flags.StringVar(&o.Control, "control", "", "Unix `SOCKET` to switch faults on, an absolute path")
+	flags.StringVar(&o.Canary, "canary", DefaultCanary, "`NAME` of the file in the root")
+	flags.StringVar(&o.Content, "content", "", "`TEXT` that the canary holds")
+	flags.StringVar(&o.Source, "source", DefaultSource, "`NAME` of the mount's source in mountinfo")
+	allowOther := flags.Bool("allow-other", true, "let all users in")
+	flags.DurationVar(&o.CacheFor, "cache-for", 0, "how long the kernel may keep attributes, names and content")
+	if err := flags.Parse(args); err != nil {
+		return o, UsageError(err)
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("argument %q %w: serve takes flags only", flags.Arg(0), ErrUsage)
+	}
+	o.OwnerOnly = !*allowOther
+	return o, o.validate()
+}
+
+// UsageError makes an ErrUsage of what the flag package says, but keeps flag.ErrHelp
+// apart: who asked for help made no mistake.
+func UsageError(err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUsage, err)
+}
