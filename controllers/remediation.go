@@ -31,9 +31,9 @@ const (
 	OutcomeFailed  Outcome = "Failed"  // the API server did not answer or with an error; to be asked again
 )
 
-// Final reports whether the pod needs no further Request.
-func (o Outcome) Final() bool {
-	return o == OutcomeEvicted || o == OutcomeDeleted || o == OutcomeGone
+// Removed reports whether the API server has accepted the removal, so that no further Request is to be made.
+func (o Outcome) Removed() bool {
+	return o == OutcomeEvicted || o == OutcomeDeleted
 }
 
 // Result is what came of a Request.

@@ -3,6 +3,7 @@ package podmount
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,7 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
@@ -53,6 +56,7 @@ type Reconciler struct {
 	Options
 	selector labels.Selector
 	tracker  *tracker
+	lastScan atomic.Int64 // when a look was last finished, in nanoseconds since 1970
 }
 
 // New returns a Reconciler. The error names an invalid setting.
@@ -70,14 +74,33 @@ const maxConcurrent = 64
 
 // SetupWithManager registers the Reconciler for pods.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	err := ctrl.NewControllerManagedBy(mgr).Named("podmount").
+	b := ctrl.NewControllerManagedBy(mgr).Named("podmount").
 		For(&corev1.Pod{}, builder.WithPredicates(predicate.NewPredicateFuncs(r.concerns))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrent}).
-		Complete(r)
-	if err != nil {
+		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrent})
+	if !r.selector.Empty() {
+		b = b.Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.podsIn))
+	}
+	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("set up the pod controller: %w", err)
 	}
 	return nil
+}
+
+// podsIn lists the pods of a namespace whose labels may have changed. A failed read of the cache loses nothing: each
+// watched pod comes round by itself, and the others at their next update.
+func (r *Reconciler) podsIn(ctx context.Context, ns client.Object) []reconcile.Request {
+	pods := &corev1.PodList{}
+	if err := r.Client.List(ctx, pods, client.InNamespace(ns.GetName())); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "List the pods of a namespace", "namespace", ns.GetName())
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range pods.Items {
+		if r.concerns(&pods.Items[i]) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&pods.Items[i])})
+		}
+	}
+	return requests
 }
 
 // concerns lets through pods that have opted in and pods that were watched until now.
@@ -106,10 +129,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if wait := r.early(t, pod, policy); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
+	t.lookAgain(r.Now().Add(policy.Timeout)) // by then the look has ended, else it is late
 	observations := r.Prober.Probe(ctx, target(pod, policy), policy.Timeout)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil // stopping: what was seen may be cut short
 	}
+	r.lastScan.Store(r.Now().UnixNano())
 	wait := r.judge(ctx, t, pod, policy, observations)
 	t.lookAgain(r.Now().Add(wait))
 	return ctrl.Result{RequeueAfter: wait}, nil
@@ -164,12 +189,11 @@ func (r *Reconciler) judge(ctx context.Context, t *tracked, pod *corev1.Pod, pol
 	state, v := verdict.Step(t.snapshot(), observations, rules(policy), r.Now())
 	t.update(state)
 	r.report(ctx, pod, v.Transitions)
-	if !v.Decision.Remediate {
+	if !v.Failed {
 		t.clear()
-		return v.Next
 	}
-	if t.done {
-		return v.Next // already removed; the cache is behind
+	if !v.Decision.Remediate || t.done { // done: already removed, and the cache is behind
+		return v.Next
 	}
 	request := controllers.Request{Pod: pod, Policy: policy, Decision: v.Decision, BlockedSince: t.blockedSince}
 	result := r.Remediator.Remediate(ctx, request)

@@ -3,6 +3,7 @@ package podmount
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -24,7 +25,7 @@ func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, transitions []
 	for _, t := range transitions {
 		log := mountLog(ctx, pod, t)
 		switch {
-		case t.From.Blind == "" && t.To.Blind != "":
+		case t.Lost:
 			log.Info("Mount cannot be judged", controllers.KeyDetail, t.To.Blind)
 			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnknown, "cannot be judged: "+t.To.Blind)
 		case t.To.Phase == verdict.Failed && t.From.Phase != verdict.Failed:
@@ -78,7 +79,7 @@ func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Re
 	if result.Outcome == controllers.OutcomeBlocked && t.blockedSince.IsZero() {
 		t.blockedSince = r.Now()
 	}
-	t.done = result.Outcome.Final()
+	t.done = result.Outcome.Removed()
 	news := t.hold(result.Held)
 	if !t.done && !news {
 		return
@@ -124,7 +125,7 @@ func (r *Reconciler) mountEvent(pod *corev1.Pod, t verdict.Transition, eventType
 // event goes to the pod and to its controller, since the pod's own vanish with it.
 func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, note string) {
 	if len(note) > maxNote {
-		note = note[:maxNote-3] + "..."
+		note = strings.ToValidUTF8(note[:maxNote-3], "") + "..."
 	}
 	owner := ownerRef(pod)
 	if owner == nil {

@@ -144,3 +144,11 @@ func (r *Reconciler) Overdue() time.Duration {
 	}
 	return worst
 }
+
+// LastScan returns when a look was last finished; the zero time before the first.
+func (r *Reconciler) LastScan() time.Time {
+	if ns := r.lastScan.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}

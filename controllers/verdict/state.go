@@ -38,6 +38,7 @@ type Mount struct {
 	Looks       int                // Suspect, Failed: broken looks in a row
 	FailedAt    time.Time          // Failed: when it was confirmed
 	Observation probes.Observation // the latest that was not Unknown
+	Unseen      int                // looks in a row that were Unknown
 	Blind       string             // why the latest look was Unknown; "" when it was not
 
 	answered   int       // broken looks in a row that were answered, that is, did not hang
@@ -66,10 +67,8 @@ func (m Mount) observe(o probes.Observation, r Rules) Mount {
 	case probes.Broken:
 		return m.broken(o, r)
 	default:
+		m.Unseen++
 		m.Blind = o.Detail
-		if m.Blind == "" {
-			m.Blind = "the look proved nothing"
-		}
 		return m
 	}
 }
@@ -78,7 +77,7 @@ func (m Mount) broken(o probes.Observation, r Rules) Mount {
 	if m.Phase != Suspect && m.Phase != Failed {
 		m = Mount{Phase: Suspect, Since: o.Started}
 	}
-	m.Observation, m.Blind = o, ""
+	m.Observation, m.Unseen, m.Blind = o, 0, ""
 	m.Looks++
 	if o.Cause != probes.CauseHung {
 		m.answered++
@@ -89,6 +88,9 @@ func (m Mount) broken(o probes.Observation, r Rules) Mount {
 	}
 	return m
 }
+
+// blind reports whether the mount has been out of sight for long enough to tell people.
+func (m Mount) blind(r Rules) bool { return m.Unseen >= r.FailureThreshold }
 
 func definitiveSince(since time.Time, o probes.Observation) time.Time {
 	switch {

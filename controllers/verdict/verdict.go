@@ -38,17 +38,19 @@ func (d Decision) Definitive() bool {
 	return ok && f.Observation.Cause.Definitive()
 }
 
-// Transition is one mount that changed its Phase, or went blind, or sees again.
+// Transition is one mount that changed its Phase, or whose looks have been Unknown for FailureThreshold times.
 type Transition struct {
 	Target probes.Target
 	From   Mount
 	To     Mount
+	Lost   bool // it went out of sight
 }
 
 // Verdict is what one round of looks at a pod means.
 type Verdict struct {
 	Transitions []Transition
 	Decision    Decision
+	Failed      bool          // a mount has Failed, whether or not the pod is to be removed for it now
 	Next        time.Duration // when to look again
 }
 
@@ -61,9 +63,11 @@ func Step(s State, observations []probes.Observation, r Rules, now time.Time) (S
 		from := s[o.Target]
 		to := from.observe(o, r)
 		next[o.Target] = to
-		if from.Phase != to.Phase || (from.Blind == "") != (to.Blind == "") {
-			v.Transitions = append(v.Transitions, Transition{Target: o.Target, From: from, To: to})
+		lost := to.blind(r) && !from.blind(r)
+		if from.Phase != to.Phase || lost {
+			v.Transitions = append(v.Transitions, Transition{o.Target, from, to, lost})
 		}
+		v.Failed = v.Failed || to.Phase == Failed
 		v.Next = min(v.Next, to.next(r, now))
 	}
 	v.Decision = decide(next, r, now)
@@ -75,7 +79,7 @@ func Step(s State, observations []probes.Observation, r Rules, now time.Time) (S
 func decide(s State, r Rules, now time.Time) Decision {
 	var failures []Failure
 	for _, m := range s {
-		if m.Phase == Failed && m.Blind == "" && now.Sub(m.FailedAt) >= r.Settle {
+		if m.Phase == Failed && m.Unseen == 0 && now.Sub(m.FailedAt) >= r.Settle {
 			failures = append(failures, Failure{m.Observation, m.Since, m.Looks, m.FailedAt})
 		}
 	}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/permissions"
+	"github.com/mountwarden/mountwarden/probes/node"
+)
+
+// closeTimeout bounds how long the agent waits for its workers at the end. One that is stuck in the kernel is left to
+// it; the pod's own grace period is longer.
+const closeTimeout = 5 * time.Second
+
+func agentCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Watch the mounts of this node's annotated pods",
+		Long: "agent looks at the mounts that this node's annotated pods really see, and has the pods replaced whose mounts have failed.\n" +
+			"Settings come from defaults, then --config, then MOUNTWARDEN_... variables, then flags.",
+		Args: cobra.NoArgs,
+	}
+	config.AddFlags(cmd.Flags())
+	printConfig := cmd.Flags().Bool("print-config", false, "print the resulting configuration as YAML and exit")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, warnings, err := config.Load(cmd.Flags(), os.LookupEnv)
+		if err != nil {
+			return usage(err)
+		}
+		if *printConfig {
+			return writeConfig(cmd, cfg)
+		}
+		if err := cfg.Validate(); err != nil {
+			return usage(err)
+		}
+		log := newLogger(cfg, cmd.ErrOrStderr())
+		for _, w := range warnings {
+			log.Info("Configuration warning", controllers.KeyDetail, string(w))
+		}
+		return runAgent(cmd.Context(), log, cfg)
+	}
+	return cmd
+}
+
+func writeConfig(cmd *cobra.Command, cfg config.Config) error {
+	text, err := cfg.YAML()
+	if err != nil {
+		return fmt.Errorf("print the configuration: %w", err)
+	}
+	_, err = cmd.OutOrStdout().Write(text)
+	return err
+}
+
+// runAgent builds the agent and runs it until ctx ends.
+func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
+	log = log.WithValues(controllers.KeyNode, cfg.NodeName)
+	log.Info("Starting", "version", versionText(), "dryRun", cfg.DryRun)
+	restConfig, client, err := connect(cfg)
+	if err != nil {
+		return err
+	}
+	if err := permitted(ctx, log, client, cfg); err != nil {
+		return err
+	}
+	prober, err := node.New(node.Options{WorkerPath: cfg.WorkerPath, ProcRoot: cfg.ProcRoot, MaxActive: cfg.MaxWorkers, MaxParked: cfg.MaxParkedWorkers})
+	if err != nil {
+		return fmt.Errorf("start the prober: %w", err)
+	}
+	mgr, err := newManager(restConfig, client, prober, cfg)
+	if err == nil {
+		err = mgr.Start(ctx)
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if closeErr := prober.Close(closing); closeErr != nil {
+		log.Info("Left workers behind", controllers.KeyDetail, closeErr.Error())
+	}
+	log.Info("Stopped")
+	return err
+}
+
+// connect reads the client configuration: in a pod its ServiceAccount, elsewhere KUBECONFIG or ~/.kube/config.
+func connect(cfg config.Config) (*rest.Config, kubernetes.Interface, error) {
+	restConfig, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the API server (outside a pod set KUBECONFIG): %w", err)
+	}
+	restConfig.QPS, restConfig.Burst = float32(cfg.KubeAPI.QPS), cfg.KubeAPI.Burst
+	restConfig.UserAgent = "mountwarden/" + versionText()
+	client, err := kubernetes.NewForConfig(restConfig)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make an API client: %w", err)
+	}
+	return restConfig, client, nil
+}
+
+// permitted waits until the API server has said whether the agent may do its work. An API server that is away at a
+// node's start is normal; a denied permission ends the agent with all of them named.
+func permitted(ctx context.Context, log logr.Logger, client kubernetes.Interface, cfg config.Config) error {
+	needed := permissions.Needed(cfg.DryRun, cfg.Limits.NamespaceSelector != "")
+	retry := time.NewTicker(5 * time.Second)
+	defer retry.Stop()
+	for {
+		call, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := permissions.Check(call, client.AuthorizationV1().SelfSubjectAccessReviews(), needed)
+		cancel()
+		if err == nil || errors.Is(err, permissions.ErrMissing) {
+			return err
+		}
+		log.Info("Waiting for the API server", controllers.KeyDetail, err.Error())
+		select {
+		case <-ctx.Done():
+			return exitError{code: 0}
+		case <-retry.C:
+		}
+	}
+}

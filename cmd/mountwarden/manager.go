@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers/metrics"
+	"github.com/mountwarden/mountwarden/controllers/podmount"
+	"github.com/mountwarden/mountwarden/controllers/remediate"
+	"github.com/mountwarden/mountwarden/probes/node"
+)
+
+// stallAfter is how late a look may be before the agent calls itself stalled. Each look and each call to the API
+// server has a deadline of seconds, so that a healthy loop is never this late.
+const stallAfter = 2 * time.Minute
+
+// newManager wires the parts: prober -> reconciler -> remediator, with metrics and health beside them.
+func newManager(restConfig *rest.Config, client kubernetes.Interface, prober *node.Prober, cfg config.Config) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("register core types: %w", err)
+	}
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                 scheme,
+		Cache:                  cacheOptions(cfg),
+		Metrics:                metricsserver.Options{BindAddress: cfg.MetricsBindAddress},
+		HealthProbeBindAddress: cfg.HealthProbeBindAddress,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the manager: %w", err)
+	}
+	reconciler, err := podmount.New(podmount.Options{
+		Client:     mgr.GetClient(),
+		Prober:     prober,
+		Remediator: remediate.New(client, cfg, time.Now),
+		Meter:      metrics.New(ctrlmetrics.Registry),
+		Recorder:   mgr.GetEventRecorder("mountwarden"),
+		Config:     cfg,
+		Now:        time.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return mgr, errors.Join(reconciler.SetupWithManager(mgr), registerLive(reconciler, prober), addChecks(mgr, reconciler, prober, cfg))
+}
+
+// cacheOptions keeps this node's pods only, stripped, and has a read of anything else fail instead of opening a
+// watch on the whole cluster.
+func cacheOptions(cfg config.Config) cache.Options {
+	return cache.Options{
+		DefaultTransform:            podmount.Strip,
+		ReaderFailOnMissingInformer: true,
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}: {Field: fields.OneTermEqualSelector("spec.nodeName", cfg.NodeName)},
+		},
+	}
+}
+
+func registerLive(r *podmount.Reconciler, prober *node.Prober) error {
+	err := metrics.RegisterLive(ctrlmetrics.Registry, metrics.Live{
+		Statuses:      r.Statuses,
+		PodsWatched:   r.PodsWatched,
+		LastScan:      r.LastScan,
+		Workers:       func() int { return prober.Stats().Workers },
+		ParkedProbes:  func() int { return prober.Stats().Parked },
+		Version:       versionText(),
+		KernelRelease: kernelRelease(),
+	})
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return nil
+}
+
+// addChecks ties liveness to the loop, which a restart may help, and readiness to the room for looks, which it does
+// not: the parked workers of a restarted agent would only be parked again.
+func addChecks(mgr ctrl.Manager, r *podmount.Reconciler, prober *node.Prober, cfg config.Config) error {
+	loop := func(*http.Request) error {
+		if late := r.Overdue(); late > stallAfter {
+			return fmt.Errorf("a look is %s late: the probe loop has stalled", late.Round(time.Second))
+		}
+		return nil
+	}
+	room := func(req *http.Request) error {
+		if !mgr.GetCache().WaitForCacheSync(req.Context()) {
+			return errors.New("the pod cache is not filled yet")
+		}
+		if parked := prober.Stats().Parked; parked >= cfg.MaxParkedWorkers {
+			return fmt.Errorf("%d looks have no answer, as many as maxParkedWorkers allows: other mounts may not be looked at", parked)
+		}
+		return nil
+	}
+	return errors.Join(mgr.AddHealthzCheck("loop", loop), mgr.AddReadyzCheck("probes", room))
+}
+
+// kernelRelease returns the release as uname(2) gives it, or "unknown".
+func kernelRelease() string {
+	var u syscall.Utsname
+	if err := syscall.Uname(&u); err != nil {
+		return "unknown"
+	}
+	release := make([]byte, 0, len(u.Release))
+	for _, c := range u.Release {
+		if c == 0 {
+			break
+		}
+		release = append(release, byte(c))
+	}
+	return string(release)
+}

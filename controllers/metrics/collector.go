@@ -1,0 +1,120 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// maxMounts caps the mounts of one node that get series of their own. A mount has at most 3 series.
+const maxMounts = 2000
+
+// Live is where the state at the time of a scrape is read from.
+type Live struct {
+	Statuses      func() []controllers.Status // every watched mount
+	PodsWatched   func() int
+	LastScan      func() time.Time // when a look was last finished; the zero time before the first
+	Workers       func() int       // probe workers alive
+	ParkedProbes  func() int       // looks without an answer whose worker waits for it
+	Version       string
+	KernelRelease string
+}
+
+// collector makes the metrics of live state.
+type collector struct {
+	live Live
+
+	healthy, info, state, held, pods, lastScan, workers, parked, dropped, build *prometheus.Desc
+}
+
+// RegisterLive registers the metrics that are read from live state at each scrape.
+func RegisterLive(r prometheus.Registerer, live Live) error {
+	return r.Register(newCollector(live))
+}
+
+func newCollector(live Live) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+	}
+	return &collector{
+		live:     live,
+		healthy:  desc("mount_healthy", "1 when the watched mount is healthy, 0 when it is suspect or failed; absent while it cannot be judged.", mountLabels()...),
+		info:     desc("mount_info", "Always 1; what is mounted there.", append(mountLabels(), "fstype", "source_kind")...),
+		state:    desc("mount_state", "Always 1; what is believed of the mount, and why it is not healthy.", append(mountLabels(), "state", "cause")...),
+		held:     desc("remediations_held", "Pods of this node that have a failed mount and stay, by reason.", "reason"),
+		pods:     desc("pods_watched", "Pods of this node that are watched."),
+		lastScan: desc("last_scan_timestamp_seconds", "When a look at a mount was last finished, in seconds since 1970."),
+		workers:  desc("workers", "Worker processes that look at mounts."),
+		parked:   desc("probes_parked", "Looks without an answer whose worker is parked until it comes."),
+		dropped:  desc("mounts_dropped", "Watched mounts of this node that have no series of their own, since there are too many."),
+		build:    desc("build_info", "Always 1; the version of the agent and the kernel it runs on.", "version", "kernel"),
+	}
+}
+
+func mountLabels() []string { return []string{"namespace", "pod", "container", "volume", "mountpath"} }
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.healthy, c.info, c.state, c.held, c.pods, c.lastScan, c.workers, c.parked, c.dropped, c.build,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	statuses := c.live.Statuses()
+	for _, s := range statuses[:min(len(statuses), maxMounts)] {
+		c.mount(gauge, s)
+	}
+	for reason, n := range heldPods(statuses) {
+		gauge(c.held, float64(n), string(reason))
+	}
+	gauge(c.dropped, float64(max(0, len(statuses)-maxMounts)))
+	gauge(c.pods, float64(c.live.PodsWatched()))
+	gauge(c.workers, float64(c.live.Workers()))
+	gauge(c.parked, float64(c.live.ParkedProbes()))
+	gauge(c.build, 1, c.live.Version, c.live.KernelRelease)
+	if t := c.live.LastScan(); !t.IsZero() {
+		gauge(c.lastScan, float64(t.UnixMilli())/1000)
+	}
+}
+
+func (c *collector) mount(gauge func(*prometheus.Desc, float64, ...string), s controllers.Status) {
+	labels := []string{s.Namespace, s.Pod, s.Target.Container, s.Target.Volume, s.Target.Path}
+	state, cause := s.Mount.Phase.String(), string(s.Mount.Observation.Cause)
+	switch {
+	case s.Mount.Unseen > 0 || s.Mount.Phase == verdict.Unjudged:
+		state = probes.Unknown.String()
+	case s.Mount.Phase == verdict.Healthy:
+		gauge(c.healthy, 1, labels...)
+	default:
+		gauge(c.healthy, 0, labels...)
+	}
+	gauge(c.state, 1, append(labels, state, cause)...)
+	if o := s.Mount.Observation; o.FSType != "" {
+		gauge(c.info, 1, append(labels, boundedFSType(o.FSType), sourceKind(o.FSType))...)
+	}
+}
+
+// heldPods counts pods, not mounts, by the reason they are held for.
+func heldPods(statuses []controllers.Status) map[controllers.Held]int {
+	type pod struct{ namespace, name string }
+	seen, held := map[pod]bool{}, map[controllers.Held]int{}
+	for _, s := range statuses {
+		p := pod{s.Namespace, s.Pod}
+		if s.Held != controllers.HeldNone && !seen[p] {
+			seen[p] = true
+			held[s.Held]++
+		}
+	}
+	return held
+}

@@ -1,0 +1,79 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+const namespace = "mountwarden"
+
+// Metrics counts what happens. It satisfies podmount.Meter.
+type Metrics struct {
+	probes       *prometheus.CounterVec
+	probeSeconds *prometheus.HistogramVec
+	detections   *prometheus.CounterVec
+	detectTime   *prometheus.HistogramVec
+	remediations *prometheus.CounterVec
+}
+
+// New returns Metrics whose instruments are registered with r. It panics, as MustRegister does, when they already are.
+func New(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		probes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "probes_total",
+			Help: "Looks at mounts, by file system type and by what they found."}, []string{"fstype", "result"}),
+		probeSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "probe_duration_seconds",
+			Help:    "Time from a look's question to its answer, or until it was given up.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), NativeHistogramBucketFactor: 1.1}, []string{"fstype"}),
+		detections: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "detections_total",
+			Help: "Mounts that were confirmed as failed, by cause."}, []string{"cause"}),
+		detectTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "detection_duration_seconds",
+			Help:    "Time from the first broken look at a mount to its confirmation as failed.",
+			Buckets: []float64{1, 2, 3, 5, 10, 20, 40, 60, 120, 300}, NativeHistogramBucketFactor: 1.1}, []string{"cause"}),
+		remediations: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediations_total",
+			Help: "Remediations by action, cause and outcome. One that stays held or blocked for the same reason counts once."},
+			[]string{"action", "cause", "outcome"}),
+	}
+	r.MustRegister(m.probes, m.probeSeconds, m.detections, m.detectTime, m.remediations)
+	return m
+}
+
+// Observed counts one look.
+func (m *Metrics) Observed(o probes.Observation) {
+	result := o.Health.String()
+	if o.Health == probes.Broken {
+		result = string(o.Cause)
+	}
+	fsType := boundedFSType(o.FSType)
+	m.probes.WithLabelValues(fsType, result).Inc()
+	if o.Operation != probes.OpNone {
+		m.probeSeconds.WithLabelValues(fsType).Observe(o.Finished.Sub(o.Started).Seconds())
+	}
+}
+
+// Detected counts one mount that was confirmed as failed.
+func (m *Metrics) Detected(f verdict.Failure) {
+	cause := string(f.Observation.Cause)
+	m.detections.WithLabelValues(cause).Inc()
+	m.detectTime.WithLabelValues(cause).Observe(f.Confirmed.Sub(f.Since).Seconds())
+}
+
+// Remediated counts one outcome of a remediation.
+func (m *Metrics) Remediated(cause probes.Cause, r controllers.Result) {
+	m.remediations.WithLabelValues(string(r.Action), string(cause), string(r.Outcome)).Inc()
+}
+
+// boundedFSType returns the type where it is one that is known, else "other": a FUSE server chooses the
+// part after "fuse." freely, and so could make series without end.
+func boundedFSType(fsType string) string {
+	switch fsType {
+	case "", "9p", "autofs", "btrfs", "ceph", "cifs", "ext4", "fuse", "fuse.gcsfuse", "fuse.geesefs", "fuse.glusterfs", "fuse.goofys",
+		"fuse.juicefs", "fuse.mergerfs", "fuse.rclone", "fuse.s3fs", "fuse.seaweedfs", "fuse.sshfs", "fuseblk", "lustre", "nfs", "nfs4",
+		"overlay", "smb3", "squashfs", "tmpfs", "virtiofs", "xfs":
+		return fsType
+	default:
+		return "other"
+	}
+}
