@@ -135,6 +135,7 @@ func TestStopHangsBeforeReading(t *testing.T) {
 }
 
 func TestStatusOfStoppedServerEnds(t *testing.T) {
+	t.Parallel() // it waits for a deadline
 	s := newServer(t)
 	must(t, s.Stop())
 	if _, err := s.Status(); !errors.Is(err, os.ErrDeadlineExceeded) {
