@@ -111,7 +111,7 @@ func (f *Finder) take(id string) *Process {
 	}
 	text, err := p.Read("cgroup")
 	if err != nil || p.Start != c.start || owner(claims(text), f.known) != id {
-		p.close()
+		p.Release()
 		delete(f.index, id)
 		return nil
 	}
@@ -132,7 +132,7 @@ func (f *Finder) forget(now time.Time) {
 
 func (h *holding) release() {
 	if h.process != nil {
-		h.process.close()
+		h.process.Release()
 		h.process = nil
 	}
 }

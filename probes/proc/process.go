@@ -48,7 +48,7 @@ func open(root string, pid int) (*Process, error) {
 		err = p.moveToLiveThread(filepath.Join(root, strconv.Itoa(pid), "task"))
 	}
 	if err != nil {
-		p.close()
+		p.Release()
 		return nil, err
 	}
 	p.Start = st.start
@@ -72,11 +72,11 @@ func (p *Process) moveToLiveThread(task string) error {
 		}
 		thread := &Process{dir: os.NewFile(uintptr(fd), task+"/"+t.Name())}
 		if st, err := thread.stat(); err == nil && !st.dead() {
-			p.close()
+			p.Release()
 			p.dir = thread.dir
 			return nil
 		}
-		thread.close()
+		thread.Release()
 	}
 	return ErrGone
 }
@@ -139,7 +139,8 @@ func (p *Process) stat() (stat, error) {
 	return parseStat(text)
 }
 
-func (p *Process) close() { _ = p.dir.Close() } // nothing was written
+// Release lets the process go. Who got it from a Finder leaves that to the Finder.
+func (p *Process) Release() { _ = p.dir.Close() } // nothing was written
 
 // gone makes ErrGone of what /proc answers about a process that has exited, and of the use of a process
 // that the Finder has let go because nobody asked for it.

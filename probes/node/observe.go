@@ -1,0 +1,151 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/check"
+	"github.com/mountwarden/mountwarden/probes/mountinfo"
+	"github.com/mountwarden/mountwarden/probes/proc"
+)
+
+// subject is one path to look at.
+type subject struct {
+	view    *view
+	target  probes.Target
+	anyPath bool // the path need not be a mount point
+}
+
+// observe looks at all subjects at once and returns their observations in the same order. Every
+// goroutine ends with ctx: none of them waits for a file system.
+func (p *Prober) observe(ctx context.Context, subjects []subject, timeout time.Duration) []probes.Observation {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	seen := make([]probes.Observation, len(subjects))
+	var all sync.WaitGroup
+	for i, s := range subjects {
+		all.Go(func() {
+			l := look{turns: p.turns, subject: s, timeout: timeout}
+			l.seen = probes.Observation{Target: s.target, Started: time.Now(), Operation: probes.OpTable}
+			l.run(ctx)
+			l.seen.Finished = time.Now()
+			seen[i] = l.seen
+		})
+	}
+	all.Wait()
+	return seen
+}
+
+// look is the observation of one subject in the making.
+type look struct {
+	turns   *turns
+	subject subject
+	timeout time.Duration
+	seen    probes.Observation
+}
+
+// maxRounds is how often a look starts over because the mounts changed under it.
+const maxRounds = 3
+
+func (l *look) run(ctx context.Context) {
+	table, err := l.subject.view.first()
+	if err != nil {
+		l.unknown(err)
+		return
+	}
+	for range maxRounds {
+		m, ok := l.locate(ctx, table)
+		if !ok {
+			break
+		}
+		if !l.touch(ctx, m) {
+			break
+		}
+		if table, err = l.subject.view.read(); err != nil {
+			l.unknown(err)
+			return
+		}
+		l.unknown(errChanged)
+	}
+	l.doubt()
+}
+
+var errChanged = errors.New("the mounts changed during the look")
+
+// touch lets a worker look at the mount. It reports whether another mount was found in its place, so that
+// the look has to start over.
+func (l *look) touch(ctx context.Context, m mountinfo.Mount) (again bool) {
+	l.seen.FSType, l.seen.Source, l.seen.Device = m.FSType, m.Source, m.Device.String()
+	if why := untouchable(m); why != "" {
+		l.unknown(errors.New(why))
+		return false
+	}
+	r := l.turns.look(ctx, m.Device.String(), l.subject.view.process, l.request(uint64(m.ID)), l.timeout)
+	if r.answer.Mismatch {
+		return true
+	}
+	l.conclude(r)
+	return false
+}
+
+// untouchable says why a mount is never looked at, "" for all others.
+func untouchable(m mountinfo.Mount) string {
+	switch m.FSType {
+	case "autofs":
+		return "autofs is never looked at: a look may trigger the mount"
+	case "devtmpfs":
+		return "a device node is never looked at: its file system tells nothing of the device"
+	default:
+		return ""
+	}
+}
+
+func (l *look) request(mountID uint64) check.Request {
+	return check.Request{MountID: mountID, Path: l.subject.target.Path}
+}
+
+// conclude fills in what the result of a worker's look proves.
+func (l *look) conclude(r result) {
+	switch {
+	case r.err != nil:
+		l.unknown(r.err)
+	case !r.since.IsZero():
+		l.seen.Operation, l.seen.Started = r.stage.Operation(), r.since
+		l.broken(probes.CauseHung, "no answer within "+l.timeout.String())
+	default:
+		l.seen.Operation, l.seen.Errno = r.answer.Stage.Operation(), r.answer.Errno
+		l.seen.Health, l.seen.Cause, l.seen.Detail = check.Judge(r.answer)
+		if l.seen.Detail == "" && r.answer.Errno != 0 {
+			l.seen.Detail = r.answer.Errno.Error()
+		}
+	}
+}
+
+// doubt takes back a bad verdict about a container that has ended meanwhile: its mounts went with it.
+func (l *look) doubt() {
+	if l.seen.Health != probes.Broken {
+		return
+	}
+	if err := l.subject.view.process.Check(); err != nil {
+		l.unknown(err)
+	}
+}
+
+func (l *look) broken(cause probes.Cause, detail string) {
+	l.seen.Health, l.seen.Cause, l.seen.Detail = probes.Broken, cause, detail
+}
+
+func (l *look) unknown(err error) {
+	l.seen.Health, l.seen.Cause, l.seen.Detail = probes.Unknown, probes.CauseNone, err.Error()
+	if errors.Is(err, proc.ErrGone) {
+		l.seen.Detail = "the container is gone: " + err.Error()
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		l.seen.Errno = errno
+	}
+}

@@ -1,0 +1,110 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"syscall"
+
+	"github.com/mountwarden/mountwarden/probes/check"
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
+)
+
+// workerName is the file name of the worker binary and the name of its processes.
+const workerName = "mountwarden-probe"
+
+var errClosed = errors.New("the prober is closed")
+
+// spawner starts workers from one thread of its own. The kernel sends the parent-death signal when
+// the thread that started the child ends, not the process, and Go's threads come and go.
+type spawner struct {
+	path     string
+	requests chan chan<- spawned
+	quit     chan struct{}
+}
+
+type spawned struct {
+	process *os.Process
+	conn    *net.UnixConn
+	err     error
+}
+
+func newSpawner(path string) *spawner {
+	return &spawner{path: path, requests: make(chan chan<- spawned), quit: make(chan struct{})}
+}
+
+// run serves until quit is closed. Its thread ends with it, and so do the workers that still live.
+func (s *spawner) run() {
+	runtime.LockOSThread()
+	for {
+		select {
+		case reply := <-s.requests:
+			reply <- s.start()
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// spawn starts a worker; it takes as long as an exec.
+func (s *spawner) spawn() spawned {
+	reply := make(chan spawned, 1)
+	select {
+	case s.requests <- reply:
+		return <-reply
+	case <-s.quit:
+		return spawned{err: errClosed}
+	}
+}
+
+func (s *spawner) start() spawned {
+	conn, child, err := socketpair()
+	if err != nil {
+		return spawned{err: fmt.Errorf("start worker: %w", err)}
+	}
+	defer func() { _ = child.Close() }() // the worker has its own copy
+	process, err := startWorker(s.path, child)
+	if err != nil {
+		_ = conn.Close() // nothing was sent
+		return spawned{err: fmt.Errorf("start worker %s: %w", s.path, err)}
+	}
+	return spawned{process: process, conn: conn}
+}
+
+// startWorker gives the worker no environment but what keeps it small, no files, and no folder.
+func startWorker(path string, socket *os.File) (*os.Process, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = null.Close() }() // nothing was written
+	files := make([]*os.File, check.Socket+1)
+	for i := range files {
+		files[i] = null
+	}
+	files[check.Socket] = socket
+	return os.StartProcess(path, []string{workerName}, &os.ProcAttr{
+		Dir:   "/",
+		Env:   []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=4MiB", "GODEBUG=asyncpreemptoff=1"},
+		Files: files,
+		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+	})
+}
+
+func socketpair() (*net.UnixConn, *os.File, error) {
+	ours, theirs, err := sys.Socketpair()
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	child := os.NewFile(uintptr(theirs), "worker's socket")
+	parent := os.NewFile(uintptr(ours), "socket of a worker")
+	defer func() { _ = parent.Close() }() // net takes a copy
+	conn, err := net.FileConn(parent)
+	if err != nil {
+		_ = child.Close() // nothing was sent
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), child, nil
+}

@@ -1,0 +1,53 @@
+package node
+
+import (
+	"errors"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes/proc"
+)
+
+// tidy lets idle workers go, and ends those whose parked look nobody can use any more.
+func (p *pool) tidy() {
+	ticker := time.NewTicker(tidyInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			p.shrink(now)
+			p.endOrphans()
+		case <-p.spawner.quit:
+			return
+		}
+	}
+}
+
+func (p *pool) shrink(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.idle) > keepIdle && now.Sub(p.idle[0].idleSince) > p.opts.IdleAfter {
+		p.idle[0].kill()
+		p.idle = p.idle[1:]
+	}
+}
+
+// endOrphans kills the parked workers whose container is gone: their descriptors would keep its file
+// systems from being unmounted, and nobody waits for the answer.
+func (p *pool) endOrphans() {
+	for _, f := range p.parkedFlights() {
+		if errors.Is(f.target.Check(), proc.ErrGone) {
+			f.worker.kill()
+		}
+	}
+}
+
+func (p *pool) parkedFlights() (parked []*flight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for f := range p.flights {
+		if f.parked {
+			parked = append(parked, f)
+		}
+	}
+	return parked
+}

@@ -1,0 +1,255 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes/check"
+	"github.com/mountwarden/mountwarden/probes/proc"
+)
+
+var (
+	errNoTurn   = errors.New("no turn within the timeout")
+	errFull     = errors.New("too many looks are parked without an answer")
+	errNotBegun = errors.New("the worker did not begin in time; the node may be overloaded")
+)
+
+// turns lets one look at a time reach a file system, and remembers those that do not come back.
+type turns struct {
+	pool      *pool
+	parkAfter time.Duration
+
+	mu   sync.Mutex
+	held map[string]*flight // whose turn it is, by flight.key
+}
+
+func newTurns(p *pool, parkAfter time.Duration) *turns {
+	return &turns{pool: p, parkAfter: parkAfter, held: map[string]*flight{}}
+}
+
+// flight is one look that is under way or waits for a worker.
+type flight struct {
+	target  *proc.Process
+	request check.Request
+	walk    string        // the key of the way to the path, which only this target goes
+	done    chan struct{} // closed when answer and err are final
+	worker  *worker       // set before launched
+	parked  bool          // guarded by the pool
+
+	// guarded by turns.mu until done is closed
+	key      string        // what it holds: the device, or the way to it
+	left     chan struct{} // closed when it does not hold key any more
+	launched time.Time     // zero until a worker was asked
+	stage    check.Stage
+	answer   check.Message
+	err      error // why there is no answer
+}
+
+func newFlight(device string, target *proc.Process, r check.Request) *flight {
+	walk := fmt.Sprintf("walk %d/%d %s", target.PID, target.Start, r.Path)
+	f := &flight{target: target, request: r, walk: walk, key: walk, done: make(chan struct{}), left: make(chan struct{})}
+	if device != "" {
+		f.key = "device " + device
+	}
+	return f
+}
+
+// result is how a look ended for one of those who wait for it.
+type result struct {
+	answer check.Message
+	since  time.Time   // not zero: there is no answer since then
+	stage  check.Stage // where it waits
+	err    error       // neither an answer nor a hang: why nothing is known
+}
+
+// look asks a worker and waits for the answer, for its turn at the device before that, at most until
+// ctx ends. A file system that somebody else's look has been waiting for, for at least the timeout, is
+// answered at once. With device "" only the way to the path is held.
+func (t *turns) look(ctx context.Context, device string, target *proc.Process, r check.Request, timeout time.Duration) result {
+	f := newFlight(device, target, r)
+	for {
+		other, left := t.claim(f)
+		if other == nil {
+			break
+		}
+		if !t.outlast(ctx, other, left, timeout) {
+			return t.unanswered(ctx, other, timeout)
+		}
+	}
+	t.launch(ctx, f)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		if !f.isDone() {
+			return t.overdue(ctx, f, timeout)
+		}
+	}
+	return result{answer: f.answer, err: f.err}
+}
+
+func (f *flight) isDone() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// claim takes f's turn, or returns the flight that has it and when that will leave.
+func (t *turns) claim(f *flight) (*flight, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range []string{f.key, f.walk} {
+		if other := t.held[key]; other != nil {
+			return other, other.left
+		}
+	}
+	t.held[f.key] = f
+	return nil, nil
+}
+
+// outlast waits for other to leave. It gives up, and reports false, when ctx ends or as soon as other has
+// been under way for the timeout.
+func (t *turns) outlast(ctx context.Context, other *flight, left <-chan struct{}, timeout time.Duration) bool {
+	patience, cancel := context.WithCancel(ctx)
+	if launched := t.launchedAt(other); !launched.IsZero() {
+		cancel()
+		patience, cancel = context.WithDeadline(ctx, launched.Add(timeout))
+	}
+	defer cancel()
+	select {
+	case <-left:
+		return true
+	case <-patience.Done():
+		return false
+	}
+}
+
+func (t *turns) launchedAt(f *flight) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return f.launched
+}
+
+// launch hands f to a worker. On failure f is done.
+func (t *turns) launch(ctx context.Context, f *flight) {
+	w, err := t.pool.take(ctx)
+	if err != nil {
+		t.finish(f, check.Message{}, err)
+		return
+	}
+	f.worker = w
+	t.pool.enter(f)
+	t.mu.Lock()
+	f.launched = time.Now()
+	t.mu.Unlock()
+	if err := w.ask(f.target, f.request); err != nil {
+		w.kill()
+		t.land(f, check.Message{}, fmt.Errorf("ask worker: %w", err))
+		return
+	}
+	if !t.pool.run(func() { t.fly(f) }) {
+		t.land(f, check.Message{}, errClosed)
+	}
+}
+
+// fly waits for the answer as long as it takes; a late one tells that the mount has recovered.
+func (t *turns) fly(f *flight) {
+	patience := time.NewTimer(t.parkAfter)
+	defer patience.Stop()
+	for {
+		select {
+		case m, alive := <-f.worker.messages:
+			switch {
+			case !alive:
+				t.land(f, check.Message{}, fmt.Errorf("the worker ended during the look: %s", f.worker.exit))
+				return
+			case m.Kind == check.Progress:
+				t.advance(f, m.Stage)
+			default:
+				t.pool.rest(f.worker)
+				t.land(f, m, nil)
+				return
+			}
+		case <-patience.C:
+			if t.pool.park(f) {
+				t.stray(f)
+			} else {
+				patience.Reset(t.parkAfter)
+			}
+		}
+	}
+}
+
+func (t *turns) advance(f *flight, s check.Stage) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.stage = s
+}
+
+// stray gives the device free when f is stuck on its way there: that says nothing about the device,
+// which others reach on other ways.
+func (t *turns) stray(f *flight) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f.stage > check.StageOpen || f.key == f.walk {
+		return
+	}
+	t.vacate(f)
+	f.key, f.left = f.walk, make(chan struct{})
+	if t.held[f.key] == nil {
+		t.held[f.key] = f
+	}
+}
+
+func (t *turns) vacate(f *flight) {
+	if t.held[f.key] == f {
+		delete(t.held, f.key)
+	}
+	close(f.left)
+}
+
+// land ends a flight that had a worker.
+func (t *turns) land(f *flight, answer check.Message, err error) {
+	t.pool.leave(f)
+	t.finish(f, answer, err)
+}
+
+func (t *turns) finish(f *flight, answer check.Message, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.answer, f.err = answer, err
+	t.vacate(f)
+	close(f.done)
+}
+
+// overdue is the result for who began the look. When no place is left among the parked, the worker is
+// given up: it would keep the slot that others need.
+func (t *turns) overdue(ctx context.Context, f *flight, timeout time.Duration) result {
+	if !t.pool.park(f) {
+		f.worker.kill()
+		return result{err: fmt.Errorf("no answer within %s, and %w: %d", timeout, errFull, t.pool.opts.MaxParked)}
+	}
+	return t.unanswered(ctx, f, timeout)
+}
+
+// unanswered is the result of waiting for f in vain. It is a hang only when the file system itself had at
+// least half of the timeout to answer; the rest may have gone by in waiting for a turn or a worker.
+func (t *turns) unanswered(ctx context.Context, f *flight, timeout time.Duration) result {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return result{err: fmt.Errorf("the look was called off: %w", ctx.Err())}
+	case f.launched.IsZero() || time.Since(f.launched) < timeout/2:
+		return result{err: errNoTurn}
+	case f.stage == check.StageRoot:
+		return result{err: errNotBegun}
+	default:
+		return result{since: f.launched, stage: f.stage}
+	}
+}
