@@ -22,12 +22,9 @@ func readFile(path string) ([]byte, []Warning, error) {
 		return nil, nil, err
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
+	text, readErr := io.ReadAll(io.LimitReader(f, maxFile+1))
+	info, statErr := f.Stat()
+	if err := errors.Join(readErr, statErr); err != nil {
 		return nil, nil, err
 	}
 	if len(text) > maxFile {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 )
@@ -89,22 +91,10 @@ func (s setting) Set(text string) (err error) {
 
 // String returns the field as Set reads it.
 func (s setting) String() string {
-	switch field := s.field.(type) {
-	case *bool:
-		return strconv.FormatBool(*field)
-	case *int:
-		return strconv.Itoa(*field)
-	case *[]Action:
-		return strings.ReplaceAll(join(*field), ", ", ",")
-	case *Mode:
-		return string(*field)
-	case *Action:
-		return string(*field)
-	case *string:
-		return *field
-	default:
-		return ""
+	if list, ok := s.field.(*[]Action); ok {
+		return strings.ReplaceAll(join(*list), ", ", ",")
 	}
+	return fmt.Sprint(reflect.ValueOf(s.field).Elem())
 }
 
 // Type names the kind of value for a flag's usage line.
