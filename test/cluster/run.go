@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/mountwarden/mountwarden/test/cluster/internal/space"
+	"github.com/mountwarden/mountwarden/test/cluster/internal/supervise"
+)
+
+func (a *app) execCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "exec -- COMMAND [ARG...]",
+		Short: "Run a command in the cluster's namespaces, with KUBECONFIG set and its programs in PATH",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runInside(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+		},
+	}
+}
+
+func (a *app) kubectlCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "kubectl [ARG...]",
+		Short: "Run kubectl as the cluster's administrator (--name and --cache come before `kubectl`)",
+		// Every flag after `kubectl` is kubectl's.
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			args = append([]string{filepath.Join(a.layout.Bin(), "kubectl")}, args...)
+			return a.runInside(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+		},
+	}
+}
+
+func (a *app) loadCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "load IMAGE.tar...",
+		Short: "Give image tarballs to the node; pods use them with imagePullPolicy: Never",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, tarballs []string) error {
+			return a.load(cmd.Context(), cmd.OutOrStdout(), tarballs)
+		},
+	}
+}
+
+func (a *app) load(ctx context.Context, out io.Writer, tarballs []string) error {
+	for _, tarball := range tarballs {
+		path, err := filepath.Abs(tarball)
+		if err != nil {
+			return fmt.Errorf("load %s: %w", tarball, err)
+		}
+		ctr := []string{filepath.Join(a.layout.Bin(), "ctr"), "--address", a.layout.ContainerdSocket(),
+			"--namespace", "k8s.io", "images", "import", path}
+		if err := a.runInside(ctx, nil, out, os.Stderr, ctr); err != nil {
+			return fmt.Errorf("load %s: %w", tarball, err)
+		}
+	}
+	return nil
+}
+
+// runInside runs a command in the cluster's namespaces and in the folder we are in.
+func (a *app) runInside(ctx context.Context, in io.Reader, out, errs io.Writer, args []string) (err error) {
+	_, pidfd, err := a.client().PID(ctx)
+	if errors.Is(err, supervise.ErrDown) {
+		return fmt.Errorf("%w: %s; start it with `up`", err, a.name)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unix.Close(pidfd)) }()
+	here, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	path := a.layout.Bin() + ":" + os.Getenv("PATH")
+	cmd := exec.CommandContext(ctx, a.lookUp(args[0]), args[1:]...)
+	cmd.Args[0] = args[0]
+	cmd.Dir = here
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+a.layout.Kubeconfig(), "PATH="+path)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, errs
+	return space.Run(ctx, pidfd, cmd)
+}
+
+// lookUp prefers the cluster's own programs to those of PATH.
+func (a *app) lookUp(name string) string {
+	own := filepath.Join(a.layout.Bin(), name)
+	if _, err := os.Stat(own); err == nil && filepath.Base(name) == name {
+		return own
+	}
+	return name
+}
