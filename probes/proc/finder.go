@@ -3,8 +3,6 @@ package proc
 import (
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -17,13 +15,13 @@ var (
 )
 
 const (
-	scanInterval = time.Second     // between two scans of /proc, whatever is asked
-	forgetAfter  = 5 * time.Minute // a container that nobody asked for is let go
+	scanShare   = 20              // a scan of /proc is followed by a pause of that many times its duration
+	forgetAfter = 5 * time.Minute // a container that nobody asked for is let go
 )
 
 // Finder finds the processes of containers and remembers them. It is safe for concurrent use. A scan of
 // /proc reads one or two small files a process; it is made only for an id that the last scan has
-// not seen, and at most once a second.
+// not seen, and never takes more than a twentieth of the time, whatever is asked.
 type Finder struct {
 	root string
 	now  func() time.Time
@@ -31,7 +29,7 @@ type Finder struct {
 	mu      sync.Mutex
 	held    map[string]*holding
 	index   map[string]candidate
-	scanned time.Time
+	rested  time.Time // no scan before that
 }
 
 // holding is what is remembered of one id that was asked for.
@@ -83,14 +81,15 @@ func (f *Finder) resolve(id string, h *holding, now time.Time) (*Process, error)
 	if h.process = f.take(id); h.process != nil {
 		return h.process, nil
 	}
-	if !f.scanned.IsZero() && now.Sub(f.scanned) < scanInterval {
-		return nil, fmt.Errorf("container %s: %w in a scan of %s within the last second", id, ErrNotFound, f.root)
+	if now.Before(f.rested) {
+		return nil, fmt.Errorf("container %s: %w under %s a moment ago", id, ErrNotFound, f.root)
 	}
 	index, err := scan(f.root)
 	if err != nil {
 		return nil, fmt.Errorf("find container %s: %w", id, err)
 	}
-	f.index, f.scanned = index, now
+	end := f.now()
+	f.index, f.rested = index, end.Add(scanShare*end.Sub(now))
 	if h.process = f.take(id); h.process != nil {
 		return h.process, nil
 	}
@@ -134,80 +133,5 @@ func (h *holding) release() {
 	if h.process != nil {
 		h.process.Release()
 		h.process = nil
-	}
-}
-
-// candidate is a process that may stand for a container id.
-type candidate struct {
-	pid           int
-	start         uint64
-	before, after int // ids outside and inside of this one in its cgroup path
-}
-
-// better prefers the id that is nested least, which a container cannot claim from inside another one;
-// then the process directly in the container; then the oldest, which is the container's first.
-func (c candidate) better(d candidate) bool {
-	switch {
-	case c.before != d.before:
-		return c.before < d.before
-	case c.after != d.after:
-		return c.after < d.after
-	case c.start != d.start:
-		return c.start < d.start
-	default:
-		return c.pid < d.pid
-	}
-}
-
-// scan reads the cgroups of all processes and returns the best candidate for each id it meets.
-func scan(root string) (map[string]candidate, error) {
-	names, err := readNames(root)
-	if err != nil {
-		return nil, fmt.Errorf("scan processes: %w", err)
-	}
-	index := map[string]candidate{}
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			consider(index, root, pid)
-		}
-	}
-	return index, nil
-}
-
-func readNames(dir string) ([]string, error) {
-	f, err := os.Open(dir) //nolint:gosec // the root of /proc is the operator's choice
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // read only
-	return f.Readdirnames(-1)
-}
-
-// consider enters one process. A process that exits meanwhile, or monitors a container, is nobody's.
-func consider(index map[string]candidate, root string, pid int) {
-	folder := root + "/" + strconv.Itoa(pid) + "/"
-	text, err := os.ReadFile(folder + "cgroup") //nolint:gosec // a file of /proc
-	if err != nil {
-		return
-	}
-	lines := claims(string(text))
-	if len(lines) == 0 {
-		return
-	}
-	text, err = os.ReadFile(folder + "stat") //nolint:gosec // a file of /proc
-	if err != nil {
-		return
-	}
-	st, err := parseStat(string(text))
-	if err != nil || st.comm == "conmon" {
-		return
-	}
-	for _, ids := range lines {
-		for i, id := range ids {
-			c := candidate{pid: pid, start: st.start, before: i, after: len(ids) - 1 - i}
-			if old, ok := index[id]; !ok || c.better(old) {
-				index[id] = c
-			}
-		}
 	}
 }
