@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -21,14 +20,18 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// exitCode is that of the command run inside the cluster, where there was one.
+// exitError passes on how a command inside the cluster ended; the command has said why itself.
+type exitError struct{ code int }
+
+func (e exitError) Error() string { return fmt.Sprintf("the command ended with exit status %d", e.code) }
+
 func exitCode(err error) int {
-	var exit *exec.ExitError
+	var exit exitError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &exit) && exit.Exited():
-		return exit.ExitCode()
+	case errors.As(err, &exit):
+		return exit.code
 	default:
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		return 1

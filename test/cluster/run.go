@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ func (a *app) execCommand() *cobra.Command {
 		Short: "Run a command in the cluster's namespaces, with KUBECONFIG set and its programs in PATH",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runInside(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+			return a.passThrough(cmd, args)
 		},
 	}
 }
@@ -35,9 +36,19 @@ func (a *app) kubectlCommand() *cobra.Command {
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args = append([]string{filepath.Join(a.layout.Bin(), "kubectl")}, args...)
-			return a.runInside(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+			return a.passThrough(cmd, args)
 		},
 	}
+}
+
+// passThrough runs a command inside the cluster as if it had been called here.
+func (a *app) passThrough(cmd *cobra.Command, args []string) error {
+	err := a.runInside(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return exitError{exit.ExitCode()}
+	}
+	return err
 }
 
 func (a *app) loadCommand() *cobra.Command {
@@ -59,9 +70,12 @@ func (a *app) load(ctx context.Context, out io.Writer, tarballs []string) error 
 		}
 		ctr := []string{filepath.Join(a.layout.Bin(), "ctr"), "--address", a.layout.ContainerdSocket(),
 			"--namespace", "k8s.io", "images", "import", path}
-		if err := a.runInside(ctx, nil, out, os.Stderr, ctr); err != nil {
-			return fmt.Errorf("load %s: %w", tarball, err)
+		// What ctr says is its progress and its opinion of the machine; it matters if it fails.
+		var said bytes.Buffer
+		if err := a.runInside(ctx, nil, &said, &said, ctr); err != nil {
+			return fmt.Errorf("load %s: %w\n%s", tarball, err, said.Bytes())
 		}
+		fmt.Fprintf(out, "loaded %s\n", tarball)
 	}
 	return nil
 }

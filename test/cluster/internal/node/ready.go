@@ -17,6 +17,18 @@ import (
 // check is what a component's Ready is.
 type check = func(context.Context) error
 
+// all is ready when every check is.
+func all(checks ...check) check {
+	return func(ctx context.Context) error {
+		for _, c := range checks {
+			if err := c(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // dial is ready when a unix socket takes a connection.
 func dial(socket string) check {
 	return func(ctx context.Context) error {
