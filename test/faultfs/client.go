@@ -99,7 +99,7 @@ func (c *Client) infoOfLiving() (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	if n, err := connectionAt(info.Mountpoint); err != nil || n != info.Connection {
+	if n, err := ConnectionAt(info.Mountpoint); err != nil || n != info.Connection {
 		return Info{}, errors.Join(fmt.Errorf("%w of connection %d at %q", ErrNotMounted, info.Connection, info.Mountpoint), err)
 	}
 	return info, nil

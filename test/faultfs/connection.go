@@ -16,10 +16,10 @@ import (
 // expected.
 var ErrNotMounted = errors.New("no FUSE mount")
 
-// connectionAt gives the number of the FUSE connection that is mounted on top at
+// ConnectionAt gives the number of the FUSE connection that is mounted on top at
 // mountpoint in this process's mount namespace. It reads text only and so does not
 // touch the mount. The error is an ErrNotMounted when there is none.
-func connectionAt(mountpoint string) (int, error) {
+func ConnectionAt(mountpoint string) (int, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return 0, fmt.Errorf("find the mount at %q: %w", mountpoint, err)

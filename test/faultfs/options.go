@@ -32,6 +32,8 @@ type Options struct {
 	// OwnerOnly mounts without allow_other: all users but root's are refused, and
 	// statfs of the dead mount answers all zeros.
 	OwnerOnly bool
+	// ReadOnly mounts with MS_RDONLY.
+	ReadOnly bool
 	// CacheFor lets the kernel keep attributes, names and file content for that
 	// long. At 0 every stat and read reaches the server.
 	CacheFor time.Duration
@@ -73,6 +75,7 @@ func (o *Options) args() []string {
 		"--content=" + o.Content,
 		"--source=" + o.source(),
 		fmt.Sprintf("--allow-other=%t", !o.OwnerOnly),
+		fmt.Sprintf("--read-only=%t", o.ReadOnly),
 		"--cache-for=" + o.CacheFor.String(),
 	}
 }
@@ -86,6 +89,7 @@ func parseOptions(args []string) (Options, error) {
 	flags.StringVar(&o.Content, "content", "", "`TEXT` that the canary holds")
 	flags.StringVar(&o.Source, "source", DefaultSource, "`NAME` of the mount's source in mountinfo")
 	allowOther := flags.Bool("allow-other", true, "let all users in")
+	flags.BoolVar(&o.ReadOnly, "read-only", false, "mount read-only")
 	flags.DurationVar(&o.CacheFor, "cache-for", 0, "how long the kernel may keep attributes, names and content")
 	if err := flags.Parse(args); err != nil {
 		return o, UsageError(err)

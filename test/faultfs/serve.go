@@ -43,11 +43,11 @@ func serve(ctx context.Context, opts Options, ready func() error) (err error) {
 	defer func() {
 		faults.Clear()
 		if !isClosed(ended) { // else the mount is gone, or dead because of an abort, and stays so
-			err = errors.Join(err, detach(opts.Mountpoint), awaitEnd(ended))
+			err = errors.Join(err, Detach(opts.Mountpoint), awaitEnd(ended))
 		}
 	}()
 
-	connection, err := connectionAt(opts.Mountpoint)
+	connection, err := ConnectionAt(opts.Mountpoint)
 	if err != nil {
 		return err
 	}
@@ -78,6 +78,7 @@ func mountGate(opts Options, faults *Faults) (ended <-chan struct{}, err error) 
 		FsName:            opts.source(),
 		Name:              "faultfs",
 		DirectMountStrict: true,
+		DirectMountFlags:  mountFlags(opts),
 	})
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func mountGate(opts Options, faults *Faults) (ended <-chan struct{}, err error) 
 	done := make(chan struct{})
 	go func() { defer close(done); server.Serve() }()
 	if err := server.WaitMount(); err != nil {
-		return nil, errors.Join(err, detach(opts.Mountpoint), awaitEnd(done))
+		return nil, errors.Join(err, Detach(opts.Mountpoint), awaitEnd(done))
 	}
 	return done, nil
 }
@@ -97,6 +98,14 @@ func isClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
+}
+
+func mountFlags(opts Options) uintptr {
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+	if opts.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	return flags
 }
 
 // awaitEnd waits for the connection's end. It takes long only when someone else
@@ -112,10 +121,10 @@ func awaitEnd(ended <-chan struct{}) error {
 	}
 }
 
-// detach takes this process's FUSE mount away, whoever uses it, and aborts the
+// Detach takes the FUSE mount on top at mountpoint away, whoever uses it, and aborts the
 // connection so that no one goes on waiting for it. A mount that is gone is fine.
-func detach(mountpoint string) error {
-	connection, err := connectionAt(mountpoint)
+func Detach(mountpoint string) error {
+	connection, err := ConnectionAt(mountpoint)
 	if errors.Is(err, ErrNotMounted) {
 		return nil
 	}

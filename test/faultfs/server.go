@@ -38,8 +38,8 @@ type Server struct {
 	ended chan struct{} // closed when the process is reaped
 	dir   string        // of a control socket that Start made up
 
-	closing  sync.Once
-	closeErr error
+	closing sync.Mutex
+	closed  bool
 }
 
 // Start mounts, and returns when the mount answers. ctx bounds the start only; the
@@ -105,17 +105,21 @@ func (s *Server) Kill() error {
 
 // Close ends the server and its mount in whatever state they are, and frees who
 // waits on them: it aborts the connection, detaches the mount, kills and reaps the
-// process. It is safe to call it again.
+// process. It can be called again, to try again or for nothing.
 func (s *Server) Close() error {
-	s.closing.Do(func() {
-		s.closeErr = errors.Join(s.unmount(), s.Kill(), os.RemoveAll(s.dir))
-	})
-	return s.closeErr
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.closed {
+		return nil // a second unmount could hit the mount of a later server
+	}
+	err := errors.Join(s.unmount(), s.Kill(), os.RemoveAll(s.dir))
+	s.closed = err == nil
+	return err
 }
 
 // unmount leaves alone what someone else mounted there since.
 func (s *Server) unmount() error {
-	connection, err := connectionAt(s.info.Mountpoint)
+	connection, err := ConnectionAt(s.info.Mountpoint)
 	switch {
 	case errors.Is(err, ErrNotMounted):
 		return nil

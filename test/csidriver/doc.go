@@ -1,0 +1,36 @@
+// Package csidriver is a small real CSI node driver over faultfs: pods get FUSE
+// volumes whose servers a test can kill, hang and slow down.
+//
+// It serves the Identity and Node services of the Container Storage Interface on one
+// socket and registers itself with the kubelet on another (k8s.io/kubelet
+// pluginregistration v1), with no sidecar. Volumes are inline ephemeral ones or
+// static PersistentVolumes; there is no controller and nothing to provision.
+//
+// # What a volume is
+//
+// One FUSE server process serves one mount: each published target has its own, or,
+// with staging, each staged volume, whose targets are then bind mounts of it. Inline
+// volumes are never staged by the kubelet. See Attributes for what a volume's
+// attributes choose.
+//
+// # When the driver ends
+//
+// The FUSE servers die with it and leave dead mounts, as with every FUSE driver that
+// keeps its servers in its container. Running pods then read ENOTCONN until they are
+// replaced; their volumes unpublish properly once the driver is back. See package
+// volume, which also says why no suspect mount can block the driver.
+//
+// # Facts leaned on
+//
+//   - The kubelet finds a plugin by the socket that appears in plugins_registry, asks
+//     it GetInfo, and only then dials the CSI endpoint; the CSI socket must listen
+//     first (kubelet, pkg/kubelet/pluginmanager).
+//   - A call that is repeated while the first one runs must be refused with ABORTED, a
+//     repeated one after that succeed (CSI specification, "Concurrency" and each call).
+//   - A mount in a container reaches the node and the pods only through a volume with
+//     mountPropagation Bidirectional; see manifests.
+//
+// # When not to use it
+//
+// It is a tool of tests. It keeps data in memory and loses it with each server.
+package csidriver

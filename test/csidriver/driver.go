@@ -1,0 +1,159 @@
+package csidriver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
+
+	"github.com/mountwarden/mountwarden/test/csidriver/volume"
+)
+
+// Config is all that a driver needs to know.
+type Config struct {
+	// Endpoint is the CSI socket, unix:// and an absolute path.
+	Endpoint string
+	// NodeID is the node's name.
+	NodeID string
+	// RegistryDir is the kubelet's plugins_registry folder; empty for no registration.
+	RegistryDir string
+	// StateDir is where records and control sockets of volumes live.
+	StateDir string
+	// Stage offers NodeStageVolume: one FUSE server a staged volume.
+	Stage bool
+	// ServerCommand begins the command line of a FUSE server, see faultfs.StartOptions.
+	ServerCommand []string
+	// Log gets the driver's lines, and ServerLog what FUSE servers write to stderr.
+	Log       *slog.Logger
+	ServerLog io.Writer
+}
+
+// stopTimeout is how long calls under way may take to end when the driver stops.
+const stopTimeout = 10 * time.Second
+
+func (c *Config) validate() error {
+	path, isUnix := strings.CutPrefix(c.Endpoint, "unix://")
+	switch {
+	case !isUnix || !filepath.IsAbs(path):
+		return fmt.Errorf("%w: endpoint %q: use unix:// and an absolute path, such as unix:///csi/csi.sock", errInvalid, c.Endpoint)
+	case c.NodeID == "":
+		return fmt.Errorf("%w: node-id is empty: give the node's name", errInvalid)
+	case !filepath.IsAbs(c.StateDir):
+		return fmt.Errorf("%w: state-dir %q: give an absolute path", errInvalid, c.StateDir)
+	}
+	return nil
+}
+
+func (c *Config) socket() string { return strings.TrimPrefix(c.Endpoint, "unix://") }
+
+// Run serves until ctx ends, then lets calls end and takes the sockets away. Its FUSE
+// servers end with it and leave their mounts dead.
+func Run(ctx context.Context, c Config) (err error) {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	volumes := volume.NewManager(volume.Options{Dir: c.StateDir, Command: c.ServerCommand, Log: c.ServerLog})
+	if err := reportDead(volumes, c.Log); err != nil {
+		return fmt.Errorf("recover volumes: %w", err)
+	}
+	defer func() { err = errors.Join(err, volumes.Close()) }()
+
+	services := []service{{c.socket(), func(s *grpc.Server) {
+		csi.RegisterIdentityServer(s, identity{})
+		csi.RegisterNodeServer(s, &node{id: c.NodeID, staging: c.Stage, volumes: volumes})
+	}}}
+	if c.RegistryDir != "" {
+		socket := filepath.Join(c.RegistryDir, Name+"-reg.sock")
+		services = append(services, service{socket, func(s *grpc.Server) {
+			registration.RegisterRegistrationServer(s, &registrar{endpoint: c.socket(), log: c.Log})
+		}})
+	}
+	return serveAll(ctx, c.Log, services)
+}
+
+func reportDead(volumes *volume.Manager, log *slog.Logger) error {
+	dead, err := volumes.Recover()
+	for _, v := range dead {
+		log.Warn("found a dead mount of an earlier life; its pod must be replaced",
+			"volume", v.ID, "path", v.Path, "pod", v.Pod.Namespace+"/"+v.Pod.Name)
+	}
+	return err
+}
+
+// A service is gRPC on one Unix socket.
+type service struct {
+	socket   string
+	register func(*grpc.Server)
+}
+
+// serveAll starts the services in order, each listening before the next begins, and
+// ends them in the reverse order, so that the kubelet sees the registration go first.
+func serveAll(ctx context.Context, log *slog.Logger, services []service) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, s := range services {
+		listener, err := listen(s.socket)
+		if err != nil {
+			return err
+		}
+		server := grpc.NewServer(grpc.UnaryInterceptor(logCalls(log)))
+		s.register(server)
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			if err := server.Serve(listener); err != nil {
+				cancel(fmt.Errorf("serve %q: %w", s.socket, err))
+			}
+		}()
+		defer func() { stop(server); <-served }()
+	}
+	log.Info("serving", "driver", Name)
+	<-ctx.Done()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+func stop(server *grpc.Server) {
+	hard := time.AfterFunc(stopTimeout, server.Stop)
+	defer hard.Stop()
+	server.GracefulStop()
+}
+
+// listen takes over the path of a driver that was killed. Closing removes the socket.
+func listen(socket string) (net.Listener, error) {
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("take over socket: %w", err)
+	}
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", socket, err)
+	}
+	return listener, nil
+}
+
+func logCalls(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		began := time.Now()
+		response, err := handler(ctx, req)
+		args := []any{"method", info.FullMethod, "took", time.Since(began)}
+		if err != nil {
+			log.Error("call failed", append(args, "error", err)...)
+		} else {
+			log.Info("call", args...)
+		}
+		return response, err
+	}
+}
