@@ -58,26 +58,28 @@ func parseLine(line string) (m Mount, ok bool) {
 	if !ok {
 		return m, false
 	}
-	head := strings.SplitN(mount, " ", 7)
-	tail := strings.SplitN(fs, " ", 4)
-	if len(head) < 6 || len(tail) < 3 {
-		return m, false
-	}
-	id, errID := strconv.Atoi(head[0])
-	parent, errParent := strconv.Atoi(head[1])
-	device, okDevice := parseDevice(head[2])
-	if errID != nil || errParent != nil || !okDevice || !strings.HasPrefix(head[4], "/") {
-		return m, false
-	}
+	head, tail := fields(mount), fields(fs)
+	id, errID := strconv.Atoi(head.next())
+	parent, errParent := strconv.Atoi(head.next())
+	device, okDevice := parseDevice(head.next())
 	m = Mount{
 		ID: id, Parent: parent, Device: device,
-		Root: unescape(head[3]), MountPoint: unescape(head[4]), Options: head[5],
-		FSType: unescape(tail[0]), Source: unescape(tail[1]), SuperOptions: unescape(tail[2]),
+		Root: unescape(head.next()), MountPoint: unescape(head.next()), Options: head.next(),
+		FSType: unescape(tail.next()), Source: unescape(tail.next()), SuperOptions: unescape(tail.next()),
+		Optional: string(head),
 	}
-	if len(head) == 7 {
-		m.Optional = head[6]
-	}
-	return m, true
+	ok = errID == nil && errParent == nil && okDevice &&
+		m.Root != "" && strings.HasPrefix(m.MountPoint, "/") && m.SuperOptions != ""
+	return m, ok
+}
+
+// fields is the rest of a line, from which one field after the other is taken.
+type fields string
+
+func (f *fields) next() string {
+	field, rest, _ := strings.Cut(string(*f), " ")
+	*f = fields(rest)
+	return field
 }
 
 // separate cuts a line at the " - " behind the sixth field. Blanks are escaped in the fields before

@@ -26,10 +26,10 @@ type Finder struct {
 	root string
 	now  func() time.Time
 
-	mu      sync.Mutex
-	held    map[string]*holding
-	index   map[string]candidate
-	rested  time.Time // no scan before that
+	mu     sync.Mutex
+	held   map[string]*holding
+	index  map[string]candidate
+	rested time.Time // no scan before that
 }
 
 // holding is what is remembered of one id that was asked for.

@@ -1,0 +1,225 @@
+package check_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes/check"
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
+)
+
+const workerEnv = "CHECK_TEST_WORKER"
+
+// The worker drops the privileges of its whole process, so it runs in one of its own.
+func TestMain(m *testing.M) {
+	if os.Getenv(workerEnv) != "" {
+		if err := check.Serve(check.Socket); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+type worker struct {
+	cmd  *exec.Cmd
+	conn *net.UnixConn
+	proc int // of this process
+}
+
+func startWorker(t *testing.T) *worker {
+	t.Helper()
+	ours, theirs, err := sys.Socketpair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, parent := os.NewFile(uintptr(theirs), "child"), os.NewFile(uintptr(ours), "parent")
+	conn, err := net.FileConn(parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &worker{conn: conn.(*net.UnixConn), cmd: exec.Command("/proc/self/exe")}
+	w.cmd.Env = append(os.Environ(), workerEnv+"=1")
+	w.cmd.ExtraFiles = []*os.File{child}
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(parent.Close(), child.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w.proc, err = sys.OpenDir("/proc/self/") // the slash: the folder, not the link
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()         // closed by the test, perhaps
+		_ = w.cmd.Process.Kill() // ended, usually
+		_ = w.cmd.Wait()
+		sys.Close(w.proc)
+	})
+	if hello := w.hear(t); hello.Kind != check.Hello {
+		t.Fatalf("the first word is no hello: %+v", hello)
+	}
+	return w
+}
+
+func (w *worker) hear(t *testing.T) check.Message {
+	t.Helper()
+	if err := w.conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, check.MessageSize+1)
+	n, err := w.conn.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := check.DecodeMessage(buf[:n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (w *worker) send(t *testing.T, msg []byte, fd int) {
+	t.Helper()
+	var rights []byte
+	if fd >= 0 {
+		rights = sys.Rights(fd)
+	}
+	if _, _, err := w.conn.WriteMsgUnix(msg, rights, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// look returns the answer and the stages that were announced before it.
+func (w *worker) look(t *testing.T, r check.Request) (check.Message, []check.Stage) {
+	t.Helper()
+	w.send(t, r.Encode(), w.proc)
+	var begun []check.Stage
+	for {
+		m := w.hear(t)
+		if m.Kind == check.Answer {
+			return m, begun
+		}
+		begun = append(begun, m.Stage)
+	}
+}
+
+func TestLook(t *testing.T) {
+	w := startWorker(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	root, begun := w.look(t, check.Request{Path: "/proc"})
+	if root.Errno != 0 || root.Stage != check.StageIdentify || root.MountID == 0 || !root.MountRoot || len(begun) != 2 {
+		t.Errorf("resolve /proc: %+v after %v", root, begun)
+	}
+	inside, _ := w.look(t, check.Request{Path: "/proc/self"})
+	if inside.MountID != root.MountID || inside.MountRoot {
+		t.Errorf("resolve /proc/self: %+v", inside)
+	}
+	good, begun := w.look(t, check.Request{Path: "/proc", MountID: root.MountID})
+	if good.Errno != 0 || good.Stage != check.StageStatx || good.Mismatch || fmt.Sprint(begun) != "[0 1 3 4]" {
+		t.Errorf("look at /proc: %+v after %v", good, begun)
+	}
+	other, begun := w.look(t, check.Request{Path: file, MountID: root.MountID})
+	if !other.Mismatch || other.Stage != check.StageIdentify || len(begun) != 2 {
+		t.Errorf("a file on another mount was touched: %+v after %v", other, begun)
+	}
+	none, _ := w.look(t, check.Request{Path: file + "/none", MountID: 1})
+	if none.Errno != syscall.ENOTDIR || none.Stage != check.StageOpen {
+		t.Errorf("no such path: %+v", none)
+	}
+	magic, _ := w.look(t, check.Request{Path: "/proc/self/cwd"})
+	if magic.Errno != syscall.ELOOP || magic.Stage != check.StageOpen {
+		t.Errorf("a magic link was followed: %+v", magic)
+	}
+	long, _ := w.look(t, check.Request{Path: "/\x00"})
+	if long.Errno != syscall.EINVAL {
+		t.Errorf("a path with a zero byte: %+v", long)
+	}
+}
+
+func TestTargetIsGone(t *testing.T) {
+	w := startWorker(t)
+	sleeper := exec.Command("/bin/sleep", "600")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	proc, err := sys.OpenDir(fmt.Sprintf("/proc/%d", sleeper.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close(proc)
+	if err := sleeper.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = sleeper.Wait() // killed
+	w.send(t, check.Request{Path: "/", MountID: 1}.Encode(), proc)
+	w.hear(t) // StageRoot begins
+	m := w.hear(t)
+	if m.Kind != check.Answer || m.Stage != check.StageRoot || (m.Errno != syscall.ESRCH && m.Errno != syscall.ENOENT) {
+		t.Errorf("a dead target: %+v", m)
+	}
+}
+
+// Every descriptor is closed before the answer.
+func TestNoDescriptorIsLeft(t *testing.T) {
+	w := startWorker(t)
+	count := func() int {
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(fds)
+	}
+	root, _ := w.look(t, check.Request{Path: "/proc"})
+	before := count()
+	for _, r := range []check.Request{{Path: "/proc"}, {Path: "/proc", MountID: root.MountID}, {Path: "/none"}, {Path: "/", MountID: 1}} {
+		w.look(t, r)
+		if after := count(); after != before {
+			t.Errorf("%+v: %d descriptors, %d before", r, after, before)
+		}
+	}
+}
+
+func TestWorkerEndsWithItsAgent(t *testing.T) {
+	w := startWorker(t)
+	if err := w.conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.cmd.Wait(); err != nil {
+		t.Errorf("the end of the agent is no error: %v", err)
+	}
+}
+
+func TestWorkerRefusesNonsense(t *testing.T) {
+	request := check.Request{Path: "/"}.Encode()
+	for name, send := range map[string]func(*worker){
+		"garbage":             func(w *worker) { w.send(t, []byte("garbage"), w.proc) },
+		"no descriptor":       func(w *worker) { w.send(t, request, -1) },
+		"longer than allowed": func(w *worker) { w.send(t, make([]byte, 2*check.MaxPath), w.proc) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := startWorker(t)
+			send(w)
+			if _, err := w.conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("want the end of the worker, got %v", err)
+			}
+			if err := w.cmd.Wait(); err == nil {
+				t.Error("the worker ended as if nothing were wrong")
+			}
+		})
+	}
+}
