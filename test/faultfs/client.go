@@ -51,10 +51,20 @@ func (c *Client) Clear() error {
 // Status asks the server for its faults and how many requests they hold.
 func (c *Client) Status() (Status, error) { return c.call(command{}) }
 
-// Kill ends the server at once (SIGKILL), which leaves its mount dead. It does not
-// wait for the end; a server that is gone is fine.
+// Alive tells whether the server's process lives; stopped or hung it does. The answer
+// is the kernel's, so it does not wait for the server.
+func (c *Client) Alive() bool {
+	conn, err := c.dial()
+	if err == nil {
+		conn.Close()
+	}
+	return !errors.Is(err, ErrServerGone)
+}
+
+// Kill ends the server at once (SIGKILL), and returns when it is dead and its mount
+// too. A server that is gone is fine.
 func (c *Client) Kill() error {
-	err := c.signal(unix.SIGKILL)
+	err := c.signal(unix.SIGKILL, "end", (*process).ended)
 	if errors.Is(err, ErrServerGone) {
 		return nil
 	}
@@ -62,39 +72,60 @@ func (c *Client) Kill() error {
 }
 
 // Stop makes the server read no more requests (SIGSTOP), and returns once it is so.
-func (c *Client) Stop() error { return c.signal(unix.SIGSTOP) }
+func (c *Client) Stop() error { return c.signal(unix.SIGSTOP, "stop", (*process).stopped) }
 
 // Continue ends Stop.
-func (c *Client) Continue() error { return c.signal(unix.SIGCONT) }
+func (c *Client) Continue() error {
+	return c.signal(unix.SIGCONT, "go on", func(*process) (bool, error) { return true, nil })
+}
 
-// Abort ends the FUSE connection while its server lives: waiting requests fail with
-// ECONNABORTED, later ones with ENOTCONN. The mount stays, dead.
-func (c *Client) Abort() error {
-	info, err := c.infoOfLiving()
+func (c *Client) signal(sig unix.Signal, what string, done func(*process) (bool, error)) error {
+	p, err := c.open()
 	if err != nil {
 		return err
 	}
-	return abort(info.Connection)
+	defer p.close()
+	if err := p.send(sig); err != nil {
+		return err
+	}
+	return p.await(what, func() (bool, error) { return done(p) })
+}
+
+// Abort ends the FUSE connection: waiting requests fail with ECONNABORTED, later ones
+// with ENOTCONN. The mount stays, dead, and the server ends, unless it is stopped.
+func (c *Client) Abort() error {
+	p, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	info, err := c.mountedInfo()
+	if err != nil {
+		return err
+	}
+	if err := abort(info.Connection); err != nil {
+		return err
+	}
+	if stopped, err := p.stopped(); err != nil || stopped {
+		return err
+	}
+	_ = c.Clear() // what it held has failed; it must let go to end, and may have ended
+	return p.await("end", p.endedOrStopped)
 }
 
 // Waiting gives the number of requests that the kernel has no answer to, read or
 // not. It needs no running server.
 func (c *Client) Waiting() (int, error) {
-	info, err := c.infoOfLiving()
+	info, err := c.mountedInfo()
 	if err != nil {
 		return 0, err
 	}
 	return waiting(info.Connection)
 }
 
-// infoOfLiving reads the info of a server that lives. A dead one's connection number
-// may belong to a stranger already.
-func (c *Client) infoOfLiving() (Info, error) {
-	conn, err := c.dial()
-	if err != nil {
-		return Info{}, err
-	}
-	defer conn.Close()
+// mountedInfo reads the info of a server whose mount is in place: the connection
+// number of another may belong to a stranger already.
+func (c *Client) mountedInfo() (Info, error) {
 	info, err := c.readInfo()
 	if err != nil {
 		return Info{}, err

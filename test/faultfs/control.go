@@ -1,6 +1,7 @@
 package faultfs
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,6 +52,8 @@ type control struct {
 	faults   *Faults
 	listener *net.UnixListener
 	serving  sync.WaitGroup
+	ctx      context.Context // of all connections
+	cancel   context.CancelFunc
 }
 
 // listen takes over the socket's path from a server that is gone: two servers never
@@ -71,12 +74,14 @@ func listen(socket string, info Info, faults *Faults) (*control, error) {
 		return nil, fmt.Errorf("listen on control socket: %w", err)
 	}
 	c := &control{info: info, faults: faults, listener: listener}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.serving.Go(c.accept)
 	return c, nil
 }
 
 func (c *control) close() {
 	c.listener.Close()
+	c.cancel()
 	os.Remove(c.listener.Addr().String() + infoSuffix)
 	c.serving.Wait()
 }
@@ -91,9 +96,10 @@ func (c *control) accept() {
 	}
 }
 
-// answer ends within callTimeout, whatever the other side does.
+// answer ends within callTimeout, whatever the other side does, and when c closes.
 func (c *control) answer(conn *net.UnixConn) {
 	defer conn.Close()
+	defer context.AfterFunc(c.ctx, func() { conn.Close() })()
 	if err := conn.SetDeadline(time.Now().Add(callTimeout)); err != nil {
 		return
 	}

@@ -13,37 +13,109 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// signal reaches the process behind the control socket and no other, even when
-// process ids are reused: the socket names the process, the pidfd pins it, and a
-// connection that is still open afterwards proves that it had not ended before.
-func (c *Client) signal(sig unix.Signal) error {
+// A process is a pinned server: signals reach it and no other, even when process ids
+// are reused. The socket names the process, the pidfd pins it, and a connection that
+// is still open afterwards proves that it had not ended before.
+type process struct {
+	conn  *net.UnixConn
+	pid   int
+	pidfd int
+}
+
+func (c *Client) open() (_ *process, err error) {
 	conn, err := c.dial()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer conn.Close()
-	pid, err := peerPID(conn)
-	if err != nil {
-		return fmt.Errorf("find the FUSE server: %w", err)
+	p := &process{conn: conn, pidfd: -1}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.pid, err = peerPID(conn); err != nil {
+		return nil, fmt.Errorf("find the FUSE server: %w", err)
 	}
-	pidfd, err := unix.PidfdOpen(pid, 0)
+	p.pidfd, err = unix.PidfdOpen(p.pid, 0)
 	if errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("%w: no process %d", ErrServerGone, pid)
+		return nil, fmt.Errorf("%w: no process %d", ErrServerGone, p.pid)
 	}
 	if err != nil {
-		return fmt.Errorf("open FUSE server %d: %w", pid, err)
+		return nil, fmt.Errorf("open FUSE server %d: %w", p.pid, err)
 	}
-	defer unix.Close(pidfd)
-	if err := checkOpen(conn); err != nil {
-		return err
+	return p, checkOpen(conn)
+}
+
+func (p *process) close() {
+	p.conn.Close()
+	if p.pidfd >= 0 {
+		unix.Close(p.pidfd)
 	}
-	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil {
-		return fmt.Errorf("send %v to FUSE server %d: %w", sig, pid, err)
+}
+
+func (p *process) send(sig unix.Signal) error {
+	err := unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("%w: process %d ended", ErrServerGone, p.pid)
 	}
-	if sig == unix.SIGSTOP {
-		return awaitStopped(pid)
+	if err != nil {
+		return fmt.Errorf("send %v to FUSE server %d: %w", sig, p.pid, err)
 	}
 	return nil
+}
+
+// await waits until the process is as it should be.
+func (p *process) await(what string, cond func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := cond()
+		if err != nil || ok {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("FUSE server %d does not %s: %w", p.pid, what, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// ended tells whether the process is dead, reaped or not. Its files are closed then,
+// and so its FUSE connection is over (pidfd_open(2), do_exit of the kernel).
+func (p *process) ended() (bool, error) { return isReadable(p.pidfd) }
+
+// stopped tells whether no thread of the process runs any more: SIGSTOP takes effect
+// thread by thread.
+func (p *process) stopped() (bool, error) {
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid))
+	if err != nil {
+		return false, err
+	}
+	for _, stat := range stats {
+		text, err := os.ReadFile(stat)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // that thread ended
+		}
+		if err != nil {
+			return false, fmt.Errorf("read the state of a thread: %w", err)
+		}
+		// The state follows the name, which may hold anything (proc_pid_stat(5)).
+		if end := strings.LastIndex(string(text), ") "); end < 0 || text[end+2] != 'T' {
+			return false, nil
+		}
+	}
+	return len(stats) > 0, nil
+}
+
+func (p *process) endedOrStopped() (bool, error) {
+	ended, err := p.ended()
+	if err != nil || ended {
+		return ended, err
+	}
+	return p.stopped()
 }
 
 // peerPID gives the process that listens at the other end, as seen from here.
@@ -72,61 +144,24 @@ func checkOpen(conn *net.UnixConn) error {
 	if err != nil {
 		return err
 	}
-	var fds [1]unix.PollFd
+	var closed bool
 	var pollErr error
-	err = raw.Control(func(fd uintptr) {
-		fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-		_, pollErr = unix.Poll(fds[:], 0)
-	})
+	err = raw.Control(func(fd uintptr) { closed, pollErr = isReadable(int(fd)) })
 	if err = errors.Join(err, pollErr); err != nil {
 		return fmt.Errorf("check the FUSE server: %w", err)
 	}
-	if fds[0].Revents != 0 {
+	if closed {
 		return fmt.Errorf("%w: it ended just now", ErrServerGone)
 	}
 	return nil
 }
 
-// awaitStopped waits until no thread of the process runs any more: SIGSTOP takes
-// effect thread by thread.
-func awaitStopped(pid int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-	defer cancel()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
+func isReadable(fd int) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {
-		stopped, err := allStopped(pid)
-		if err != nil || stopped {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("FUSE server %d does not stop: %w", pid, ctx.Err())
-		case <-tick.C:
+		_, err := unix.Poll(fds, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return fds[0].Revents != 0, err
 		}
 	}
-}
-
-func allStopped(pid int) (bool, error) {
-	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	if err != nil {
-		return false, err
-	}
-	for _, stat := range stats {
-		text, err := os.ReadFile(stat)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			continue // that thread ended
-		}
-		if err != nil {
-			return false, fmt.Errorf("read the state of a thread: %w", err)
-		}
-		// The state follows the name, which may hold anything (proc_pid_stat(5)).
-		if end := strings.LastIndex(string(text), ") "); end < 0 || text[end+2] != 'T' {
-			return false, nil
-		}
-	}
-	if len(stats) == 0 {
-		return false, fmt.Errorf("%w: no process %d", ErrServerGone, pid)
-	}
-	return true, nil
 }

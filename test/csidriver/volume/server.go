@@ -31,17 +31,12 @@ func (m *Manager) startServer(ctx context.Context, v Volume) error {
 	return nil
 }
 
-// isAlive tells from the process and the mount table whether a server of this
-// process serves path. It does not ask the server.
+// isAlive tells whether a server of this process serves path. The kernel knows; the
+// server, which may hang, is not asked.
 func (m *Manager) isAlive(path string) bool {
 	server := m.server(path)
-	if server == nil {
+	if server == nil || !server.Alive() {
 		return false
-	}
-	select {
-	case <-server.Ended():
-		return false
-	default:
 	}
 	connection, err := faultfs.ConnectionAt(path)
 	return err == nil && connection == server.Connection()
