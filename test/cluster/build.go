@@ -52,18 +52,23 @@ func (a *app) binCommand() *cobra.Command {
 
 // build returns the path of each tool.
 func (a *app) build(ctx context.Context, progress io.Writer, tools ...build.Tool) (map[string]string, error) {
+	b, err := a.builder(progress)
+	if err != nil {
+		return nil, err
+	}
+	return b.Build(ctx, tools...)
+}
+
+// builder builds from the clone of the repository that we are in.
+func (a *app) builder(progress io.Writer) (build.Builder, error) {
 	here, err := os.Getwd()
 	if err != nil {
-		return nil, fmt.Errorf("find the repository: %w", err)
+		return build.Builder{}, fmt.Errorf("find the repository: %w", err)
 	}
 	modules, err := build.FindModules(here)
 	if err != nil {
-		return nil, err
+		return build.Builder{}, err
 	}
 	home, err := node.Home()
-	if err != nil {
-		return nil, err
-	}
-	b := build.Builder{Modules: modules, Cache: a.layout.Tools(), Home: home, Progress: progress}
-	return b.Build(ctx, tools...)
+	return build.Builder{Modules: modules, Cache: a.layout.Tools(), Home: home, Progress: progress}, err
 }

@@ -30,14 +30,14 @@ func (a *app) downCommand() *cobra.Command {
 				return err
 			}
 			defer release()
-			ctx, cancel := context.WithTimeout(cmd.Context(), downLimit)
-			defer cancel()
-			return a.down(ctx)
+			return a.down(cmd.Context())
 		},
 	}
 }
 
 func (a *app) down(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, downLimit)
+	defer cancel()
 	if err := a.kill(ctx); err != nil {
 		return err
 	}

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 
-	"github.com/mountwarden/mountwarden/test/cluster/internal/build"
 	"github.com/mountwarden/mountwarden/test/cluster/internal/node"
 	"github.com/mountwarden/mountwarden/test/image/oci"
 )
@@ -50,22 +50,14 @@ func native(files ...oci.File) []oci.Platform {
 
 // compilePause builds the pause program of this repository; the go command keeps the result.
 func (a *app) compilePause(ctx context.Context) (_ oci.File, err error) {
-	here, err := os.Getwd()
-	if err != nil {
-		return oci.File{}, fmt.Errorf("find the repository: %w", err)
-	}
-	modules, err := build.FindModules(here)
-	if err != nil {
-		return oci.File{}, err
-	}
-	home, err := node.Home()
+	b, err := a.builder(io.Discard)
 	if err != nil {
 		return oci.File{}, err
 	}
 	binary := filepath.Join(a.layout.Images(), "pause")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./cluster/pause")
-	cmd.Dir = filepath.Dir(modules)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "HOME="+home)
+	cmd.Dir = filepath.Dir(b.Modules)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "HOME="+b.Home)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return oci.File{}, fmt.Errorf("build the pause program: %w\n%s", err, out)
 	}

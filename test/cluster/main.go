@@ -23,7 +23,9 @@ func main() {
 // exitError passes on how a command inside the cluster ended; the command has said why itself.
 type exitError struct{ code int }
 
-func (e exitError) Error() string { return fmt.Sprintf("the command ended with exit status %d", e.code) }
+func (e exitError) Error() string {
+	return fmt.Sprintf("the command ended with exit status %d", e.code)
+}
 
 func exitCode(err error) int {
 	var exit exitError
@@ -55,6 +57,8 @@ func newCommand() *cobra.Command {
 			"about 20 minutes on two cores; later ones take seconds.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		// So that `cluster --name x kubectl get pods -n y` gives kubectl its own flags only.
+		TraverseChildren: true,
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
 			if a.cache == "" {
 				if a.cache, err = node.DefaultCache(); err != nil {

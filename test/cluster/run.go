@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -98,7 +100,7 @@ func (a *app) runInside(ctx context.Context, in io.Reader, out, errs io.Writer, 
 	cmd := exec.CommandContext(ctx, a.lookUp(args[0]), args[1:]...)
 	cmd.Args[0] = args[0]
 	cmd.Dir = here
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+a.layout.Kubeconfig(), "PATH="+path)
+	cmd.Env = append(insideEnv(os.Environ()), "KUBECONFIG="+a.layout.Kubeconfig(), "PATH="+path)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, errs
 	return space.Run(ctx, pidfd, cmd)
 }
@@ -110,4 +112,12 @@ func (a *app) lookUp(name string) string {
 		return own
 	}
 	return name
+}
+
+// insideEnv is env without what names a proxy: from inside the cluster none can be reached.
+func insideEnv(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		key, _, _ := strings.Cut(kv, "=")
+		return strings.HasSuffix(strings.ToLower(key), "_proxy")
+	})
 }

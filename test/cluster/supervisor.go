@@ -62,8 +62,8 @@ func (a *app) spawn() (*supervisorProcess, error) {
 		return nil, fmt.Errorf("make the supervisor's log: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command("/proc/self/exe", "supervise", "--name", a.name, "--cache", a.cache)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
+	cmd := exec.Command("/proc/self/exe", "supervise", "--name", a.name, "--cache", a.layout.Cache)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = "/", insideEnv(os.Environ()), log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setsid:     true, // ^C is for us
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,

@@ -49,7 +49,7 @@ func (a *app) up(ctx context.Context, progress io.Writer) error {
 	switch {
 	case err == nil && st.Phase == supervise.PhaseUp:
 		if err := failed(st); err != nil {
-			return err
+			return fmt.Errorf("%w\nbring it back with `start`, or everything with `down` and `up`", err)
 		}
 		fmt.Fprintf(progress, "cluster %s is up already\n", a.name)
 		return nil
@@ -62,9 +62,7 @@ func (a *app) up(ctx context.Context, progress io.Writer) error {
 	}
 	if err := a.launch(ctx, progress); err != nil {
 		// The logs stay; what runs does not.
-		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
-		defer cancel()
-		return errors.Join(err, a.down(down))
+		return errors.Join(err, a.down(context.WithoutCancel(ctx)))
 	}
 	fmt.Fprintf(progress, "cluster %s is up, its node Ready, after %s\n", a.name, time.Since(began).Round(time.Second/10))
 	return nil
@@ -86,7 +84,7 @@ func (a *app) prepare(ctx context.Context, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := a.wipe(ctx); err != nil { // what a cluster left that did not end by `down`
+	if err := a.down(ctx); err != nil { // a cluster that never came up, or did not end by `down`
 		return err
 	}
 	if err := os.RemoveAll(a.layout.Dir()); err != nil {

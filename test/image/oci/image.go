@@ -47,13 +47,9 @@ func Native() string { return "linux/" + runtime.GOARCH }
 // FullName writes ref the way containerd and the kubelet look images up: x:1 is
 // docker.io/library/x:1. A name without a tag or with a digest is refused with ErrImage.
 func FullName(ref string) (string, error) {
-	tag, err := name.NewTag(ref, name.StrictValidation)
-	if err != nil && !strings.Contains(ref, "/") {
-		// Strict validation wants a registry; a bare name:tag is fine here.
-		tag, err = name.NewTag("docker.io/library/"+ref, name.StrictValidation)
-	}
-	if err != nil {
-		return "", fmt.Errorf("%w: reference %q: write NAME:TAG: %w", ErrImage, ref, err)
+	tag, err := name.NewTag(ref)
+	if err != nil || !strings.HasSuffix(ref, ":"+tag.TagStr()) {
+		return "", errors.Join(fmt.Errorf("%w: reference %q: write NAME:TAG", ErrImage, ref), err)
 	}
 	registry := tag.RegistryStr()
 	if registry == name.DefaultRegistry {
