@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -119,16 +118,17 @@ func (p *Process) Check() error {
 // Hand calls f with the descriptor of the process's folder, which stays open until f returns.
 func (p *Process) Hand(f func(dir int) error) error { return p.control(f) }
 
+// control fails by itself only when the folder is closed: the Finder has let the process go.
 func (p *Process) control(f func(dir int) error) error {
 	raw, err := p.dir.SyscallConn()
 	if err != nil {
-		return gone(err)
+		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	var ferr error
-	if err := raw.Control(func(fd uintptr) { ferr = f(int(fd)) }); err != nil {
-		return gone(err)
+	var answer error
+	if err := raw.Control(func(fd uintptr) { answer = f(int(fd)) }); err != nil {
+		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	return gone(ferr)
+	return gone(answer)
 }
 
 func (p *Process) stat() (stat, error) {
@@ -142,10 +142,9 @@ func (p *Process) stat() (stat, error) {
 // Release lets the process go. Who got it from a Finder leaves that to the Finder.
 func (p *Process) Release() { _ = p.dir.Close() } // nothing was written
 
-// gone makes ErrGone of what /proc answers about a process that has exited, and of the use of a process
-// that the Finder has let go because nobody asked for it.
+// gone makes ErrGone of what /proc answers about a process that has exited.
 func gone(err error) error {
-	for _, e := range []error{syscall.ESRCH, syscall.ENOENT, syscall.EINVAL, fs.ErrClosed} {
+	for _, e := range []syscall.Errno{syscall.ESRCH, syscall.ENOENT, syscall.EINVAL} {
 		if errors.Is(err, e) {
 			return fmt.Errorf("%w: %w", ErrGone, err)
 		}

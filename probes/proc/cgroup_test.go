@@ -1,0 +1,115 @@
+package proc
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	idA = strings.Repeat("a1", 32)
+	idB = strings.Repeat("b2", 32)
+	idC = strings.Repeat("c3", 32)
+)
+
+func TestValidID(t *testing.T) {
+	for id, want := range map[string]bool{
+		idA: true, strings.Repeat("0", 64): true,
+		"": false, idA[1:]: false, idA + "0": false, strings.Repeat("A", 64): false, strings.Repeat("g", 64): false,
+	} {
+		if ValidID(id) != want {
+			t.Errorf("%q: want %t", id, want)
+		}
+	}
+}
+
+// The forms that runtimes and cgroup drivers write.
+func TestIDsIn(t *testing.T) {
+	for line, want := range map[string][]string{
+		"0::/kubepods/burstable/pod1/" + idA:                                               {idA},
+		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + idA + ".scope":          {idA},
+		"0::/kubepods.slice/kubepods-pod1.slice/crio-" + idA + ".scope":                    {idA},
+		"0::/kubepods.slice/kubepods-pod1.slice/crio-" + idA + ".scope/container":          {idA},
+		"0::/kubepods.slice/docker-" + idA + ".scope":                                      {idA},
+		"11:memory:/kubepods/pod1/" + idA:                                                  {idA},
+		"1:name=systemd:/system.slice/containerd.service/pod1.slice:cri-containerd:" + idA: {idA},
+		"0::/../../pod1/" + idA:                                                            {idA},
+		"0::/../cri-containerd-" + idA + ".scope":                                          {idA},
+		"0::/docker/" + idC + "/kubelet/kubepods/pod1/" + idA:                              {idC, idA},
+		"0::/kubepods/pod1/" + idA + "/docker/" + idB:                                      {idA, idB},
+		"0::/kubepods.slice/crio-conmon-" + idA + ".scope":                                 nil,
+		"0::/":                        nil,
+		"0::/x" + idA:                 nil,
+		"0::/" + idA + "0":            nil,
+		"0::/" + strings.ToUpper(idA): nil,
+		"":                            nil,
+	} {
+		if got := idsIn(line + "\n"); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+}
+
+func TestOwner(t *testing.T) {
+	for _, row := range []struct {
+		name, text, want string
+		known            []string
+	}{
+		{"known", "0::/" + idA, idA, []string{idA}},
+		{"unknown", "0::/" + idA, "", []string{idB}},
+		{"outermost known", "0::/" + idA + "/" + idB, idA, []string{idA, idB}},
+		{"outermost unknown", "0::/" + idC + "/" + idB, idB, []string{idA, idB}},
+		{"any line", "3:cpu:/\n2:pids:/" + idB + "\n0::/\n", idB, []string{idB}},
+		{"none", "0::/\n", "", []string{idA}},
+	} {
+		got := owner(claims(row.text), func(id string) bool { return slices.Contains(row.known, id) })
+		if got != row.want {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
+}
+
+func FuzzIDsIn(f *testing.F) {
+	f.Add("0::/kubepods/pod1/" + idA)
+	f.Fuzz(func(t *testing.T, line string) {
+		for _, id := range idsIn(line) {
+			if !ValidID(id) || !strings.Contains(line, id) {
+				t.Errorf("%q holds no %q", line, id)
+			}
+		}
+	})
+}
+
+func TestParseStat(t *testing.T) {
+	for text, want := range map[string]stat{
+		statText(7, "app", 'S', 99):           {"app", 'S', 99},
+		statText(7, "a) R (b", 'Z', 1<<63):    {"a) R (b", 'Z', 1 << 63},
+		statText(7, "", 'X', 0):               {"", 'X', 0},
+		statText(7, "tab\tline\nend", 'D', 5): {"tab\tline\nend", 'D', 5},
+	} {
+		if got, err := parseStat(text); err != nil || got != want {
+			t.Errorf("%q: %+v %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "7", "7 (app", "7 )app( S", "7 (app) S 1 2", strings.Replace(statText(7, "app", 'S', 99), " 99 ", " x ", 1),
+		strings.Replace(statText(7, "app", 'S', 99), " S ", " SS ", 1)} {
+		if got, err := parseStat(text); err == nil {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add(statText(7, "app", 'S', 99))
+	f.Fuzz(func(t *testing.T, text string) {
+		if st, err := parseStat(text); err == nil && !strings.Contains(text, "("+st.comm+")") {
+			t.Errorf("%q: %+v", text, st)
+		}
+	})
+}
+
+// statText is a /proc/PID/stat.
+func statText(pid int, comm string, state byte, start uint64) string {
+	return fmt.Sprintf("%d (%s) %c 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 %d 20 21 22\n", pid, comm, state, start)
+}
