@@ -290,8 +290,8 @@ func TestEveryMixOfAnnotationsIsSound(t *testing.T) {
 	}
 }
 
-// FuzzParsePolicy checks that no annotation panics, leaves the bounds, or permits an act when it is not understood.
-func FuzzParsePolicy(f *testing.F) {
+// FuzzAnnotations checks that no annotation panics, leaves the bounds, or permits an act when it is not understood.
+func FuzzAnnotations(f *testing.F) {
 	for _, key := range config.Annotations() {
 		f.Add("true", strings.TrimPrefix(key, config.AnnotationPrefix), "1")
 	}
