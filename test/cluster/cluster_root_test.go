@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mountwarden/mountwarden/test/cluster/internal/cgroup"
 	"github.com/mountwarden/mountwarden/test/cluster/internal/host"
 	"github.com/mountwarden/mountwarden/test/cluster/internal/node"
+	"github.com/mountwarden/mountwarden/test/cluster/internal/supervise"
 )
 
 // rig is a cluster of the test's own, beside any that runs already. It shares the cache of built
@@ -128,7 +131,7 @@ func TestClusterFromUpToDown(t *testing.T) {
 	r.must("down")
 	r.nothingLeft(inside)
 	r.must("down")
-	r.mustSay("Starting etcd", "logs", "etcd")
+	r.mustSay("serving client traffic", "logs", "etcd")
 }
 
 // podWorks runs a pod and asks of it all that needs the kubelet: logs, exec, mounts, deletion.
@@ -191,14 +194,26 @@ func (r rig) pidOf(component string) string {
 	return ""
 }
 
-// namespaces lists the namespaces of every process of the cluster but those of the host.
+// namespaces returns the names of the cluster's own. It keeps them open until the test ends: the
+// kernel gives the number of one that is gone to the next.
 func (r rig) namespaces() map[string]bool {
 	r.t.Helper()
+	pid, pidfd, err := supervise.Client{Dir: r.layout.Dir()}.PID(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
 	own := map[string]bool{}
-	for _, kind := range []string{"pid", "net", "mnt"} {
-		link := strings.TrimSpace(r.must("exec", "--", "readlink", "/proc/1/ns/"+kind))
-		if host, _ := os.Readlink("/proc/self/ns/" + kind); host == link {
-			r.t.Fatalf("the cluster shares %s with the host", link)
+	for _, kind := range []string{"pid", "net"} { // an open mount namespace would keep its mounts
+		path := fmt.Sprintf("/proc/%d/ns/%s", pid, kind)
+		open, err := os.Open(path)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(func() { open.Close() })
+		link, err := os.Readlink(path)
+		if host, _ := os.Readlink("/proc/self/ns/" + kind); err != nil || host == link {
+			r.t.Fatalf("the cluster shares %s with the host: %v", link, err)
 		}
 		own[link] = true
 	}
