@@ -59,6 +59,8 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 		// So that `cluster --name x kubectl get pods -n y` gives kubectl its own flags only.
 		TraverseChildren: true,
+		Args:             cobra.NoArgs,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
 			if a.cache == "" {
 				if a.cache, err = node.DefaultCache(); err != nil {
