@@ -36,16 +36,17 @@ type flight struct {
 	request check.Request
 	walk    string        // the key of the way to the path, which only this target goes
 	done    chan struct{} // closed when answer and err are final
-	worker  *worker       // set before launched
+	worker  *worker       // set before asked
 	parked  bool          // guarded by the pool
 
 	// guarded by turns.mu until done is closed
-	key      string        // what it holds: the device, or the way to it
-	left     chan struct{} // closed when it does not hold key any more
-	launched time.Time     // zero until a worker was asked
-	stage    check.Stage
-	answer   check.Message
-	err      error // why there is no answer
+	key    string        // what it holds: the device, or the way to it
+	left   chan struct{} // closed when it does not hold key any more
+	asked  bool          // a worker has it
+	begun  time.Time     // when the worker set out for the path; zero before
+	stage  check.Stage
+	answer check.Message
+	err    error // why there is no answer
 }
 
 func newFlight(device string, target *proc.Process, r check.Request) *flight {
@@ -116,9 +117,9 @@ func (t *turns) claim(f *flight) (*flight, <-chan struct{}) {
 // been under way for the timeout.
 func (t *turns) outlast(ctx context.Context, other *flight, left <-chan struct{}, timeout time.Duration) bool {
 	patience, cancel := context.WithCancel(ctx)
-	if launched := t.launchedAt(other); !launched.IsZero() {
+	if begun := t.begunAt(other); !begun.IsZero() {
 		cancel()
-		patience, cancel = context.WithDeadline(ctx, launched.Add(timeout))
+		patience, cancel = context.WithDeadline(ctx, begun.Add(timeout))
 	}
 	defer cancel()
 	select {
@@ -129,10 +130,10 @@ func (t *turns) outlast(ctx context.Context, other *flight, left <-chan struct{}
 	}
 }
 
-func (t *turns) launchedAt(f *flight) time.Time {
+func (t *turns) begunAt(f *flight) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return f.launched
+	return f.begun
 }
 
 // launch hands f to a worker. On failure f is done.
@@ -145,7 +146,7 @@ func (t *turns) launch(ctx context.Context, f *flight) {
 	f.worker = w
 	t.pool.enter(f)
 	t.mu.Lock()
-	f.launched = time.Now()
+	f.asked = true
 	t.mu.Unlock()
 	if err := w.ask(f.target, f.request); err != nil {
 		w.kill()
@@ -176,9 +177,7 @@ func (t *turns) fly(f *flight) {
 				return
 			}
 		case <-patience.C:
-			if t.pool.park(f) {
-				t.stray(f)
-			} else {
+			if !t.pool.park(f) || !t.stray(f) {
 				patience.Reset(t.parkAfter)
 			}
 		}
@@ -189,21 +188,25 @@ func (t *turns) advance(f *flight, s check.Stage) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f.stage = s
+	if s == check.StageOpen {
+		f.begun = time.Now()
+	}
 }
 
 // stray gives the device free when f is stuck on its way there: that says nothing about the device,
-// which others reach on other ways.
-func (t *turns) stray(f *flight) {
+// which others reach on other ways. It reports false while the worker has not set out yet.
+func (t *turns) stray(f *flight) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f.stage > check.StageOpen || f.key == f.walk {
-		return
+	if f.stage != check.StageOpen || f.key == f.walk {
+		return !f.begun.IsZero()
 	}
 	t.vacate(f)
 	f.key, f.left = f.walk, make(chan struct{})
 	if t.held[f.key] == nil {
 		t.held[f.key] = f
 	}
+	return true
 }
 
 func (t *turns) vacate(f *flight) {
@@ -245,11 +248,11 @@ func (t *turns) unanswered(ctx context.Context, f *flight, timeout time.Duration
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return result{err: fmt.Errorf("the look was called off: %w", ctx.Err())}
-	case f.launched.IsZero() || time.Since(f.launched) < timeout/2:
-		return result{err: errNoTurn}
-	case f.stage == check.StageRoot:
+	case f.asked && f.begun.IsZero():
 		return result{err: errNotBegun}
+	case !f.asked || time.Since(f.begun) < timeout/2:
+		return result{err: errNoTurn}
 	default:
-		return result{since: f.launched, stage: f.stage}
+		return result{since: f.begun, stage: f.stage}
 	}
 }

@@ -1,0 +1,161 @@
+package node
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+func TestOneObservationForEachMountInOrder(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:2 /a", "0:3 /b")
+	pod := n.pod("/a", "/b")
+	other := strings.Repeat("e", 64)
+	pod.Containers = append(pod.Containers,
+		probes.Container{Name: "ended", ID: other, Mounts: []probes.Mount{{Volume: "w", Path: "/c"}}},
+		probes.Container{Name: "odd", ID: "x", Mounts: []probes.Mount{{Volume: "w", Path: "/d"}}},
+		probes.Container{Name: "none", ID: testID},
+	)
+	seen := n.Probe(context.Background(), pod, patience)
+	want := []probes.Target{{Container: "app", Volume: "v", Path: "/a"}, {Container: "app", Volume: "v", Path: "/b"},
+		{Container: "ended", Volume: "w", Path: "/c"}, {Container: "odd", Volume: "w", Path: "/d"}}
+	if len(seen) != len(want) {
+		t.Fatalf("%d observations, want %d", len(seen), len(want))
+	}
+	for i, o := range seen {
+		if o.Target != want[i] || o.Started.IsZero() || o.Finished.Before(o.Started) {
+			t.Errorf("%d: %+v, want %+v", i, o, want[i])
+		}
+	}
+	expect(t, seen[0], probes.Healthy, "", "")
+	expect(t, seen[1], probes.Healthy, "", "")
+	expect(t, seen[2], probes.Unknown, "", "no process of the container")
+	expect(t, seen[3], probes.Unknown, "", "not a container id")
+	if seen[1].Device != "0:3" || seen[1].FSType != "tmpfs" || seen[1].Source != "source" || seen[1].Operation != probes.OpStatx {
+		t.Errorf("%+v", seen[1])
+	}
+}
+
+func TestTableVerdicts(t *testing.T) {
+	const csi = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/pv/mount"
+	n := newFakeNode(t, Options{}, "0:2 /auto autofs", "0:3 /dev/x devtmpfs", "0:4 /early ext4 "+csi,
+		"0:4 /early-sub ext4 "+csi+"/sub", "0:4 /fine ext4 "+csi+"-not", "0:5 /gone")
+	for path, want := range map[string]struct {
+		health probes.Health
+		cause  probes.Cause
+		detail string
+	}{
+		"/auto":         {probes.Unknown, "", "autofs"},
+		"/dev/x":        {probes.Unknown, "", "device node"},
+		"/early":        {probes.Broken, probes.CauseNotMounted, csi},
+		"/early-sub":    {probes.Broken, probes.CauseNotMounted, csi},
+		"/fine":         {probes.Healthy, "", ""},
+		"/fine/":        {probes.Healthy, "", ""},
+		"/plain-folder": {probes.Broken, probes.CauseNotMounted, "nothing is mounted"},
+		"/absent":       {probes.Broken, probes.CauseNotMounted, "nothing is mounted"},
+		"/link-to-root": {probes.Broken, probes.CauseNotMounted, "nothing is mounted"},
+		"/gone":         {probes.Unknown, "", "container is gone"},
+		"relative":      {probes.Unknown, "", "not absolute"},
+	} {
+		t.Run(path, func(t *testing.T) {
+			expect(t, n.look(patience, path)[0], want.health, want.cause, want.detail)
+		})
+	}
+}
+
+func TestMissingProvesNothing(t *testing.T) {
+	n := newFakeNode(t, Options{})
+	n.write("mountinfo", "10 1 0:1 / / rw - overlay overlay rw\na line that nobody understands\n")
+	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "could not be understood")
+	n.write("mountinfo", "")
+	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "empty")
+	n.write("mountinfo", strings.Repeat("x\n", 30_000))
+	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "too large")
+	n.write("mountinfo", "77 76 0:1 / / rw - overlay overlay rw\n") // the worker arrives on mount 10
+	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "not in the mount table")
+	must(t, os.Remove(filepath.Join(n.root, "42", "mountinfo")))
+	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "container is gone")
+}
+
+// A second reading that knows the mount wins over the first.
+func TestSecondReadingWins(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:2 /x")
+	v := n.containerView(testID)
+	table, err := v.first()
+	must(t, err)
+	l := &look{turns: n.turns, subject: subject{view: v, target: probes.Target{Path: "/x"}}}
+	if m, ok := l.missing(table); !ok || m.MountPoint != "/x" || l.seen.Health != probes.Unknown {
+		t.Errorf("%+v %t, %+v", m, ok, l.seen)
+	}
+}
+
+func TestMountsThatKeepChanging(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:2 /moved")
+	expect(t, n.look(patience, "/moved")[0], probes.Unknown, "", "changed during the look")
+}
+
+// A verdict is taken back when the container ended under it.
+func TestDoubt(t *testing.T) {
+	n := newFakeNode(t, Options{})
+	v := n.containerView(testID)
+	n.write("stat", "42 (app) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 50 20 21 22\n")
+	l := &look{subject: subject{view: v}}
+	l.broken(probes.CauseHung, "no answer")
+	l.doubt()
+	expect(t, l.seen, probes.Unknown, "", "container is gone")
+}
+
+func TestProbeSelf(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:2 /a")
+	seen := n.ProbeSelf(context.Background(), []string{"/a", "/a-folder", "/absent"}, patience)
+	if len(seen) != 3 || seen[1].Device != "0:1" {
+		t.Fatalf("%+v", seen)
+	}
+	expect(t, seen[0], probes.Healthy, "", "")
+	expect(t, seen[1], probes.Healthy, "", "")
+	expect(t, seen[2], probes.Unknown, "", "no such file")
+	must(t, os.Remove(filepath.Join(n.root, "self")))
+	expect(t, n.ProbeSelf(context.Background(), []string{"/a"}, patience)[0], probes.Unknown, "", "find myself")
+}
+
+func TestOptions(t *testing.T) {
+	plain := filepath.Join(t.TempDir(), "plain")
+	must(t, os.WriteFile(plain, nil, 0o600))
+	exe, err := os.Executable()
+	must(t, err)
+	for name, opts := range map[string]Options{
+		"no worker beside this executable": {},
+		"no such worker":                   {WorkerPath: "/nowhere"},
+		"not executable":                   {WorkerPath: plain},
+		"negative":                         {WorkerPath: exe, MaxParked: -1},
+	} {
+		if p, err := New(opts); err == nil {
+			t.Errorf("%s: accepted", name)
+			must(t, p.Close(context.Background()))
+		}
+	}
+}
+
+func TestWorkerThatCannotStart(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:2 /a")
+	n.stop()
+	n.pool.spawner.path = filepath.Join(n.root, "none")
+	expect(t, n.look(patience, "/a")[0], probes.Unknown, "", "start worker")
+	if s := n.Stats(); s.InFlight != 0 || s.Workers != 0 || len(n.pool.slots) != 0 {
+		t.Errorf("left behind: %+v, %d slots", s, len(n.pool.slots))
+	}
+}
+
+func TestClose(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:2 /hang", "0:3 /a")
+	expect(t, n.look(short, "/hang")[0], probes.Broken, probes.CauseHung, "no answer")
+	must(t, n.Close(context.Background()))
+	must(t, n.Close(context.Background()))
+	if s := n.Stats(); s.Workers != 0 || s.InFlight != 0 || s.Parked != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+	expect(t, n.look(patience, "/a")[0], probes.Unknown, "", "")
+}
