@@ -1,0 +1,133 @@
+package chart
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/mountwarden/mountwarden/test/internal/tool"
+)
+
+const chartDir = "../../charts/mountwarden"
+
+// helmPath is found once for all tests of the package.
+var helmPath = sync.OnceValues(func() (string, error) {
+	return tool.Path(context.Background(), "helm")
+})
+
+// helm runs helm and returns what it printed.
+func helm(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	path, err := helmPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir() // helm keeps caches and reads plugins there
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+// objects is what the chart renders to.
+type objects struct {
+	text      string
+	daemonSet *appsv1.DaemonSet
+	configMap *corev1.ConfigMap
+	account   *corev1.ServiceAccount
+	role      *rbacv1.ClusterRole
+	binding   *rbacv1.ClusterRoleBinding
+	foreign   []string // kinds that client-go does not know
+}
+
+// agent is the only container.
+func (o objects) agent(t *testing.T) corev1.Container {
+	t.Helper()
+	containers := o.daemonSet.Spec.Template.Spec.Containers
+	if len(containers) != 1 {
+		t.Fatalf("%d containers, want one", len(containers))
+	}
+	return containers[0]
+}
+
+// render renders the chart with --set arguments and decodes strictly: a field that Kubernetes does not know is an error.
+func render(t *testing.T, set ...string) objects {
+	t.Helper()
+	text, err := template(t, set...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decode(t, text)
+}
+
+func template(t *testing.T, set ...string) (string, error) {
+	t.Helper()
+	args := []string{"template", "mountwarden", chartDir, "--namespace", "mw"}
+	for _, s := range set {
+		args = append(args, "--set", s)
+	}
+	return helm(t, args...)
+}
+
+func decode(t *testing.T, text string) objects {
+	t.Helper()
+	result := objects{text: text}
+	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	reader := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text)))
+	for {
+		document, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return result
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		object, kind, err := decoder.Decode(document, nil, nil)
+		switch {
+		case runtime.IsNotRegisteredError(err):
+			result.foreign = append(result.foreign, kind.Kind)
+		case err != nil:
+			t.Fatalf("%v\n%s", err, document)
+		default:
+			result.keep(t, object)
+		}
+	}
+}
+
+func (o *objects) keep(t *testing.T, object runtime.Object) {
+	t.Helper()
+	switch object := object.(type) {
+	case *appsv1.DaemonSet:
+		o.daemonSet = object
+	case *corev1.ConfigMap:
+		o.configMap = object
+	case *corev1.ServiceAccount:
+		o.account = object
+	case *rbacv1.ClusterRole:
+		o.role = object
+	case *rbacv1.ClusterRoleBinding:
+		o.binding = object
+	default:
+		t.Fatalf("the chart renders a %T, which no test looks at", object)
+	}
+}
