@@ -1,0 +1,114 @@
+# Every target has a one-line description after ##; `make help` shows them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+ARCH     ?= $(shell $(GO) env GOARCH)
+IMAGE    ?= mountwarden:dev
+RUN      ?= .
+TIMEOUT  ?= 40m
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath
+BIN      := $(CURDIR)/bin
+DIST     := $(CURDIR)/dist
+CLUSTER  := $(BIN)/cluster
+MODULES  := . test
+
+.PHONY: help
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+## What is made
+
+.PHONY: build
+build: ## Build the agent and its probe worker into bin/
+	$(BUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+
+.PHONY: image
+image: ## Build the image for amd64 and arm64 as an OCI tarball, dist/mountwarden.tar, with no Docker
+	for arch in amd64 arm64; do GOARCH=$$arch $(BUILD) -ldflags '$(LDFLAGS)' -o $(DIST)/$$arch/ ./cmd/...; done
+	cd test && $(GO) run ./image --ref $(IMAGE) --output $(DIST)/mountwarden.tar \
+		--platform linux/amd64=$(DIST)/amd64 --platform linux/arm64=$(DIST)/arm64 \
+		--entrypoint /mountwarden --cmd agent --user 0 --label org.opencontainers.image.version=$(VERSION) \
+		--label org.opencontainers.image.title=mountwarden --label org.opencontainers.image.licenses=Apache-2.0 \
+		mountwarden:/mountwarden mountwarden-probe:/mountwarden-probe
+
+.PHONY: generate
+generate: ## Write the generated documentation anew
+	$(GO) generate ./...
+
+## The test cluster: a real one-node Kubernetes, no Docker, root only
+
+.PHONY: cluster-up
+cluster-up: $(CLUSTER) ## Build (the first time) and start the test cluster
+	$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: $(CLUSTER) ## Stop the test cluster; nothing of it stays but its cache
+	$(CLUSTER) down
+
+.PHONY: cluster-install
+cluster-install: cluster-up image ## Install the chart and the test CSI driver in the test cluster
+	cd test && $(BUILD) -o $(DIST)/csidriver ./csidriver/cmd/csidriver
+	cd test && $(GO) run ./image --ref test.local/csidriver:1 --output $(DIST)/csidriver.tar --entrypoint /csidriver $(DIST)/csidriver:/csidriver
+	$(CLUSTER) load $(DIST)/mountwarden.tar $(DIST)/csidriver.tar
+	$(CLUSTER) kubectl apply -f test/csidriver/manifests
+	$(CLUSTER) exec -- helm upgrade --install mountwarden charts/mountwarden --namespace mountwarden --create-namespace \
+		--set image.repository=$(firstword $(subst :, ,$(IMAGE))) --set image.tag=$(lastword $(subst :, ,$(IMAGE))) --set image.pullPolicy=Never
+	$(CLUSTER) kubectl -n mountwarden rollout restart daemonset/mountwarden
+	$(CLUSTER) kubectl -n csi-faultfs rollout restart daemonset/csidriver
+	$(CLUSTER) kubectl -n csi-faultfs rollout status daemonset/csidriver --timeout=120s
+	$(CLUSTER) kubectl -n mountwarden rollout status daemonset/mountwarden --timeout=120s
+
+$(CLUSTER): FORCE
+	cd test && $(BUILD) -o $@ ./cluster
+
+.PHONY: FORCE
+FORCE:
+
+.PHONY: demo
+demo: cluster-install ## Show it: break a mount under a running pod and watch the pod being replaced
+	cd test && $(BUILD) -o $(BIN)/demo ./demo
+	$(CLUSTER) exec -- $(BIN)/demo
+
+## Tests
+
+.PHONY: test
+test: test-unit test-root test-e2e ## Run all tests, with the set-up they need (root, Linux)
+
+.PHONY: test-unit
+test-unit: $(CLUSTER) ## Run the tests that need no root, those of the API on a real API server
+	$(CLUSTER) build kube-apiserver etcd kubectl
+	KUBEBUILDER_ASSETS=$$($(CLUSTER) assets) $(GO) test -race $(FLAGS) ./...
+
+.PHONY: test-root
+test-root: $(CLUSTER) ## Run the tests on real mounts, namespaces and processes (root)
+	$(CLUSTER) build
+	cd test && $(GO) test -race -timeout $(TIMEOUT) $(FLAGS) $$($(GO) list ./... | grep -v /e2e)
+
+.PHONY: test-e2e
+test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses
+	cd test && $(GO) test -race -c -o $(BIN)/e2e.test ./e2e
+	cd test/e2e && CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.timeout $(TIMEOUT) -test.run '$(RUN)'
+
+.PHONY: fuzz
+fuzz: ## Fuzz each parser for 30 s
+	for target in ./probes/mountinfo:FuzzParse ./config:FuzzFile ./config:FuzzAnnotations; do \
+		$(GO) test -run '^$$' -fuzz "$${target##*:}" -fuzztime 30s "$${target%%:*}"; done
+
+## Before a change is offered
+
+.PHONY: lint
+lint: $(CLUSTER) ## Run the pinned golangci-lint on every module
+	$(CLUSTER) build golangci-lint
+	linter=$$($(CLUSTER) bin golangci-lint); for m in $(MODULES); do (cd $$m && $$linter run --config $(CURDIR)/.golangci.yml ./...); done
+
+.PHONY: verify
+verify: ## Check formatting, generated files, go.mod files and the figures to live within
+	cd test && $(GO) run ./verify ..
+	for m in $(MODULES); do (cd $$m && $(GO) mod tidy -diff && $(GO) vet ./...); done
+
+.PHONY: presubmit
+presubmit: verify lint test ## Everything that a change must pass

@@ -1,0 +1,171 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mountwarden/mountwarden/test/world"
+)
+
+// Not parallel: it restarts the agent.
+func TestTheAgentRestartsInTheMiddle(t *testing.T) {
+	s := newScene(t)
+	pod := s.deploy(world.App{Name: "app", Annotations: world.Watched("settle-seconds", "5")})[0]
+	s.watched(&pod, "data")
+	agent, err := s.Agent(s.within(patience))
+	must(t, err)
+
+	s.kill(&pod, "app", "data")
+	s.event(&pod, "MountUnhealthy")
+	stopping := time.Now()
+	must(t, s.Client.CoreV1().Pods(agent.Namespace).Delete(s.ctx, agent.Name, metav1.DeleteOptions{}))
+	s.agentReplaced(agent)
+	if took := time.Since(stopping); took > startup {
+		t.Errorf("the agent took %s to be replaced", took)
+	}
+	s.onceOnly(&pod)
+}
+
+// agentReplaced waits for a ready agent with another UID.
+func (s *scene) agentReplaced(old *corev1.Pod) {
+	s.Helper()
+	err := world.Until(s.within(patience), "another agent", func(ctx context.Context) (bool, string, error) {
+		agent, err := s.Agent(ctx)
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		return agent.UID != old.UID, agent.Name, nil
+	})
+	must(s.T, err)
+}
+
+// onceOnly asserts that the pod is removed, that its successor works and that nothing more is removed.
+func (s *scene) onceOnly(pod *corev1.Pod) {
+	s.Helper()
+	s.ended(pod, true)
+	successor := s.ready("app", 1)[0]
+	s.reads(&successor, "app", "data")
+	s.watched(&successor, "data")
+	s.staysFor(15*time.Second, successor)
+	if n := s.history.Pods(); n != 2 {
+		s.Errorf("%d pods were made, want the first and its successor", n)
+	}
+}
+
+// Not parallel: it stops the API server.
+func TestTheAPIServerIsAwayInTheMiddle(t *testing.T) {
+	s := newScene(t)
+	pod := s.deploy(world.App{Name: "app", Annotations: world.Watched("settle-seconds", "10")})[0]
+	s.watched(&pod, "data")
+	agent, err := s.Agent(s.within(patience))
+	must(t, err)
+
+	s.kill(&pod, "app", "data")
+	s.cluster("stop", "kube-apiserver")
+	down := time.Now()
+	ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
+	defer cancel()
+	<-ctx.Done() // the outage itself: there is nothing to ask
+	if life := s.history.Life(pod.UID); !life.Ending.IsZero() {
+		t.Fatalf("the pod was removed %s after the API server was stopped: too early to test anything", life.Ending.Sub(down))
+	}
+	s.cluster("start", "kube-apiserver")
+	s.onceOnly(&pod)
+
+	after, err := s.Agent(s.within(patience))
+	must(t, err)
+	if restarts := after.Status.ContainerStatuses[0].RestartCount; after.UID == agent.UID && restarts != agent.Status.ContainerStatuses[0].RestartCount {
+		t.Errorf("the agent was restarted during the outage: %d restarts", restarts)
+	}
+}
+
+// Not parallel: its figures are the agent's own.
+func TestAFleet(t *testing.T) {
+	s := newScene(t)
+	pods := s.deploy(world.App{Name: "fleet", Replicas: fleet, Annotations: world.Watched()})
+	for i := range pods {
+		s.watched(&pods[i], "data")
+	}
+	t.Run("is watched in little memory", func(t *testing.T) { littleMemory(t, s) })
+	t.Run("is replaced within 13 s at defaults", func(t *testing.T) { replacedWithin(t, s, pods[:runs], 13*time.Second) })
+	all := s.ready("fleet", fleet)
+	for i := range all {
+		s.watched(&all[i], "data")
+	}
+	t.Run("hangs without the agent", func(t *testing.T) { hangsAlone(t, s, all) })
+}
+
+// Not parallel: it keeps both cores busy.
+func TestShortPeriods(t *testing.T) {
+	s := newScene(t)
+	pods := s.deploy(world.App{Name: "fleet", Replicas: runs, Annotations: world.Watched("period-seconds", "1")})
+	for i := range pods {
+		s.watched(&pods[i], "data")
+	}
+	replacedWithin(t, s, pods, 3*time.Second)
+}
+
+const (
+	fleet = 30 // pods that are watched when memory is measured
+	runs  = 20 // mounts that are broken, one after the other
+)
+
+// replacedWithin breaks each pod's mount, one after the other, and asserts that each pod is evicted in time.
+func replacedWithin(t *testing.T, s *scene, pods []corev1.Pod, limit time.Duration) {
+	var worst time.Duration
+	for i := range pods {
+		pod := &pods[i]
+		broken := s.kill(pod, "app", "data")
+		life := s.ended(pod, true)
+		took := life.Ending.Sub(broken)
+		worst = max(worst, took)
+		if took > limit {
+			t.Errorf("run %d: evicted %s after the breakage, want within %s", i+1, took.Round(time.Millisecond), limit)
+		}
+	}
+	t.Logf("%d runs, the slowest %s", len(pods), worst.Round(time.Millisecond))
+}
+
+// hangsAlone hangs 20 mounts and asserts that no thread of the agent's main process waits in one, and that another
+// mount's death is found as soon as ever.
+func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
+	main := agentProcess(t)
+	before := threads(t, main)
+	for i := range pods[:runs] {
+		must(t, s.Fault(s.ctx, &pods[i], "data", "hang"))
+	}
+	err := world.Until(s.within(patience), "20 parked looks", func(ctx context.Context) (bool, string, error) {
+		metrics, err := s.Metrics(ctx)
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		parked := metrics["mountwarden_probes_parked"]
+		return len(parked) == 1 && parked[0].Value >= runs, fmt.Sprint(parked), nil
+	})
+	must(t, err)
+	during := threads(t, main)
+	for _, wchan := range during {
+		if inMount(wchan) {
+			t.Errorf("a thread of the agent's main process waits in a mount: %s", wchan)
+		}
+	}
+	if len(during) > len(before)+4 {
+		t.Errorf("the agent's main process had %d threads and has %d with %d hung mounts", len(before), len(during), runs)
+	}
+	t.Logf("main process: %d threads before, %d with %d hung mounts", len(before), len(during), runs)
+
+	last := &pods[len(pods)-1]
+	broken := s.kill(last, "app", "data")
+	if took := s.ended(last, true).Ending.Sub(broken); took > 20*time.Second {
+		t.Errorf("with %d hung mounts another one's death took %s to act on, more than a period longer", runs, took)
+	}
+	for i := range pods[:runs] {
+		s.ended(&pods[i], true)
+	}
+	s.ready("fleet", fleet)
+}

@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The tests run in the cluster's pid namespace and see every process of the node.
+
+// processes returns the pids whose command line begins with these words.
+func processes(t *testing.T, words ...string) []int {
+	t.Helper()
+	want := []byte(strings.Join(words, "\x00"))
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	must(t, err)
+	var pids []int
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil || !bytes.HasPrefix(line, want) {
+			continue // it ended in the meantime
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		must(t, err)
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+func agentProcess(t *testing.T) int {
+	t.Helper()
+	pids := processes(t, "/mountwarden", "agent")
+	if len(pids) != 1 {
+		t.Fatalf("%d processes of the agent: %v", len(pids), pids)
+	}
+	return pids[0]
+}
+
+// threads returns where in the kernel each thread of a process waits.
+func threads(t *testing.T, pid int) []string {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/wchan", pid))
+	must(t, err)
+	if len(files) == 0 {
+		t.Fatalf("process %d has no threads", pid)
+	}
+	var all []string
+	for _, file := range files {
+		wchan, err := os.ReadFile(file)
+		if err == nil {
+			all = append(all, string(wchan))
+		}
+	}
+	return all
+}
+
+// inMount recognises the functions in which a task waits for a FUSE server.
+func inMount(wchan string) bool {
+	return strings.Contains(wchan, "fuse") || strings.Contains(wchan, "request_wait_answer")
+}
+
+// residentMiB returns the resident memory of a process.
+func residentMiB(t *testing.T, pid int) float64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(t, err)
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.Atoi(strings.Fields(rest)[0])
+			must(t, err)
+			return float64(kib) / 1024
+		}
+	}
+	t.Fatalf("process %d has no VmRSS", pid)
+	return 0
+}
+
+// maxResidentMiB is what all processes of the agent may use with 30 watched pods.
+const maxResidentMiB = 56
+
+func littleMemory(t *testing.T, s *scene) {
+	samples := s.scrape()["mountwarden_pods_watched"]
+	if len(samples) != 1 || samples[0].Value < fleet {
+		t.Fatalf("not %d watched pods: %v", fleet, samples)
+	}
+	main := agentProcess(t)
+	sum := residentMiB(t, main)
+	workers := processes(t, "/mountwarden-probe")
+	if len(workers) == 0 {
+		t.Error("the agent has no workers")
+	}
+	for _, pid := range workers {
+		sum += residentMiB(t, pid)
+	}
+	t.Logf("%d processes, %.1f MiB resident", 1+len(workers), sum)
+	if sum > maxResidentMiB {
+		t.Errorf("the agent uses %.1f MiB, want at most %d", sum, maxResidentMiB)
+	}
+}

@@ -1,0 +1,132 @@
+package world
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Where the parts under test run.
+const (
+	AgentNamespace  = "mountwarden"
+	AgentDaemonSet  = "daemonset/mountwarden"
+	DriverNamespace = "csi-faultfs"
+	DriverDaemonSet = "daemonset/csidriver"
+	Driver          = "faultfs.test.mountwarden.io"
+	AppImage        = "test.local/busybox:1"
+)
+
+// poll is how often a condition is asked for.
+const poll = 100 * time.Millisecond
+
+// World is a test cluster.
+type World struct {
+	Client kubernetes.Interface
+}
+
+// New connects to the cluster that KUBECONFIG names.
+func New() (*World, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+	if err != nil {
+		return nil, fmt.Errorf("read KUBECONFIG (run this through `cluster exec`): %w", err)
+	}
+	config.QPS, config.Burst = 200, 400
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make an API client: %w", err)
+	}
+	return &World{Client: client}, nil
+}
+
+// Kubectl runs kubectl and returns what it wrote to its standard output.
+func (w *World) Kubectl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "kubectl", args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return string(out), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return string(out), nil
+}
+
+// Exec runs a command in a container of a pod.
+func (w *World) Exec(ctx context.Context, pod *corev1.Pod, container string, command ...string) (string, error) {
+	args := append([]string{"exec", "-n", pod.Namespace, pod.Name, "-c", container, "--"}, command...)
+	return w.Kubectl(ctx, args...)
+}
+
+// Fault breaks or mends one volume of a pod: kill, stop, cont, hang, clear and others that the driver knows.
+func (w *World) Fault(ctx context.Context, pod *corev1.Pod, volume string, fault ...string) error {
+	args := append([]string{"exec", "-n", DriverNamespace, DriverDaemonSet, "--", "/csidriver", "fault", "--pod", pod.Name, "--volume", volume}, fault...)
+	_, err := w.Kubectl(ctx, args...)
+	return err
+}
+
+// Until asks for a condition until it holds, fails or ctx ends. The error tells what was last seen.
+func Until(ctx context.Context, what string, condition func(context.Context) (ok bool, seen string, err error)) error {
+	last := "nothing"
+	err := wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
+		ok, seen, err := condition(ctx)
+		if seen != "" {
+			last = seen
+		}
+		return ok, err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for %s: %w; last seen: %s", what, err, last)
+	}
+	return nil
+}
+
+// ReadyPods waits until exactly n pods of the app are there, ready and not ending, and returns them.
+func (w *World) ReadyPods(ctx context.Context, namespace, app string, n int) ([]corev1.Pod, error) {
+	var pods []corev1.Pod
+	err := Until(ctx, fmt.Sprintf("%d ready pods of %s/%s", n, namespace, app), func(ctx context.Context) (bool, string, error) {
+		list, err := w.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + app})
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		pods = nil
+		for _, p := range list.Items {
+			if p.DeletionTimestamp == nil && Ready(&p) {
+				pods = append(pods, p)
+			}
+		}
+		return len(pods) == n && len(list.Items) >= n, describe(list.Items), nil
+	})
+	return pods, err
+}
+
+// Ready reports whether the pod's condition Ready is true.
+func Ready(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func describe(pods []corev1.Pod) string {
+	var all []string
+	for _, p := range pods {
+		text := fmt.Sprintf("%s %s ready=%t ending=%t", p.Name, p.Status.Phase, Ready(&p), p.DeletionTimestamp != nil)
+		for _, c := range p.Status.ContainerStatuses {
+			if c.State.Waiting != nil {
+				text += " " + c.Name + ":" + c.State.Waiting.Reason
+			}
+		}
+		all = append(all, text)
+	}
+	return fmt.Sprintf("%d pods: %s", len(pods), strings.Join(all, "; "))
+}
