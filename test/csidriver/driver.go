@@ -134,6 +134,9 @@ func stop(server *grpc.Server) {
 
 // listen takes over the path of a driver that was killed. Closing removes the socket.
 func listen(socket string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(socket), 0o750); err != nil {
+		return nil, fmt.Errorf("make the socket's folder: %w", err)
+	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("take over socket: %w", err)
 	}

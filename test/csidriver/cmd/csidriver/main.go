@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,7 @@ const (
 
 const usage = `Usage:
   csidriver serve --node-id NODE [flags]                serve CSI until SIGTERM
+  csidriver probe [--endpoint SOCKET]                   end with 0 if the driver is ready
   csidriver fault [--pod POD] [--volume VOLUME] FAULT   switch the faults of one volume's FUSE server
 
 "csidriver serve --help" lists the flags of serve. POD is NAME or NAMESPACE/NAME, VOLUME
@@ -50,6 +52,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return serve(ctx, args[1:])
 	case "fault":
 		return fault(args[1:], stdout)
+	case "probe":
+		return probe(ctx, args[1:])
 	case "fuse": // the FUSE server process, one a volume; begun by serve only
 		return faultfs.ServeCommand(ctx, args[1:], stdout)
 	case "help", "-h", "--help":
@@ -80,6 +84,21 @@ func serve(ctx context.Context, args []string) error {
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	return csidriver.Run(ctx, c)
+}
+
+// probeTimeout is shorter than the readiness probe in manifests may take, so that
+// a failure is told in this program's words.
+const probeTimeout = 4 * time.Second
+
+func probe(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("probe", flag.ContinueOnError)
+	endpoint := flags.String("endpoint", defaultEndpoint, "CSI `SOCKET`")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return csidriver.Probe(ctx, *endpoint)
 }
 
 func fault(args []string, stdout io.Writer) error {
