@@ -59,6 +59,9 @@ type Rules struct {
 // ConfirmAfter is the least time between the two looks that a definitive cause needs.
 const ConfirmAfter = time.Second
 
+// minLooks is how many broken looks in a row any cause needs.
+const minLooks = 2
+
 // observe returns what is believed of m after one more look.
 func (m Mount) observe(o probes.Observation, r Rules) Mount {
 	switch o.Health {
@@ -75,7 +78,7 @@ func (m Mount) observe(o probes.Observation, r Rules) Mount {
 
 func (m Mount) broken(o probes.Observation, r Rules) Mount {
 	if m.Phase != Suspect && m.Phase != Failed {
-		m = Mount{Phase: Suspect, Since: o.Started}
+		m = Mount{Phase: Suspect, Since: later(o.Started, m.Observation.Finished)}
 	}
 	m.Observation, m.Unseen, m.Blind = o, 0, ""
 	m.Looks++
@@ -92,6 +95,14 @@ func (m Mount) broken(o probes.Observation, r Rules) Mount {
 // blind reports whether the mount has been out of sight for long enough to tell people.
 func (m Mount) blind(r Rules) bool { return m.Unseen >= r.FailureThreshold }
 
+// later keeps a hang whose question is older than the last healthy answer from counting the time before that answer.
+func later(started, answered time.Time) time.Time {
+	if answered.After(started) {
+		return answered
+	}
+	return started
+}
+
 func definitiveSince(since time.Time, o probes.Observation) time.Time {
 	switch {
 	case !o.Cause.Definitive():
@@ -104,17 +115,30 @@ func definitiveSince(since time.Time, o probes.Observation) time.Time {
 }
 
 // confirmed says whether the looks in a row are enough for the cause of the latest. A row may mix causes (a
-// server that goes away answers EIO, then nothing): whatever the mixture, it counts from its first look.
+// server that goes away answers EIO, then nothing): whatever the mixture, it counts from its first look. One look
+// alone is never enough, whatever the rules say: a hang may be older than the first look at it.
 func (m Mount) confirmed(r Rules) bool {
 	o := m.Observation
 	switch {
+	case m.Looks < minLooks:
+		return false
 	case o.Cause.Definitive():
-		return o.Finished.Sub(m.definitive) >= ConfirmAfter
+		return m.isDefinitive()
 	case o.Cause == probes.CauseHung:
 		return o.Finished.Sub(m.Since) >= r.Hang
 	default:
 		return m.answered >= r.FailureThreshold
 	}
+}
+
+// isDefinitive says whether the latest looks agree that the kernel will never take the failure back.
+func (m Mount) isDefinitive() bool {
+	return m.Observation.Cause.Definitive() && m.Observation.Finished.Sub(m.definitive) >= ConfirmAfter
+}
+
+// Failure returns the evidence that m has failed. It means something only while m is Failed.
+func (m Mount) Failure() Failure {
+	return Failure{m.Observation, m.Since, m.Looks, m.FailedAt, m.isDefinitive()}
 }
 
 // next returns in how long the mount should be looked at again.

@@ -15,6 +15,7 @@ type Failure struct {
 	Since       time.Time          // since when every look was broken
 	Looks       int                // how many looks in a row were broken
 	Confirmed   time.Time          // when it was believed
+	Definitive  bool               // the latest looks agree on a cause that the kernel never takes back
 }
 
 // Decision is the answer to "shall this pod be removed?". The one value feeds the event, the counter and the
@@ -34,8 +35,8 @@ func (d Decision) Reason() (f Failure, ok bool) {
 
 // Definitive reports whether the decision rests on a cause that the kernel never takes back.
 func (d Decision) Definitive() bool {
-	f, ok := d.Reason()
-	return ok && f.Observation.Cause.Definitive()
+	f, _ := d.Reason()
+	return f.Definitive
 }
 
 // Transition is one mount that changed its Phase, or whose looks have been Unknown for FailureThreshold times.
@@ -80,7 +81,7 @@ func decide(s State, r Rules, now time.Time) Decision {
 	var failures []Failure
 	for _, m := range s {
 		if m.Phase == Failed && m.Unseen == 0 && now.Sub(m.FailedAt) >= r.Settle {
-			failures = append(failures, Failure{m.Observation, m.Since, m.Looks, m.FailedAt})
+			failures = append(failures, m.Failure())
 		}
 	}
 	slices.SortFunc(failures, byWeight)
@@ -89,8 +90,8 @@ func decide(s State, r Rules, now time.Time) Decision {
 
 // byWeight puts definitive causes first, then the oldest failure, then the order of names.
 func byWeight(a, b Failure) int {
-	if x, y := a.Observation.Cause.Definitive(), b.Observation.Cause.Definitive(); x != y {
-		if x {
+	if a.Definitive != b.Definitive {
+		if a.Definitive {
 			return -1
 		}
 		return 1

@@ -1,0 +1,153 @@
+package verdict_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+func mount(container, volume, path string) probes.Target {
+	return probes.Target{Container: container, Volume: volume, Path: path}
+}
+
+// round is one round of looks at several mounts that ended at one time.
+type round struct {
+	at   float64
+	seen map[probes.Target]probes.Cause
+}
+
+func playRounds(r verdict.Rules, rounds []round) (verdict.State, verdict.Verdict) {
+	var (
+		state verdict.State
+		v     verdict.Verdict
+	)
+	for _, round := range rounds {
+		var observations []probes.Observation
+		for target, cause := range round.seen {
+			observations = append(observations, look{at: round.at, cause: cause}.observation(target))
+		}
+		state, v = verdict.Step(state, observations, r, at(round.at))
+	}
+	return state, v
+}
+
+func targets(d verdict.Decision) []probes.Target {
+	var all []probes.Target
+	for _, f := range d.Failures {
+		all = append(all, f.Observation.Target)
+	}
+	return all
+}
+
+// All failed mounts stand in the decision: the definitive first, then the oldest, then by name.
+func TestEveryFailedMountIsInTheDecision(t *testing.T) {
+	a, b, c, d := mount("app", "a", "/a"), mount("app", "b", "/b"), mount("app", "c", "/c"), mount("app", "d", "/d")
+	seen := func(ca, cb, cc, cd probes.Cause) map[probes.Target]probes.Cause {
+		return map[probes.Target]probes.Cause{a: ca, b: cb, c: cc, d: cd}
+	}
+	state, v := playRounds(rules, []round{
+		{0, seen(healthy, ioError, healthy, healthy)},
+		{10, seen(ioError, ioError, stale, healthy)},
+		{20, seen(ioError, ioError, stale, healthy)},
+		{30, seen(ioError, ioError, stale, disconnected)},
+	})
+	if diff := cmp.Diff([]probes.Target{c, b, a}, targets(v.Decision)); diff != "" {
+		t.Errorf("failures (-want +got):\n%s", diff)
+	}
+	if !v.Decision.Definitive() {
+		t.Error("rests on no definitive cause although one mount is stale")
+	}
+	if got := state[d].Phase; got != verdict.Suspect {
+		t.Errorf("the mount that broke last is %s, want Suspect", got)
+	}
+}
+
+func TestFailuresOfOneMomentAreInTheOrderOfNames(t *testing.T) {
+	want := []probes.Target{mount("a", "x", "/1"), mount("a", "x", "/2"), mount("a", "y", "/1"), mount("b", "x", "/1")}
+	seen := map[probes.Target]probes.Cause{}
+	for _, target := range want {
+		seen[target] = disconnected
+	}
+	for range 20 { // a map has no order, nor have the observations
+		_, v := playRounds(rules, []round{{0, seen}, {1, seen}})
+		if diff := cmp.Diff(want, targets(v.Decision)); diff != "" {
+			t.Fatalf("failures (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestSecondFailureIsNotLostWhileTheFirstSettles(t *testing.T) {
+	settle := rules
+	settle.Settle = 20 * 1e9
+	a, b := mount("app", "a", "/a"), mount("app", "b", "/b")
+	both := func(ca, cb probes.Cause) map[probes.Target]probes.Cause {
+		return map[probes.Target]probes.Cause{a: ca, b: cb}
+	}
+	rounds := []round{{0, both(stale, healthy)}, {1, both(stale, healthy)}, {10, both(stale, stale)}, {11, both(stale, stale)}}
+	_, v := playRounds(settle, rounds)
+	if v.Decision.Remediate {
+		t.Fatalf("decided before anything settled: %+v", v.Decision)
+	}
+	_, v = playRounds(settle, append(rounds, round{21, both(healthy, stale)}))
+	if v.Decision.Remediate {
+		t.Errorf("the first recovered, the second is not due: %+v", v.Decision)
+	}
+	_, v = playRounds(settle, append(rounds, round{21, both(healthy, stale)}, round{31, both(healthy, stale)}))
+	if diff := cmp.Diff([]probes.Target{b}, targets(v.Decision)); diff != "" {
+		t.Errorf("failures (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnknownMountHoldsNobodyBack(t *testing.T) {
+	a, b := mount("app", "a", "/a"), mount("app", "b", "/b")
+	seen := map[probes.Target]probes.Cause{a: disconnected, b: unknown}
+	_, v := playRounds(rules, []round{{0, seen}, {1, seen}})
+	if diff := cmp.Diff([]probes.Target{a}, targets(v.Decision)); diff != "" {
+		t.Errorf("failures (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnwatchedMountIsForgotten(t *testing.T) {
+	a, b := mount("app", "a", "/a"), mount("app", "b", "/b")
+	state, v := playRounds(rules, []round{
+		{0, map[probes.Target]probes.Cause{a: disconnected, b: healthy}},
+		{1, map[probes.Target]probes.Cause{a: disconnected, b: healthy}},
+		{2, map[probes.Target]probes.Cause{b: healthy}},
+		{3, map[probes.Target]probes.Cause{a: disconnected, b: healthy}},
+	})
+	if v.Decision.Remediate || state[a].Looks != 1 {
+		t.Errorf("what was forgotten still counts: %+v", state[a])
+	}
+}
+
+func TestNextIsTheSoonestOfAllMounts(t *testing.T) {
+	seen := map[probes.Target]probes.Cause{mount("app", "a", "/a"): healthy, mount("app", "b", "/b"): stale, mount("app", "c", "/c"): ioError}
+	if _, v := playRounds(rules, []round{{0, seen}}); v.Next != verdict.ConfirmAfter {
+		t.Errorf("looks again after %s, want %s", v.Next, verdict.ConfirmAfter)
+	}
+}
+
+func TestNoObservations(t *testing.T) {
+	state, v := verdict.Step(nil, nil, rules, at(0))
+	if len(state) != 0 || v.Decision.Remediate || v.Failed || v.Next != rules.Period {
+		t.Errorf("nothing was seen, got %+v and %+v", state, v)
+	}
+}
+
+func TestStepLeavesItsInputAlone(t *testing.T) {
+	state, _ := play(rules, script(ioError, 0, 10))
+	before := maps.Clone(state)
+	for _, cause := range []probes.Cause{healthy, unknown, ioError, hung, disconnected} {
+		observations := []probes.Observation{look{at: 20, cause: cause}.observation(data)}
+		given := slices.Clone(observations)
+		verdict.Step(state, observations, rules, at(20))
+		if !maps.Equal(state, before) || !slices.Equal(observations, given) {
+			t.Fatalf("a look that found %s changed the input", cause)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package verdict_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand"
+	"testing"
+	"time"
+
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// walk is a random life of a pod's mounts, with what is known of each by a bookkeeping of its own.
+type walk struct {
+	random  *rand.Rand
+	rules   verdict.Rules
+	targets []probes.Target
+	state   verdict.State
+	now     time.Time
+	history map[probes.Target][]probes.Observation // since the last healthy look, without Unknown
+}
+
+func newWalk(seed int64) *walk {
+	random := rand.New(rand.NewSource(seed))
+	w := &walk{random: random, now: epoch, history: map[probes.Target][]probes.Observation{}}
+	seconds := func(n int) time.Duration { return time.Duration(random.Intn(n)) * time.Second }
+	w.rules = verdict.Rules{FailureThreshold: 1 + random.Intn(4), Hang: time.Second + seconds(60), Settle: seconds(2) * 15, Period: time.Second + seconds(15)}
+	for i := range 1 + random.Intn(3) {
+		w.targets = append(w.targets, mount("app", fmt.Sprint("v", i), fmt.Sprint("/", i)))
+	}
+	return w
+}
+
+// look makes a random observation: health is rare enough for failures to be confirmed, common enough to cancel some.
+func (w *walk) look(target probes.Target) probes.Observation {
+	o := probes.Observation{Target: target, Finished: w.now, Started: w.now.Add(-time.Duration(w.random.Intn(90000)) * time.Millisecond)}
+	switch n := w.random.Intn(20); {
+	case n < 2:
+		o.Health = probes.Healthy
+	case n < 5:
+		o.Detail = "not seen"
+	default:
+		o.Health, o.Cause = probes.Broken, probes.Causes()[w.random.Intn(len(probes.Causes()))]
+	}
+	if o.Health != probes.Broken || o.Cause != probes.CauseHung {
+		o.Started = o.Finished
+	}
+	return o
+}
+
+func (w *walk) remember(o probes.Observation) {
+	switch o.Health {
+	case probes.Healthy:
+		w.history[o.Target] = nil
+	case probes.Broken:
+		w.history[o.Target] = append(w.history[o.Target], o)
+	}
+}
+
+func TestRandomWalks(t *testing.T) {
+	seed := time.Now().UnixNano()
+	t.Logf("first seed %d", seed)
+	decisions := 0
+	for i := range int64(400) {
+		w := newWalk(seed + i)
+		for range 60 {
+			w.now = w.now.Add(time.Duration(w.random.Intn(12000)) * time.Millisecond)
+			v, err := w.step()
+			if err != nil {
+				t.Fatalf("seed %d, rules %+v: %v", seed+i, w.rules, err)
+			}
+			if v.Decision.Remediate {
+				decisions++
+			}
+		}
+	}
+	if decisions < 1000 {
+		t.Errorf("only %d decisions: the walks prove nothing", decisions)
+	}
+}
+
+// step makes one round of looks and checks everything that must always hold.
+func (w *walk) step() (verdict.Verdict, error) {
+	var observations []probes.Observation
+	latest := map[probes.Target]probes.Observation{}
+	for _, target := range w.targets {
+		o := w.look(target)
+		w.remember(o)
+		latest[target] = o
+		observations = append(observations, o)
+	}
+	before := maps.Clone(w.state)
+	next, v := verdict.Step(w.state, observations, w.rules, w.now)
+	if !maps.Equal(before, w.state) {
+		return v, fmt.Errorf("Step changed its input")
+	}
+	if v.Next <= 0 || v.Next > w.rules.Period {
+		return v, fmt.Errorf("next look after %s", v.Next)
+	}
+	for target, o := range latest {
+		if err := w.checkMount(o, before[target], next[target]); err != nil {
+			return v, fmt.Errorf("%v: %w", target, err)
+		}
+	}
+	w.state = next
+	return v, w.checkDecision(v.Decision, latest)
+}
+
+func (w *walk) checkMount(o probes.Observation, from, to verdict.Mount) error {
+	switch o.Health {
+	case probes.Healthy:
+		if to != (verdict.Mount{Phase: verdict.Healthy, Observation: o}) {
+			return fmt.Errorf("a healthy look left %+v", to)
+		}
+	case probes.Unknown:
+		from.Unseen++
+		from.Blind = o.Detail
+		if to != from {
+			return fmt.Errorf("an unknown look turned %+v into %+v", from, to)
+		}
+	case probes.Broken:
+		if n := len(w.history[o.Target]); to.Looks != n || to.Observation != o || to.Unseen != 0 {
+			return fmt.Errorf("after %d broken looks: %+v", n, to)
+		}
+		if from.Phase == verdict.Failed && to.Phase != verdict.Failed {
+			return fmt.Errorf("a broken look turned Failed into %s", to.Phase)
+		}
+	}
+	return nil
+}
+
+// checkDecision holds the decision against the walk's own history.
+func (w *walk) checkDecision(d verdict.Decision, latest map[probes.Target]probes.Observation) error {
+	if d.Remediate != (len(d.Failures) > 0) {
+		return fmt.Errorf("remediate is %v with %d failures", d.Remediate, len(d.Failures))
+	}
+	for i, f := range d.Failures {
+		if i > 0 && f.Definitive && !d.Failures[i-1].Definitive {
+			return fmt.Errorf("a definitive failure comes after another: %+v", d.Failures)
+		}
+		target := f.Observation.Target
+		if latest[target].Health != probes.Broken {
+			return fmt.Errorf("decided on a look that found %s", latest[target].Health)
+		}
+		if w.now.Sub(f.Confirmed) < w.rules.Settle {
+			return fmt.Errorf("decided before it settled")
+		}
+		if !w.proven(w.history[target]) {
+			return fmt.Errorf("decided without proof: %+v", f)
+		}
+		if f.Definitive && !lastFor(w.history[target], verdict.ConfirmAfter) {
+			return fmt.Errorf("called definitive without proof: %+v", f)
+		}
+	}
+	return nil
+}
+
+// proven says whether some look in the row could confirm the failure.
+func (w *walk) proven(row []probes.Observation) bool {
+	answered := 0
+	for i, o := range row {
+		if o.Cause != probes.CauseHung {
+			answered++
+		}
+		if i == 0 {
+			continue
+		}
+		switch {
+		case o.Cause.Definitive():
+			if lastFor(row[:i+1], verdict.ConfirmAfter) {
+				return true
+			}
+		case o.Cause == probes.CauseHung:
+			if o.Finished.Sub(row[0].Started) >= w.rules.Hang {
+				return true
+			}
+		default:
+			if answered >= w.rules.FailureThreshold {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lastFor says whether the latest looks of the row are all definitive, at least two, and span at least d.
+func lastFor(row []probes.Observation, d time.Duration) bool {
+	first := len(row)
+	for first > 0 && row[first-1].Cause.Definitive() {
+		first--
+	}
+	return len(row)-first >= 2 && row[len(row)-1].Finished.Sub(row[first].Finished) >= d
+}
+
+// Whatever causes a mount that stays broken shows, and in whichever order, it is found out within a bounded time.
+func TestMixturesConverge(t *testing.T) {
+	seed := time.Now().UnixNano()
+	random := rand.New(rand.NewSource(seed))
+	for i := range 300 {
+		looks, now := []look{}, 1.0
+		for range 60 {
+			looks = append(looks, look{at: now, cause: probes.Causes()[random.Intn(len(probes.Causes()))]})
+			now += 10
+		}
+		if _, verdicts := play(rules, looks[:8]); !remediates(verdicts) {
+			t.Fatalf("seed %d, walk %d: no decision after 8 broken looks over 70 s: %v", seed, i, looks[:8])
+		}
+		if _, verdicts := play(rules, looks); !verdicts[len(verdicts)-1].Decision.Remediate {
+			t.Fatalf("seed %d, walk %d: the decision was taken back although no look was healthy", seed, i)
+		}
+	}
+}
