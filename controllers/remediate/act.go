@@ -29,7 +29,7 @@ func (r *Remediator) evict(ctx context.Context, req controllers.Request, live *c
 		result.Outcome, result.Message = controllers.OutcomeEvicted, "evicted, so that its successor gets fresh mounts"
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
 		result.Outcome, result.Message = controllers.OutcomeGone, "the pod is gone or was replaced in the meantime"
-	case apierrors.IsTooManyRequests(err):
+	case apierrors.HasStatusCause(err, policyv1.DisruptionBudgetCause): // other 429s are a busy API server's
 		return r.blocked(ctx, req, live, err)
 	case severalBudgets(err):
 		result.Outcome, result.Held = controllers.OutcomeHeld, controllers.HeldBudgetConflict

@@ -5,7 +5,8 @@
 // the UID as a precondition, so that a pod that was recreated under the same name is never hit.
 //
 // Facts leaned on (Kubernetes 1.37, pkg/registry/core/pod/storage/eviction.go, tried on a real API server): an eviction
-// answers 429 when a PodDisruptionBudget allows none, 500 when several budgets select the pod, 404 and 409 when the pod
+// answers 429 with the cause DisruptionBudget when a PodDisruptionBudget allows none (a busy API server answers 429 without
+// it), 500 when several budgets select the pod, 404 and 409 when the pod
 // is gone or has another UID. client-go sleeps on a Retry-After header unless it is told not to retry.
 //
 // Do not use it to find out whether a mount has failed; it believes its Request.

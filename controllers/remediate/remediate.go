@@ -1,9 +1,11 @@
 package remediate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,32 +36,33 @@ func New(client kubernetes.Interface, cfg config.Config, now func() time.Time) *
 // Remediate removes the pod of the Request if every gate lets it pass. It asks the API server at most once to remove it
 // and never waits for the pod to end. A failure of the API server is a Result too: OutcomeFailed.
 func (r *Remediator) Remediate(ctx context.Context, req controllers.Request) controllers.Result {
-	live, refusal := r.gates(ctx, req)
-	if refusal != nil {
-		refusal.Action = req.Policy.Action
-		return *refusal
+	if req.Policy.Mode != config.ModeRemediate {
+		return refused(req.Policy, reportOnly(req.Policy.Mode)) // costs no call
 	}
-	if req.Policy.Action == config.ActionDelete {
+	live, refusal := r.samePod(ctx, req)
+	if refusal != nil {
+		return refused(req.Policy, refusal)
+	}
+	// What the live object asks for is what is done: a person may have changed it while the cache was behind.
+	policy, err := config.ParsePolicy(live, r.config)
+	if refusal := r.gates(req, live, policy, err); refusal != nil {
+		return refused(policy, refusal)
+	}
+	if policy.Action == config.ActionDelete {
 		return r.delete(ctx, live)
 	}
 	return r.evict(ctx, req, live)
 }
 
-// gates asks every question in order and returns the live pod, or the first refusal.
-func (r *Remediator) gates(ctx context.Context, req controllers.Request) (*corev1.Pod, *controllers.Result) {
-	if req.Policy.Mode != config.ModeRemediate {
-		return nil, reportOnly(req.Policy.Mode) // costs no call
-	}
-	live, refusal := r.samePod(ctx, req)
-	if refusal != nil {
-		return nil, refusal
-	}
-	for _, gate := range []func(controllers.Request, *corev1.Pod) *controllers.Result{r.optedIn, comesBack, r.mayAct} {
-		if refusal := gate(req, live); refusal != nil {
-			return nil, refusal
-		}
-	}
-	return live, nil
+// refused completes a refusal with the action that was not done.
+func refused(p config.Policy, refusal *controllers.Result) controllers.Result {
+	refusal.Action = cmp.Or(p.Action, config.ActionEvict)
+	return *refusal
+}
+
+// gates asks in order what the live object and its policy can answer, and returns the first refusal.
+func (r *Remediator) gates(req controllers.Request, live *corev1.Pod, policy config.Policy, invalid error) *controllers.Result {
+	return cmp.Or(optedIn(req, policy, invalid), comesBack(live, policy), r.mayAct(policy))
 }
 
 // samePod reads the pod from the API server and refuses unless it is the one that was judged, up and not ending.
@@ -82,17 +85,18 @@ func (r *Remediator) samePod(ctx context.Context, req controllers.Request) (*cor
 	return live, nil
 }
 
-// optedIn refuses when the live object's annotations no longer ask for a removal: a person may have changed them
-// while the cache was behind.
-func (r *Remediator) optedIn(_ controllers.Request, live *corev1.Pod) *controllers.Result {
-	policy, err := config.ParsePolicy(live, r.config)
+// optedIn refuses when the live object's annotations do not ask for a removal, or not for this mount's sake.
+func optedIn(req controllers.Request, policy config.Policy, invalid error) *controllers.Result {
+	reason, _ := req.Decision.Reason()
 	switch {
-	case err != nil:
-		return held(controllers.HeldReportMode, fmt.Sprintf("the pod's annotations are not valid: %v", err))
+	case invalid != nil:
+		return held(controllers.HeldReportMode, fmt.Sprintf("the pod's annotations are not valid: %v", invalid))
 	case !policy.Watch:
 		return held(controllers.HeldOptedOut, "the pod's annotations no longer ask to be watched")
 	case policy.Mode != config.ModeRemediate:
 		return reportOnly(policy.Mode)
+	case !slices.Contains(policy.Targets, reason.Observation.Target):
+		return held(controllers.HeldOptedOut, "the pod's annotations no longer ask for this mount to be watched")
 	}
 	return nil
 }
@@ -102,20 +106,20 @@ func reportOnly(mode config.Mode) *controllers.Result {
 }
 
 // comesBack refuses when removing the pod would bring no new one.
-func comesBack(req controllers.Request, live *corev1.Pod) *controllers.Result {
+func comesBack(live *corev1.Pod, policy config.Policy) *controllers.Result {
 	if _, mirror := live.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
 		return held(controllers.HeldStaticPod, "it is a static pod, and deleting its mirror restarts nothing: restart it on its node")
 	}
-	if metav1.GetControllerOf(live) == nil && !req.Policy.AllowUnmanaged {
+	if metav1.GetControllerOf(live) == nil && !policy.AllowUnmanaged {
 		return held(controllers.HeldNoController, fmt.Sprintf("no controller would make a new pod: run it under a Deployment or the like, or set %s to \"true\"", config.AnnotationAllowUnmanaged))
 	}
 	return nil
 }
 
 // mayAct comes last, so that a dry run says what every other gate would have said.
-func (r *Remediator) mayAct(req controllers.Request, _ *corev1.Pod) *controllers.Result {
+func (r *Remediator) mayAct(policy config.Policy) *controllers.Result {
 	if r.config.DryRun {
-		return held(controllers.HeldDryRun, fmt.Sprintf("the agent runs with dryRun; it would %s the pod now", strings.ToLower(string(req.Policy.Action))))
+		return held(controllers.HeldDryRun, fmt.Sprintf("the agent runs with dryRun; it would %s the pod now", strings.ToLower(string(policy.Action))))
 	}
 	return nil
 }
