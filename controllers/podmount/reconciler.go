@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -112,9 +113,13 @@ func (r *Reconciler) concerns(o client.Object) bool {
 // Reconcile looks once at one pod and says when to look again.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	pod := &corev1.Pod{}
-	if err := r.Client.Get(ctx, req.NamespacedName, pod); err != nil {
+	err := r.Client.Get(ctx, req.NamespacedName, pod)
+	if apierrors.IsNotFound(err) {
 		r.tracker.forget(req.NamespacedName)
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("read the pod from the cache: %w", err)
 	}
 	watched, err := r.watched(ctx, pod)
 	if err != nil {
@@ -174,8 +179,8 @@ func (r *Reconciler) policy(ctx context.Context, t *tracked, pod *corev1.Pod) co
 // would count as one more in the row.
 func (r *Reconciler) early(t *tracked, pod *corev1.Pod, policy config.Policy) time.Duration {
 	start := t.nextLook()
-	if s := pod.Status.StartTime; s != nil && s.Add(policy.InitialDelay).After(start) {
-		start = s.Add(policy.InitialDelay)
+	if ready := lastStart(pod, policy).Add(policy.InitialDelay); ready.After(start) {
+		start = ready
 	}
 	return start.Sub(r.Now())
 }

@@ -29,7 +29,7 @@ func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, transitions []
 			log.Info("Mount cannot be judged", controllers.KeyDetail, t.To.Blind)
 			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnknown, "cannot be judged: "+t.To.Blind)
 		case t.To.Phase == verdict.Failed && t.From.Phase != verdict.Failed:
-			failure := failureOf(t.To)
+			failure := t.To.Failure()
 			r.Meter.Detected(failure)
 			log.Info("Mount failed")
 			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe())
@@ -57,10 +57,6 @@ func (r *Reconciler) recovered(pod *corev1.Pod, t verdict.Transition) {
 	r.mountEvent(pod, t, corev1.EventTypeNormal, controllers.ReasonMountRecovered, note)
 }
 
-func failureOf(m verdict.Mount) verdict.Failure {
-	return verdict.Failure{Observation: m.Observation, Since: m.Since, Looks: m.Looks, Confirmed: m.FailedAt}
-}
-
 func mountLog(ctx context.Context, pod *corev1.Pod, t verdict.Transition) logr.Logger {
 	o := t.To.Observation
 	log := ctrl.LoggerFrom(ctx).WithValues(controllers.KeyPodUID, pod.UID, controllers.KeyContainer, t.Target.Container,
@@ -76,7 +72,10 @@ func mountLog(ctx context.Context, pod *corev1.Pod, t verdict.Transition) logr.L
 // held is told when the reason changes, not at every look.
 func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Request, result controllers.Result) {
 	reason, _ := req.Decision.Reason()
-	if result.Outcome == controllers.OutcomeBlocked && t.blockedSince.IsZero() {
+	switch {
+	case result.Outcome == controllers.OutcomeHeld: // a refusal of before the hold says nothing about the budget of after
+		t.blockedSince = time.Time{}
+	case result.Outcome == controllers.OutcomeBlocked && t.blockedSince.IsZero():
 		t.blockedSince = r.Now()
 	}
 	t.done = result.Outcome.Removed()
@@ -116,9 +115,9 @@ func (r *Reconciler) invalidPolicy(ctx context.Context, pod *corev1.Pod, problem
 }
 
 // mountEvent names the mount in the reference's fieldPath. The recorder takes events of equal reference, reason and
-// action for repetitions of one and keeps the first note only; two volumes of one pod must not be taken so.
+// action for repetitions of one and keeps the first note only; two mounts of one pod must not be taken so.
 func (r *Reconciler) mountEvent(pod *corev1.Pod, t verdict.Transition, eventType, reason, note string) {
-	field := fmt.Sprintf("spec.containers{%s}.volumeMounts{%s}", t.Target.Container, t.Target.Volume)
+	field := fmt.Sprintf("spec.containers{%s}.volumeMounts{%s}", t.Target.Container, t.Target.Path)
 	r.event(pod, podRef(pod, field), eventType, reason, "Probe", note)
 }
 

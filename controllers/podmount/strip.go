@@ -33,7 +33,7 @@ func Strip(obj any) (any, error) {
 			EphemeralContainers: ephemeralMounts(pod.Spec.EphemeralContainers),
 		},
 		Status: corev1.PodStatus{
-			Phase: pod.Status.Phase, StartTime: pod.Status.StartTime,
+			Phase:                 pod.Status.Phase,
 			InitContainerStatuses: running(pod.Status.InitContainerStatuses), ContainerStatuses: running(pod.Status.ContainerStatuses),
 			EphemeralContainerStatuses: running(pod.Status.EphemeralContainerStatuses),
 		},
