@@ -29,7 +29,7 @@ func agentCommand() *cobra.Command {
 		Short: "Watch the mounts of this node's annotated pods",
 		Long: "agent looks at the mounts that this node's annotated pods really see, and has the pods replaced whose mounts have failed.\n" +
 			"Settings come from defaults, then --config, then MOUNTWARDEN_... variables, then flags.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	config.AddFlags(cmd.Flags())
 	printConfig := cmd.Flags().Bool("print-config", false, "print the resulting configuration as YAML and exit")

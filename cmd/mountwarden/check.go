@@ -36,7 +36,7 @@ func checkCommand() *cobra.Command {
 			"Exit code: 0 all are healthy, 1 one is broken, 2 wrong usage, 3 none is broken but one could not be judged.",
 		Args: func(_ *cobra.Command, args []string) error { return flags.validate(args) },
 		RunE: func(cmd *cobra.Command, paths []string) error {
-			return runCheck(cmd.Context(), cmd.OutOrStdout(), flags, paths)
+			return runCheck(cmd, flags, paths)
 		},
 	}
 	cmd.Flags().DurationVar(&flags.timeout, "timeout", 5*time.Second, "time in which a mount must answer")
@@ -60,7 +60,8 @@ func (f *checkFlags) validate(paths []string) error {
 	return nil
 }
 
-func runCheck(ctx context.Context, out io.Writer, flags *checkFlags, paths []string) error {
+func runCheck(cmd *cobra.Command, flags *checkFlags, paths []string) error {
+	ctx := cmd.Context()
 	prober, err := node.New(node.Options{WorkerPath: flags.worker})
 	if err != nil {
 		return exitError{code: exitUnknown, err: err}
@@ -69,10 +70,10 @@ func runCheck(ctx context.Context, out io.Writer, flags *checkFlags, paths []str
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := prober.Close(closing); err != nil {
-		fmt.Fprintln(out, "#", err)
+		cmd.PrintErrln("mountwarden:", err)
 	}
-	if err := write(out, flags.output, observations); err != nil {
-		return err
+	if err := write(cmd.OutOrStdout(), flags.output, observations); err != nil {
+		return exitError{code: exitUnknown, err: err}
 	}
 	if code := exitCode(observations); code != exitHealthy {
 		return exitError{code: code}

@@ -51,6 +51,13 @@ func usage(err error) error {
 	return exitError{code: 2, err: fmt.Errorf("%w (see --help)", err)}
 }
 
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usage(err)
+	}
+	return nil
+}
+
 func root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "mountwarden",
