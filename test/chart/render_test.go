@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -102,16 +103,25 @@ func decode(t *testing.T, text string) objects {
 		if err != nil {
 			t.Fatal(err)
 		}
-		object, kind, err := decoder.Decode(document, nil, nil)
+		object, _, err := decoder.Decode(document, nil, nil)
 		switch {
 		case runtime.IsNotRegisteredError(err):
-			result.foreign = append(result.foreign, kind.Kind)
+			result.foreign = append(result.foreign, kindOf(t, document))
 		case err != nil:
 			t.Fatalf("%v\n%s", err, document)
 		default:
 			result.keep(t, object)
 		}
 	}
+}
+
+func kindOf(t *testing.T, document []byte) string {
+	t.Helper()
+	var meta metav1.TypeMeta
+	if err := yaml.Unmarshal(document, &meta); err != nil {
+		t.Fatal(err)
+	}
+	return meta.Kind
 }
 
 func (o *objects) keep(t *testing.T, object runtime.Object) {
