@@ -20,6 +20,14 @@
 // replaced; their volumes unpublish properly once the driver is back. See package
 // volume, which also says why no suspect mount can block the driver.
 //
+// # When a volume hangs
+//
+// The kubelet unpublishes a volume only after the pod's containers have ended. A
+// process that waits on a request which the server has read (fault "hang") does not
+// end, even by SIGKILL, so that its pod stays Terminating until someone aborts the
+// connection or ends the fault: as with any FUSE, the driver is not asked. A request
+// that was not read (fault "stop") ends with its process, and so does the pod.
+//
 // # Facts leaned on
 //
 //   - The kubelet finds a plugin by the socket that appears in plugins_registry, asks

@@ -147,15 +147,19 @@ func listen(socket string) (net.Listener, error) {
 	return listener, nil
 }
 
+// logCalls tells each failure, and of the rest what changes a volume.
 func logCalls(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		began := time.Now()
 		response, err := handler(ctx, req)
 		args := []any{"method", info.FullMethod, "took", time.Since(began)}
-		if err != nil {
+		switch {
+		case err != nil:
 			log.Error("call failed", append(args, "error", err)...)
-		} else {
+		case strings.HasSuffix(info.FullMethod, "Volume"):
 			log.Info("call", args...)
+		default:
+			log.Debug("call", args...)
 		}
 		return response, err
 	}

@@ -144,6 +144,18 @@ func TestStopTakesTheSocketsAway(t *testing.T) {
 	}
 }
 
+func TestProbe(t *testing.T) {
+	d := startDriver(t, func(c *csidriver.Config) { // in a folder that is not there yet
+		c.Endpoint = "unix://" + filepath.Join(filepath.Dir(c.StateDir), "new", "csi.sock")
+	})
+	d.probe(t)
+	must(t, csidriver.Probe(deadline(t), d.config.Endpoint))
+	d.stop()
+	if err := csidriver.Probe(deadline(t), d.config.Endpoint); err == nil {
+		t.Error("the probe of a stopped driver works")
+	}
+}
+
 // A driver that was killed leaves its socket, which the next one takes over.
 func TestTakesOverAStaleSocket(t *testing.T) {
 	d := startDriver(t, func(c *csidriver.Config) {

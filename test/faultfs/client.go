@@ -27,6 +27,9 @@ type Client struct {
 // NewClient gives the client of the server that listens, or listened, on socket.
 func NewClient(socket string) *Client { return &Client{socket: socket} }
 
+// Socket is the path of the control socket.
+func (c *Client) Socket() string { return c.socket }
+
 // Set gives op a fault; the zero Fault takes it away.
 func (c *Client) Set(op Op, fault Fault) error {
 	_, err := c.call(command{Op: op, Fault: fault})

@@ -81,9 +81,6 @@ func (s *Server) Pid() int { return s.info.PID }
 // number of the mount.
 func (s *Server) Connection() int { return s.info.Connection }
 
-// Control is the path of the control socket.
-func (s *Server) Control() string { return s.socket }
-
 // Ended is closed when the server process has ended and is reaped.
 func (s *Server) Ended() <-chan struct{} { return s.ended }
 

@@ -251,7 +251,7 @@ func checkNothingLeft(t *testing.T, s *faultfs.Server) {
 	if err := unix.Kill(s.Pid(), 0); !errors.Is(err, unix.ESRCH) {
 		t.Errorf("process %d is left: %v", s.Pid(), err)
 	}
-	if _, err := os.Stat(filepath.Dir(s.Control())); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Dir(s.Socket())); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the control socket's folder is left: %v", err)
 	}
 	if hasConnection(t, s.Connection()) {
