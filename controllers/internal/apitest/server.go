@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -40,6 +41,10 @@ func (s *Server) Main(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "apitest: stop the API server:", err)
 			code = 1
 		}
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "apitest: the tests left goroutines behind:", err)
+		code = 1
 	}
 	os.Exit(code)
 }

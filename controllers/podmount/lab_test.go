@@ -1,0 +1,301 @@
+package podmount_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
+	"github.com/mountwarden/mountwarden/controllers/podmount"
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// world is what a Reconciler is made of, played by tables: objects, looks and answers are data. It is its own Prober,
+// Remediator, Meter and EventRecorder, and safe for concurrent use.
+type world struct {
+	mu      sync.Mutex
+	now     time.Time
+	objects map[string]client.Object // the cache
+	broken  map[string]error         // what a read of the cache answers instead, by kind
+
+	found     map[string]probes.Cause // by mount path; absent is healthy
+	unknown   map[string]string       // by mount path: why it cannot be judged
+	duringUse func()                  // called during a look
+	looks     []probes.Pod
+
+	answers  []controllers.Result // of the Remediator, the last for ever
+	requests []controllers.Request
+
+	events   []event
+	detected []verdict.Failure
+	counted  []controllers.Outcome
+	observed int
+}
+
+type event struct {
+	regarding, related         *corev1.ObjectReference
+	kind, reason, action, note string
+}
+
+// epoch is when a test's clock starts: an hour after its containers did, on a whole second as the API has it.
+var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func newWorld() *world {
+	return &world{
+		now: epoch, objects: map[string]client.Object{}, broken: map[string]error{}, found: map[string]probes.Cause{}, unknown: map[string]string{},
+		answers: []controllers.Result{evicted},
+	}
+}
+
+var evicted = controllers.Result{Outcome: controllers.OutcomeEvicted, Action: config.ActionEvict, Message: "evicted"}
+
+func held(reason controllers.Held) controllers.Result {
+	return controllers.Result{Outcome: controllers.OutcomeHeld, Action: config.ActionEvict, Held: reason, Message: "held for " + string(reason)}
+}
+
+func (w *world) reconciler(t testing.TB, change ...func(*config.Config)) *podmount.Reconciler {
+	t.Helper()
+	cfg := config.Default()
+	cfg.NodeName = apitest.Node
+	for _, c := range change {
+		c(&cfg)
+	}
+	r, err := podmount.New(podmount.Options{Client: w, Prober: w, Remediator: w, Meter: w, Recorder: w, Config: cfg, Now: w.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
+func key(o client.Object) string { return fmt.Sprintf("%T %s/%s", o, o.GetNamespace(), o.GetName()) }
+
+// put has the cache show an object.
+func (w *world) put(o client.Object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.objects[key(o)] = o
+}
+
+func (w *world) drop(o client.Object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.objects, key(o))
+}
+
+// Get implements client.Reader for pods and namespaces.
+func (w *world) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.broken[fmt.Sprintf("%T", into)]; err != nil {
+		return err
+	}
+	into.SetNamespace(name.Namespace)
+	into.SetName(name.Name)
+	found, ok := w.objects[key(into)]
+	if !ok {
+		return apierrors.NewNotFound(schema.GroupResource{}, name.Name)
+	}
+	switch into := into.(type) {
+	case *corev1.Pod:
+		found.(*corev1.Pod).DeepCopyInto(into)
+	case *corev1.Namespace:
+		found.(*corev1.Namespace).DeepCopyInto(into)
+	}
+	return nil
+}
+
+// List implements client.Reader; only a manager calls it.
+func (w *world) List(context.Context, client.ObjectList, ...client.ListOption) error {
+	return apierrors.NewInternalError(fmt.Errorf("not in this world"))
+}
+
+// Probe implements podmount.Prober.
+func (w *world) Probe(_ context.Context, pod probes.Pod, _ time.Duration) []probes.Observation {
+	w.mu.Lock()
+	during := w.duringUse
+	w.mu.Unlock()
+	if during != nil {
+		during()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looks = append(w.looks, pod)
+	var all []probes.Observation
+	for _, c := range pod.Containers {
+		for _, m := range c.Mounts {
+			all = append(all, w.observe(probes.Target{Container: c.Name, Volume: m.Volume, Path: m.Path}))
+		}
+	}
+	return all
+}
+
+func (w *world) observe(target probes.Target) probes.Observation {
+	o := probes.Observation{Target: target, Health: probes.Healthy, FSType: "fuse.test", Source: "test", Operation: probes.OpStatfs, Started: w.now, Finished: w.now}
+	if cause, broken := w.found[target.Path]; broken {
+		o.Health, o.Cause = probes.Broken, cause
+	}
+	if why, unknown := w.unknown[target.Path]; unknown {
+		return probes.Observation{Target: target, Detail: why, Started: w.now, Finished: w.now}
+	}
+	return o
+}
+
+// breaks has a mount be found broken from now on, heals healthy.
+func (w *world) breaks(path string, cause probes.Cause) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.found[path] = cause
+}
+
+func (w *world) heals(path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.found, path)
+	delete(w.unknown, path)
+}
+
+func (w *world) looked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.looks)
+}
+
+// Remediate implements podmount.Remediator.
+func (w *world) Remediate(_ context.Context, req controllers.Request) controllers.Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.requests = append(w.requests, req)
+	answer := w.answers[0]
+	if len(w.answers) > 1 {
+		w.answers = w.answers[1:]
+	}
+	return answer
+}
+
+func (w *world) asked() []controllers.Request {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]controllers.Request{}, w.requests...)
+}
+
+// Observed implements podmount.Meter.
+func (w *world) Observed(probes.Observation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.observed++
+}
+
+// Detected implements podmount.Meter.
+func (w *world) Detected(f verdict.Failure) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.detected = append(w.detected, f)
+}
+
+// Remediated implements podmount.Meter.
+func (w *world) Remediated(_ probes.Cause, r controllers.Result) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counted = append(w.counted, r.Outcome)
+}
+
+// Eventf implements events.EventRecorder.
+func (w *world) Eventf(regarding, related runtime.Object, kind, reason, action, note string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := event{kind: kind, reason: reason, action: action, note: fmt.Sprintf(note, args...)}
+	e.regarding, _ = regarding.(*corev1.ObjectReference)
+	e.related, _ = related.(*corev1.ObjectReference)
+	w.events = append(w.events, e)
+}
+
+// on returns the events that regard objects of a kind, for a reason; "" is any.
+func (w *world) on(kind, reason string) []event {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []event
+	for _, e := range w.events {
+		if e.regarding.Kind == kind && (reason == "" || e.reason == reason) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// reasons lists the reasons of the pods' events in their order.
+func (w *world) reasons() []string {
+	reasons := []string{}
+	for _, e := range w.on("Pod", "") {
+		reasons = append(reasons, e.reason)
+	}
+	return reasons
+}
+
+// newPod returns a pod as a cache shows it, running for an hour, with the given annotations besides.
+func newPod(name string, annotations map[string]string) *corev1.Pod {
+	pod := apitest.NewPod("default", name)
+	pod.UID = types.UID(name + "-uid")
+	for k, v := range annotations {
+		pod.Annotations[k] = v
+	}
+	pod.Status = apitest.Running(pod)
+	for i := range pod.Status.ContainerStatuses {
+		pod.Status.ContainerStatuses[i].State.Running.StartedAt = metav1.NewTime(epoch.Add(-time.Hour))
+	}
+	return pod
+}
+
+// withMount adds a volume and its mount to the pod's container.
+func withMount(pod *corev1.Pod, volume, path string) *corev1.Pod {
+	pod.Spec.Volumes = append(pod.Spec.Volumes, apitest.Volume(volume))
+	pod.Spec.Containers[0].VolumeMounts = append(pod.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: path})
+	return pod
+}
+
+// reconcile looks at a pod once, as the queue would.
+func reconcile(t testing.TB, r *podmount.Reconciler, pod *corev1.Pod) ctrl.Result {
+	t.Helper()
+	result, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// live reconciles a pod and lets the time pass that is asked for, n times. It fails when no time is asked for.
+func (w *world) live(t testing.TB, r *podmount.Reconciler, pod *corev1.Pod, n int) {
+	t.Helper()
+	for range n {
+		result := reconcile(t, r, pod)
+		if result.RequeueAfter <= 0 {
+			t.Fatalf("the pod does not come round: %+v", result)
+		}
+		w.pass(result.RequeueAfter)
+	}
+}
