@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-ARCH     ?= $(shell $(GO) env GOARCH)
+ARCHS    ?= amd64 arm64
 IMAGE    ?= mountwarden:dev
 RUN      ?= .
 TIMEOUT  ?= 40m
@@ -27,10 +27,10 @@ build: ## Build the agent and its probe worker into bin/
 	$(BUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
 .PHONY: image
-image: ## Build the image for amd64 and arm64 as an OCI tarball, dist/mountwarden.tar, with no Docker
-	for arch in amd64 arm64; do GOARCH=$$arch $(BUILD) -ldflags '$(LDFLAGS)' -o $(DIST)/$$arch/ ./cmd/...; done
+image: ## Build the image (ARCHS, default amd64 and arm64) as an OCI tarball, dist/mountwarden.tar, with no Docker
+	for arch in $(ARCHS); do GOARCH=$$arch $(BUILD) -ldflags '$(LDFLAGS)' -o $(DIST)/$$arch/ ./cmd/...; done
 	cd test && $(GO) run ./image --ref $(IMAGE) --output $(DIST)/mountwarden.tar \
-		--platform linux/amd64=$(DIST)/amd64 --platform linux/arm64=$(DIST)/arm64 \
+		$(foreach arch,$(ARCHS),--platform linux/$(arch)=$(DIST)/$(arch)) \
 		--entrypoint /mountwarden --cmd agent --user 0 --label org.opencontainers.image.version=$(VERSION) \
 		--label org.opencontainers.image.title=mountwarden --label org.opencontainers.image.licenses=Apache-2.0 \
 		mountwarden:/mountwarden mountwarden-probe:/mountwarden-probe
@@ -50,6 +50,7 @@ cluster-down: $(CLUSTER) ## Stop the test cluster; nothing of it stays but its c
 	$(CLUSTER) down
 
 .PHONY: cluster-install
+cluster-install: ARCHS = $(shell $(GO) env GOARCH)
 cluster-install: cluster-up image ## Install the chart and the test CSI driver in the test cluster
 	cd test && $(BUILD) -o $(DIST)/csidriver ./csidriver/cmd/csidriver
 	cd test && $(GO) run ./image --ref test.local/csidriver:1 --output $(DIST)/csidriver.tar --entrypoint /csidriver $(DIST)/csidriver:/csidriver

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,10 +129,11 @@ func (d *demo) follow(ctx context.Context, pod *corev1.Pod) error {
 	if err != nil {
 		return err
 	}
+	events = append(events, world.Event{Time: life.Ending, Reason: "The pod", Note: fmt.Sprintf("ends, with %d s of grace", life.Grace)})
+	slices.SortFunc(events, func(a, b world.Event) int { return a.Time.Compare(b.Time) })
 	for _, e := range events {
 		d.line(e.Time, e.Reason+": "+e.Note)
 	}
-	d.line(life.Ending, fmt.Sprintf("the pod is ending, with %d s of grace", life.Grace))
 	pods, err := d.ReadyPods(ctx, namespace, app, 1)
 	if err != nil {
 		return err
