@@ -81,8 +81,9 @@ test: test-unit test-root test-e2e ## Run all tests, with the set-up they need (
 
 .PHONY: test-unit
 test-unit: $(CLUSTER) ## Run the tests that need no root, those of the API on a real API server
-	$(CLUSTER) build kube-apiserver etcd kubectl
-	KUBEBUILDER_ASSETS=$$($(CLUSTER) assets) $(GO) test -race $(FLAGS) ./...
+	mkdir -p $(BIN)/envtest
+	for p in etcd kube-apiserver kubectl; do ln -sf "$$($(CLUSTER) bin $$p)" $(BIN)/envtest/$$p; done
+	KUBEBUILDER_ASSETS=$(BIN)/envtest $(GO) test -race $(FLAGS) ./...
 
 .PHONY: test-root
 test-root: $(CLUSTER) ## Run the tests on real mounts, namespaces and processes (root)
