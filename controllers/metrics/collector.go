@@ -1,7 +1,11 @@
 package metrics
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -50,7 +54,7 @@ func newCollector(live Live) *collector {
 		lastScan: desc("last_scan_timestamp_seconds", "When a look at a mount was last finished, in seconds since 1970."),
 		workers:  desc("workers", "Worker processes that look at mounts."),
 		parked:   desc("probes_parked", "Looks without an answer whose worker is parked until it comes."),
-		dropped:  desc("mounts_dropped", "Watched mounts of this node that have no series of their own, since there are too many."),
+		dropped:  desc("mounts_dropped", "Watched mounts of this node that have no series of their own, since there are too many or their path is no UTF-8."),
 		build:    desc("build_info", "Always 1; the version of the agent and the kernel it runs on.", "version", "kernel"),
 	}
 }
@@ -72,13 +76,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	statuses := c.live.Statuses()
-	for _, s := range statuses[:min(len(statuses), maxMounts)] {
+	mounts := shown(statuses)
+	for _, s := range mounts {
 		c.mount(gauge, s)
 	}
 	for reason, n := range heldPods(statuses) {
 		gauge(c.held, float64(n), string(reason))
 	}
-	gauge(c.dropped, float64(max(0, len(statuses)-maxMounts)))
+	gauge(c.dropped, float64(len(statuses)-len(mounts)))
 	gauge(c.pods, float64(c.live.PodsWatched()))
 	gauge(c.workers, float64(c.live.Workers()))
 	gauge(c.parked, float64(c.live.ParkedProbes()))
@@ -86,6 +91,18 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if t := c.live.LastScan(); !t.IsZero() {
 		gauge(c.lastScan, float64(t.UnixMilli())/1000)
 	}
+}
+
+// shown returns the mounts that get series of their own. They are the first by name, so that the same ones are shown at
+// every scrape. The API server takes a mountPath that is no UTF-8, Prometheus takes no such label.
+func shown(statuses []controllers.Status) []controllers.Status {
+	valid := slices.DeleteFunc(slices.Clone(statuses), func(s controllers.Status) bool { return !utf8.ValidString(s.Target.Path) })
+	slices.SortFunc(valid, func(a, b controllers.Status) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Pod, b.Pod),
+			strings.Compare(a.Target.Container, b.Target.Container), strings.Compare(a.Target.Path, b.Target.Path),
+			strings.Compare(a.Target.Volume, b.Target.Volume))
+	})
+	return valid[:min(len(valid), maxMounts)]
 }
 
 func (c *collector) mount(gauge func(*prometheus.Desc, float64, ...string), s controllers.Status) {
