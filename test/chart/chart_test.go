@@ -274,7 +274,8 @@ func TestPodsRestartWithTheConfiguration(t *testing.T) {
 	checksum := func(set ...string) string {
 		return render(t, set...).daemonSet.Spec.Template.Annotations["checksum/config"]
 	}
-	if checksum() == "" || checksum() != checksum() || checksum() == checksum("config.logLevel=1") {
+	before, again, changed := checksum(), checksum(), checksum("config.logLevel=1")
+	if before == "" || before != again || before == changed {
 		t.Error("the checksum does not follow the configuration")
 	}
 }

@@ -185,7 +185,7 @@ func TestNoRuleIsUntried(t *testing.T) {
 		t.Fatal("no depguard rules in " + config)
 	}
 	rules, _, _ = strings.Cut(rules, "\n    errcheck:")
-	names := regexp.MustCompile(`(?m)^        ([a-z-]+):$`).FindAllStringSubmatch(rules, -1)
+	names := regexp.MustCompile(`(?m)^ {8}([a-z-]+):$`).FindAllStringSubmatch(rules, -1)
 	if len(names) < 10 {
 		t.Fatalf("only %d rules found", len(names))
 	}
