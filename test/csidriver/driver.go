@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,21 +103,18 @@ type service struct {
 func serveAll(ctx context.Context, log *slog.Logger, services []service) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	var stops []func()
+	defer func() {
+		for _, stop := range slices.Backward(stops) {
+			stop()
+		}
+	}()
 	for _, s := range services {
-		listener, err := listen(s.socket)
+		stop, err := s.start(ctx, log, cancel)
 		if err != nil {
 			return err
 		}
-		server := grpc.NewServer(grpc.UnaryInterceptor(logCalls(log)))
-		s.register(server)
-		served := make(chan struct{})
-		go func() {
-			defer close(served)
-			if err := server.Serve(listener); err != nil {
-				cancel(fmt.Errorf("serve %q: %w", s.socket, err))
-			}
-		}()
-		defer func() { stop(server); <-served }()
+		stops = append(stops, stop)
 	}
 	log.Info("serving", "driver", Name)
 	<-ctx.Done()
@@ -126,21 +124,40 @@ func serveAll(ctx context.Context, log *slog.Logger, services []service) error {
 	return nil
 }
 
-func stop(server *grpc.Server) {
+// start serves until stop is called; failed is told when serving ends before.
+func (s *service) start(ctx context.Context, log *slog.Logger, failed func(error)) (stop func(), err error) {
+	listener, err := listen(ctx, s.socket)
+	if err != nil {
+		return nil, err
+	}
+	server := grpc.NewServer(grpc.UnaryInterceptor(logCalls(log)))
+	s.register(server)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(listener); err != nil {
+			failed(fmt.Errorf("serve %q: %w", s.socket, err))
+		}
+	}()
+	return func() { endCalls(server); <-served }, nil
+}
+
+// endCalls lets calls under way end, for stopTimeout at most.
+func endCalls(server *grpc.Server) {
 	hard := time.AfterFunc(stopTimeout, server.Stop)
 	defer hard.Stop()
 	server.GracefulStop()
 }
 
 // listen takes over the path of a driver that was killed. Closing removes the socket.
-func listen(socket string) (net.Listener, error) {
+func listen(ctx context.Context, socket string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o750); err != nil {
 		return nil, fmt.Errorf("make the socket's folder: %w", err)
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("take over socket: %w", err)
 	}
-	listener, err := net.Listen("unix", socket)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", socket, err)
 	}

@@ -44,7 +44,7 @@ func Probe(ctx context.Context, endpoint string) error {
 	if err != nil {
 		return fmt.Errorf("%w: endpoint %q: %w", errInvalid, endpoint, err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	response, err := csi.NewIdentityClient(conn).Probe(ctx, &csi.ProbeRequest{})
 	if err != nil {
 		return fmt.Errorf("probe %q: %w", endpoint, err)

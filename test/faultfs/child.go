@@ -23,7 +23,7 @@ func MainIfChild() {
 	if os.Getenv(childEnv) == "" {
 		return
 	}
-	os.Exit(ExitCode(ServeCommand(context.Background(), os.Args[1:], os.Stdout)))
+	os.Exit(ExitCode(ServeCommand(context.Background(), os.Args[1:], os.Stdout))) //nolint:forbidigo // this is the main of the child
 }
 
 // ExitCode reports err on stderr and gives the exit status of a command that ended

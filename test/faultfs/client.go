@@ -59,7 +59,7 @@ func (c *Client) Status() (Status, error) { return c.call(command{}) }
 func (c *Client) Alive() bool {
 	conn, err := c.dial()
 	if err == nil {
-		conn.Close()
+		_ = conn.Close()
 	}
 	return !errors.Is(err, ErrServerGone)
 }
@@ -156,7 +156,7 @@ func (c *Client) call(cmd command) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := conn.SetDeadline(time.Now().Add(callTimeout)); err != nil {
 		return Status{}, fmt.Errorf("talk to FUSE server: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,7 @@ func ConnectionAt(mountpoint string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find the mount at %q: %w", mountpoint, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return findConnection(f, mountpoint)
 }
 
@@ -50,17 +51,21 @@ func findConnection(mountinfo io.Reader, mountpoint string) (int, error) {
 	}
 }
 
-// connectionOfLine gives the minor number of a line about mountpoint, or -1 when
-// it is no FUSE; ok is false for a line about another place.
+// connectionOfLine gives the minor number of a line about mountpoint, or -1 when it
+// is no FUSE; ok is false for a line about another place. The optional fields end
+// with the first "-" from the seventh field on; the file system's type follows.
 func connectionOfLine(line, mountpoint string) (n int, ok bool) {
-	left, right, _ := strings.Cut(line, " - ")
-	fields := strings.Split(left, " ")
-	if len(fields) < 6 || unescape(fields[4]) != mountpoint {
+	fields := strings.Split(line, " ")
+	if len(fields) < 7 || unescape(fields[4]) != mountpoint {
+		return 0, false
+	}
+	end := slices.Index(fields[6:], "-")
+	if end < 0 || len(fields) < 6+end+2 {
 		return 0, false
 	}
 	minor, isAnonymous := strings.CutPrefix(fields[2], "0:")
 	n, err := strconv.Atoi(minor)
-	if err != nil || !isAnonymous || !strings.HasPrefix(right, "fuse.") {
+	if err != nil || n < 0 || !isAnonymous || !strings.HasPrefix(fields[6+end+1], "fuse.") {
 		return -1, true
 	}
 	return n, true
@@ -78,7 +83,7 @@ func abort(connection int) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if _, err := file.WriteString("1"); err != nil {
 		return fmt.Errorf("abort FUSE connection %d: %w", connection, err)
 	}
@@ -91,7 +96,7 @@ func waiting(connection int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	var n int
 	if _, err := fmt.Fscan(file, &n); err != nil {
 		return 0, fmt.Errorf("read the requests that wait on FUSE connection %d: %w", connection, err)
@@ -108,7 +113,7 @@ func openControl(connection int, name string, flags int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount fusectl: %w", err)
 	}
-	defer unix.Close(root)
+	defer func() { _ = unix.Close(root) }()
 	path := fmt.Sprintf("%d/%s", connection, name)
 	fd, err := unix.Openat(root, path, flags|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -122,7 +127,7 @@ func mountFusectl() (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer unix.Close(ctx)
+	defer func() { _ = unix.Close(ctx) }()
 	if err := unix.FsconfigCreate(ctx); err != nil {
 		return -1, err
 	}

@@ -80,9 +80,9 @@ func listen(socket string, info Info, faults *Faults) (*control, error) {
 }
 
 func (c *control) close() {
-	c.listener.Close()
+	_ = c.listener.Close()
 	c.cancel()
-	os.Remove(c.listener.Addr().String() + infoSuffix)
+	_ = os.Remove(c.listener.Addr().String() + infoSuffix)
 	c.serving.Wait()
 }
 
@@ -98,8 +98,8 @@ func (c *control) accept() {
 
 // answer ends within callTimeout, whatever the other side does, and when c closes.
 func (c *control) answer(conn *net.UnixConn) {
-	defer conn.Close()
-	defer context.AfterFunc(c.ctx, func() { conn.Close() })()
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(c.ctx, func() { _ = conn.Close() })()
 	if err := conn.SetDeadline(time.Now().Add(callTimeout)); err != nil {
 		return
 	}

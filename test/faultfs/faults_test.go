@@ -98,7 +98,7 @@ func TestClearFreesAll(t *testing.T) {
 		f.Set(faultfs.All, faultfs.Hang())
 		var all sync.WaitGroup
 		for range requests {
-			all.Go(func() { f.Pass(faultfs.Getattr) })
+			all.Go(func() { _ = f.Pass(faultfs.Getattr) })
 		}
 		synctest.Wait()
 		expectHeld(t, &f, requests)

@@ -44,6 +44,7 @@ func FuzzFindConnection(f *testing.F) {
 	f.Add(mountinfo, "/mnt/a")
 	f.Add("1 2 0:3 / /x rw - fuse.x", "/x y")
 	f.Add("", "\\\t")
+	f.Add("", "-")
 	escape := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
 	f.Fuzz(func(t *testing.T, text, mountpoint string) {
 		n, err := findConnection(strings.NewReader(text), mountpoint)

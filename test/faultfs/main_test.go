@@ -2,6 +2,7 @@ package faultfs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,7 +41,7 @@ func touchIfChild() {
 		return
 	}
 	text, err := touch(what, path)
-	if errno, ok := err.(unix.Errno); ok {
+	if errno := unix.Errno(0); errors.As(err, &errno) {
 		text = unix.ErrnoName(errno)
 	} else if err != nil {
 		text = err.Error()
@@ -70,7 +71,7 @@ func read(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	buf := make([]byte, 4096)
 	n, err := unix.Read(fd, buf)
 	return string(buf[:max(n, 0)]), err
@@ -81,7 +82,7 @@ func list(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	buf := make([]byte, 4096)
 	n, err := unix.ReadDirent(fd, buf)
 	if err != nil {

@@ -98,7 +98,8 @@ func parseOptions(args []string) (Options, error) {
 		return o, fmt.Errorf("argument %q %w: serve takes flags only", flags.Arg(0), ErrUsage)
 	}
 	o.OwnerOnly = !*allowOther
-	return o, o.validate()
+	err := o.validate()
+	return o, err
 }
 
 // UsageError makes an ErrUsage of what the flag package says, but keeps flag.ErrHelp

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -49,7 +50,7 @@ func Start(ctx context.Context, opts StartOptions) (_ *Server, err error) {
 	s := &Server{ended: make(chan struct{})}
 	defer func() {
 		if err != nil {
-			os.RemoveAll(s.dir)
+			_ = os.RemoveAll(s.dir)
 		}
 	}()
 	if opts.Control == "" {
@@ -134,14 +135,14 @@ func (s *Server) run(ctx context.Context, opts StartOptions) error {
 	if err != nil {
 		return err
 	}
-	defer stdout.Close()
+	defer func() { _ = stdout.Close() }()
 	var tail tailBuffer
-	s.cmd = serverCommand(opts, theirs, &tail)
+	s.cmd = serverCommand(context.WithoutCancel(ctx), opts, theirs, &tail) // it lives until Close
 
 	started := make(chan error, 1)
 	go s.startAndReap(started)
 	err = <-started
-	theirs.Close()
+	_ = theirs.Close()
 	if err != nil {
 		return err
 	}
@@ -169,14 +170,13 @@ func (s *Server) startAndReap(started chan<- error) {
 	}
 }
 
-func serverCommand(opts StartOptions, stdout *os.File, tail *tailBuffer) *exec.Cmd {
-	argv := append(opts.Command[:len(opts.Command):len(opts.Command)], opts.args()...)
-	env := os.Environ()
-	if len(opts.Command) == 0 {
-		argv = append([]string{"/proc/self/exe"}, argv...)
-		env = append(env, childEnv+"=1")
+func serverCommand(ctx context.Context, opts StartOptions, stdout *os.File, tail *tailBuffer) *exec.Cmd {
+	argv, env := opts.Command, os.Environ()
+	if len(argv) == 0 {
+		argv, env = []string{"/proc/self/exe"}, append(env, childEnv+"=1")
 	}
-	cmd := exec.Command(argv[0], argv[1:]...)
+	args := slices.Concat(argv[1:], opts.args())
+	cmd := exec.CommandContext(ctx, argv[0], args...)
 	cmd.Env = env
 	cmd.Stdout = stdout
 	cmd.Stderr = tail

@@ -180,7 +180,7 @@ func TestKillLeavesADeadMount(t *testing.T) {
 
 func TestKillThroughTheSocket(t *testing.T) {
 	s := newServer(t)
-	must(t, s.Client.Stop())
+	must(t, s.Stop())
 	must(t, s.Client.Kill())
 	select {
 	case <-s.Ended():

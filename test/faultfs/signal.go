@@ -47,9 +47,9 @@ func (c *Client) open() (_ *process, err error) {
 }
 
 func (p *process) close() {
-	p.conn.Close()
+	_ = p.conn.Close()
 	if p.pidfd >= 0 {
-		unix.Close(p.pidfd)
+		_ = unix.Close(p.pidfd)
 	}
 }
 
@@ -129,7 +129,7 @@ func peerPID(conn *net.UnixConn) (pid int, err error) {
 	err = raw.Control(func(fd uintptr) {
 		cred, optErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
-	if err = errors.Join(err, optErr); err != nil {
+	if err := errors.Join(err, optErr); err != nil {
 		return 0, err
 	}
 	if cred.Pid <= 0 {
@@ -147,7 +147,7 @@ func checkOpen(conn *net.UnixConn) error {
 	var closed bool
 	var pollErr error
 	err = raw.Control(func(fd uintptr) { closed, pollErr = isReadable(int(fd)) })
-	if err = errors.Join(err, pollErr); err != nil {
+	if err := errors.Join(err, pollErr); err != nil {
 		return fmt.Errorf("check the FUSE server: %w", err)
 	}
 	if closed {

@@ -20,8 +20,8 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(namespaceEnv) == "" {
-		os.Setenv(namespaceEnv, namespace("/proc/self/ns/mnt"))
-		os.Setenv(pidEnv, strconv.Itoa(os.Getpid()))
+		_ = os.Setenv(namespaceEnv, namespace("/proc/self/ns/mnt"))
+		_ = os.Setenv(pidEnv, strconv.Itoa(os.Getpid()))
 	}
 	if err := mountns.Enter(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
