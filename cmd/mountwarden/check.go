@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,6 +57,11 @@ func (f *checkFlags) validate(paths []string) error {
 		return usage(fmt.Errorf("--timeout is %s; it must be more than 0", f.timeout))
 	case f.wait < 0:
 		return usage(fmt.Errorf("--wait is %s; it must not be negative", f.wait))
+	}
+	for _, path := range paths {
+		if !filepath.IsAbs(path) {
+			return usage(fmt.Errorf("PATH is %q; it must be absolute", path))
+		}
 	}
 	return nil
 }
