@@ -55,7 +55,7 @@ cluster-install: cluster-up image ## Install the chart and the test CSI driver i
 	cd test && $(BUILD) -o $(DIST)/csidriver ./csidriver/cmd/csidriver
 	cd test && $(GO) run ./image --ref test.local/csidriver:1 --output $(DIST)/csidriver.tar --entrypoint /csidriver $(DIST)/csidriver:/csidriver
 	$(CLUSTER) load $(DIST)/mountwarden.tar $(DIST)/csidriver.tar
-	$(CLUSTER) kubectl apply -f test/csidriver/manifests
+	$(CLUSTER) kubectl apply -f test/csidriver/manifests/csidriver.yaml -f test/csidriver/manifests/daemonset.yaml
 	$(CLUSTER) exec -- helm upgrade --install mountwarden charts/mountwarden --namespace mountwarden --create-namespace \
 		--set image.repository=$(firstword $(subst :, ,$(IMAGE))) --set image.tag=$(lastword $(subst :, ,$(IMAGE))) --set image.pullPolicy=Never
 	$(CLUSTER) kubectl -n mountwarden rollout restart daemonset/mountwarden

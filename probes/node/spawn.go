@@ -106,5 +106,5 @@ func socketpair() (*net.UnixConn, *os.File, error) {
 		_ = child.Close() // nothing was sent
 		return nil, nil, err
 	}
-	return conn.(*net.UnixConn), child, nil
+	return conn.(*net.UnixConn), child, nil //nolint:errcheck // of a Unix socket it is one
 }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"time"
@@ -72,11 +71,10 @@ func (w *worker) deliver(m check.Message) {
 func (w *worker) reap() {
 	w.kill()
 	_ = w.conn.Close() // the other end is closed
-	state, err := w.process.Wait()
-	if err != nil {
+	if state, err := w.process.Wait(); err != nil {
 		w.exit = err.Error()
 	} else {
-		w.exit = fmt.Sprint(state)
+		w.exit = state.String()
 	}
 	close(w.messages)
 }

@@ -1,13 +1,15 @@
 package sys
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 )
 
 // retry repeats a call that a signal interrupted: the Go runtime preempts goroutines by signals.
 func retry(call func() error) error {
 	for {
-		if err := call(); err != unix.EINTR {
+		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

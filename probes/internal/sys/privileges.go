@@ -16,12 +16,12 @@ const keptCaps = 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH
 
 // NoNewPrivs makes it impossible to gain privileges by executing a set-uid program.
 func NoNewPrivs() error {
-	return allThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
+	return allThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 }
 
 // ClearAmbient empties the ambient set, which execve(2) would hand on.
 func ClearAmbient() error {
-	return allThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0)
+	return allThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL)
 }
 
 // DropBounding removes every capability but the kept ones from the bounding set. It needs
@@ -32,7 +32,7 @@ func DropBounding() error {
 		if err != nil || held == 0 || keptCaps>>c&1 == 1 {
 			continue // err: a capability that this kernel does not know
 		}
-		if err := allThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0); err != nil {
+		if err := allThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c); err != nil {
 			return err
 		}
 	}
@@ -52,11 +52,11 @@ func DropCapabilities() error {
 	for i := range data {
 		data[i].Effective, data[i].Inheritable = data[i].Permitted, 0
 	}
-	return allThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	return allThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])))
 }
 
-func allThreads(trap, a1, a2, a3 uintptr) error {
-	_, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, a3, 0, 0, 0)
+func allThreads(trap, a1, a2 uintptr) error {
+	_, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, 0, 0, 0, 0)
 	if errno != 0 {
 		return errno
 	}
