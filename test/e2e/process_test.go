@@ -89,7 +89,7 @@ func littleMemory(t *testing.T, s *scene) {
 	}
 	main := agentProcess(t)
 	sum := residentMiB(t, main)
-	workers := processes(t, "/mountwarden-probe")
+	workers := processes(t, "mountwarden-probe")
 	if len(workers) == 0 {
 		t.Error("the agent has no workers")
 	}
