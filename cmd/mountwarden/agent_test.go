@@ -34,7 +34,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // nothing was sent
+	defer l.Close()
 	return l.Addr().String()
 }
 
@@ -42,7 +42,7 @@ func freeAddress(t *testing.T) string {
 func get(t *testing.T, url string) string {
 	client := http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func get(t *testing.T, url string) string {
 	if err != nil {
 		return ""
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end
+	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusOK {
 		return ""
@@ -167,7 +167,7 @@ clusters: [{name: c, cluster: {server: "http://%s"}}], users: [{name: u, user: {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // the process has ended
+	defer file.Close()
 	p := command(t, kubeconfig(t, []byte(text)), "agent", "--node-name", "n1", "--worker-path", worker(t), "--log-format", "text")
 	p.Stderr = file
 	if err := p.Start(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +26,8 @@ func TestMain(m *testing.M) {
 	}
 	m.Run()
 	if err := os.RemoveAll(workerFolder()); err != nil {
-		panic(err)
+		fmt.Fprintln(os.Stderr, "remove the worker:", err)
+		os.Exit(1)
 	}
 }
 

@@ -137,7 +137,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	t.lookAgain(r.Now().Add(policy.Timeout)) // by then the look has ended, else it is late
 	observations := r.Prober.Probe(ctx, target(pod, policy), policy.Timeout)
 	if ctx.Err() != nil {
-		return ctrl.Result{}, nil // stopping: what was seen may be cut short
+		return ctrl.Result{}, nil //nolint:nilerr // stopping is no failure: what was seen may be cut short
 	}
 	r.lastScan.Store(r.Now().UnixNano())
 	wait := r.judge(ctx, t, pod, policy, observations)
