@@ -62,7 +62,8 @@ func (a *app) spawn() (*supervisorProcess, error) {
 		return nil, fmt.Errorf("make the supervisor's log: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command("/proc/self/exe", "supervise", "--name", a.name, "--cache", a.layout.Cache)
+	cmd := exec.Command("/proc/self/exe", //nolint:noctx // it outlives this process
+		"supervise", "--name", a.name, "--cache", a.layout.Cache)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = "/", insideEnv(os.Environ()), log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setsid:     true, // ^C is for us

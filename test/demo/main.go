@@ -89,13 +89,13 @@ func (d *demo) prepare(ctx context.Context) (*corev1.Pod, error) {
 }
 
 func (d *demo) watched(ctx context.Context, pod *corev1.Pod) error {
-	return world.Until(ctx, "the agent to watch the pod", func(ctx context.Context) (bool, string, error) {
+	return world.Until(ctx, "the agent to watch the pod", func(ctx context.Context) (bool, string) {
 		metrics, err := d.Metrics(ctx)
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
 		found := world.Find(metrics["mountwarden_mount_healthy"], "namespace", namespace, "pod", pod.Name)
-		return len(found) == 1 && found[0].Value == 1, fmt.Sprint(found), nil
+		return len(found) == 1 && found[0].Value == 1, fmt.Sprint(found)
 	})
 }
 
@@ -103,20 +103,24 @@ func (d *demo) watched(ctx context.Context, pod *corev1.Pod) error {
 func (d *demo) canary(ctx context.Context, pod *corev1.Pod) string {
 	text, err := d.Exec(ctx, pod, "app", "cat", "/data/canary")
 	if err != nil {
-		lines := strings.Split(err.Error(), "\n")
-		_, text, _ = strings.Cut(lines[0], ": exit status 1: ")
+		return err.Error()
 	}
 	return strings.TrimSpace(text)
 }
 
 func (d *demo) breakMount(ctx context.Context, pod *corev1.Pod) error {
 	fmt.Println("\nKilling the FUSE daemon behind the volume ...")
+	breakage, err := d.Lookout(ctx, pod, "app", "data")
+	if err != nil {
+		return err
+	}
 	if err := d.Fault(ctx, pod, "data", "kill"); err != nil {
 		return err
 	}
-	d.broken = time.Now()
-	d.line(time.Now(), "broken: the container says "+d.canary(ctx, pod))
-	return nil
+	at, said, err := breakage.Wait()
+	d.broken = at
+	d.line(at, "broken: the container says "+said)
+	return err
 }
 
 // follow prints what happens until the successor reads its canary.
@@ -150,10 +154,10 @@ func (d *demo) follow(ctx context.Context, pod *corev1.Pod) error {
 // story waits for the event that ends it and returns all that regard the pod and come from the agent.
 func (d *demo) story(ctx context.Context, pod *corev1.Pod) ([]world.Event, error) {
 	var told []world.Event
-	err := world.Until(ctx, "the events of the remediation", func(ctx context.Context) (bool, string, error) {
+	err := world.Until(ctx, "the events of the remediation", func(ctx context.Context) (bool, string) {
 		events, err := d.Events(ctx, namespace, pod.UID)
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
 		told = nil
 		ended := false
@@ -163,7 +167,7 @@ func (d *demo) story(ctx context.Context, pod *corev1.Pod) ([]world.Event, error
 			}
 			ended = ended || e.Reason == "PodRemediated"
 		}
-		return ended, fmt.Sprintf("%d events", len(events)), nil
+		return ended, fmt.Sprintf("%d events", len(events))
 	})
 	return told, err
 }

@@ -34,12 +34,12 @@ func TestTheAgentRestartsInTheMiddle(t *testing.T) {
 // agentReplaced waits for a ready agent with another UID.
 func (s *scene) agentReplaced(old *corev1.Pod) {
 	s.Helper()
-	err := world.Until(s.within(patience), "another agent", func(ctx context.Context) (bool, string, error) {
+	err := world.Until(s.within(patience), "another agent", func(ctx context.Context) (bool, string) {
 		agent, err := s.Agent(ctx)
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
-		return agent.UID != old.UID, agent.Name, nil
+		return agent.UID != old.UID, agent.Name
 	})
 	must(s.T, err)
 }
@@ -139,13 +139,13 @@ func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
 	for i := range pods[:runs] {
 		must(t, s.Fault(s.ctx, &pods[i], "data", "hang"))
 	}
-	err := world.Until(s.within(patience), "20 parked looks", func(ctx context.Context) (bool, string, error) {
+	err := world.Until(s.within(patience), "20 parked looks", func(ctx context.Context) (bool, string) {
 		metrics, err := s.Metrics(ctx)
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
 		parked := metrics["mountwarden_probes_parked"]
-		return len(parked) == 1 && parked[0].Value >= runs, fmt.Sprint(parked), nil
+		return len(parked) == 1 && parked[0].Value >= runs, fmt.Sprint(parked)
 	})
 	must(t, err)
 	during := threads(t, main)

@@ -60,9 +60,9 @@ func (s *scene) remove() {
 		s.Errorf("delete namespace %s: %v", s.namespace, err)
 		return
 	}
-	err := world.Until(ctx, "the end of namespace "+s.namespace, func(ctx context.Context) (bool, string, error) {
+	err := world.Until(ctx, "the end of namespace "+s.namespace, func(ctx context.Context) (bool, string) {
 		_, err := s.Client.CoreV1().Namespaces().Get(ctx, s.namespace, metav1.GetOptions{})
-		return apierrors.IsNotFound(err), fmt.Sprint(err), nil
+		return apierrors.IsNotFound(err), fmt.Sprint(err)
 	})
 	if err != nil {
 		s.Error(err)
@@ -112,18 +112,18 @@ func (s *scene) reads(pod *corev1.Pod, container, volume string) {
 // watched waits until the agent has found every given mount of the pod healthy: from then on it is on guard.
 func (s *scene) watched(pod *corev1.Pod, volumes ...string) {
 	s.Helper()
-	err := world.Until(s.within(patience), "the agent to find "+pod.Name+" healthy", func(ctx context.Context) (bool, string, error) {
+	err := world.Until(s.within(patience), "the agent to find "+pod.Name+" healthy", func(ctx context.Context) (bool, string) {
 		metrics, err := s.Metrics(ctx)
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
 		for _, v := range volumes {
 			found := world.Find(metrics["mountwarden_mount_healthy"], "namespace", s.namespace, "pod", pod.Name, "volume", v)
 			if len(found) == 0 || found[0].Value != 1 {
-				return false, fmt.Sprintf("volume %s: %v", v, found), nil
+				return false, fmt.Sprintf("volume %s: %v", v, found)
 			}
 		}
-		return true, "", nil
+		return true, ""
 	})
 	must(s.T, err)
 }
@@ -132,11 +132,13 @@ func (s *scene) watched(pod *corev1.Pod, volumes ...string) {
 // it was broken.
 func (s *scene) kill(pod *corev1.Pod, container, volume string) time.Time {
 	s.Helper()
+	breakage, err := s.Lookout(s.within(patience), pod, container, volume)
+	must(s.T, err)
 	must(s.T, s.Fault(s.ctx, pod, volume, "kill"))
-	at := time.Now()
-	_, err := s.Exec(s.ctx, pod, container, "cat", "/"+volume+"/canary")
-	if err == nil || !(strings.Contains(err.Error(), "not connected") || strings.Contains(err.Error(), "ENOTCONN")) {
-		s.Fatalf("the daemon is dead, but the container says: %v", err)
+	at, said, err := breakage.Wait()
+	must(s.T, err)
+	if !strings.Contains(said, "not connected") {
+		s.Fatalf("the daemon is dead, but the container says: %s", said)
 	}
 	return at
 }
@@ -160,18 +162,18 @@ func (s *scene) ended(pod *corev1.Pod, evicted bool) world.Life {
 func (s *scene) event(object metav1.Object, reason string) world.Event {
 	s.Helper()
 	var found world.Event
-	err := world.Until(s.within(patience), fmt.Sprintf("event %s on %s", reason, object.GetName()), func(ctx context.Context) (bool, string, error) {
+	err := world.Until(s.within(patience), fmt.Sprintf("event %s on %s", reason, object.GetName()), func(ctx context.Context) (bool, string) {
 		events, err := s.Events(ctx, s.namespace, object.GetUID())
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
 		for _, e := range events {
 			if e.Reason == reason {
 				found = e
-				return true, "", nil
+				return true, ""
 			}
 		}
-		return false, fmt.Sprintf("%+v", events), nil
+		return false, fmt.Sprintf("%+v", events)
 	})
 	must(s.T, err)
 	return found
@@ -195,13 +197,13 @@ func (s *scene) staysFor(d time.Duration, pods ...corev1.Pod) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, d)
 	defer cancel()
-	err := world.Until(ctx, "nothing", func(context.Context) (bool, string, error) {
+	err := world.Until(ctx, "nothing", func(context.Context) (bool, string) {
 		for _, p := range pods {
 			if life := s.history.Life(p.UID); !life.Ending.IsZero() {
-				return true, p.Name, nil
+				return true, p.Name
 			}
 		}
-		return false, "", nil
+		return false, ""
 	})
 	if err == nil {
 		s.Fatal("a pod that must stay was removed")

@@ -25,17 +25,17 @@ func TestMetricsFollowThePod(t *testing.T) {
 	s.ended(&pod, true)
 	successor := s.ready("app", 1)[0]
 	s.watched(&successor, "data")
-	err := world.Until(s.within(patience), "the dead pod's series to vanish", func(ctx context.Context) (bool, string, error) {
+	err := world.Until(s.within(patience), "the dead pod's series to vanish", func(ctx context.Context) (bool, string) {
 		metrics, err := s.Metrics(ctx)
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
 		for name, samples := range metrics {
 			if found := world.Find(samples, "namespace", s.namespace, "pod", pod.Name); len(found) > 0 {
-				return false, fmt.Sprintf("%s %v", name, found), nil
+				return false, fmt.Sprintf("%s %v", name, found)
 			}
 		}
-		return true, "", nil
+		return true, ""
 	})
 	must(t, err)
 	after := s.scrape()
@@ -71,13 +71,13 @@ func total(samples []world.Sample, labels []string) float64 {
 }
 
 // stateIs is a condition: the agent's mount_state of the pod's volume "data".
-func stateIs(s *scene, pod *corev1.Pod, state, cause string) func(context.Context) (bool, string, error) {
-	return func(ctx context.Context) (bool, string, error) {
+func stateIs(s *scene, pod *corev1.Pod, state, cause string) func(context.Context) (bool, string) {
+	return func(ctx context.Context) (bool, string) {
 		metrics, err := s.Metrics(ctx)
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
 		found := world.Find(metrics["mountwarden_mount_state"], "namespace", s.namespace, "pod", pod.Name, "volume", "data")
-		return len(world.Find(found, "state", state, "cause", cause)) == 1, fmt.Sprint(found), nil
+		return len(world.Find(found, "state", state, "cause", cause)) == 1, fmt.Sprint(found)
 	}
 }

@@ -51,7 +51,7 @@ func newCommand() *cobra.Command {
 		Args:          cobra.MinimumNArgs(1),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+		RunE:          o.run,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.image.Ref, "ref", "", "the name that pods use, for example mountwarden:dev (required)")

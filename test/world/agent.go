@@ -1,6 +1,7 @@
 package world
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -19,18 +20,18 @@ import (
 // Agent returns the agent's pod on the one node, once it is ready.
 func (w *World) Agent(ctx context.Context) (*corev1.Pod, error) {
 	var agent *corev1.Pod
-	err := Until(ctx, "a ready agent", func(ctx context.Context) (bool, string, error) {
+	err := Until(ctx, "a ready agent", func(ctx context.Context) (bool, string) {
 		list, err := w.Client.CoreV1().Pods(AgentNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=mountwarden"})
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
 		for i := range list.Items {
 			if p := &list.Items[i]; p.DeletionTimestamp == nil && Ready(p) {
 				agent = p
-				return true, "", nil
+				return true, ""
 			}
 		}
-		return false, describe(list.Items), nil
+		return false, describe(list.Items)
 	})
 	return agent, err
 }
@@ -47,13 +48,12 @@ func (w *World) Metrics(ctx context.Context) (map[string][]Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := get(ctx, "http://"+net.JoinHostPort(agent.Status.PodIP, "8080")+"/metrics")
+	text, err := get(ctx, "http://"+net.JoinHostPort(agent.Status.PodIP, "8080")+"/metrics")
 	if err != nil {
 		return nil, fmt.Errorf("scrape the agent: %w", err)
 	}
-	defer body.Close()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(body)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("parse the agent's metrics: %w", err)
 	}
@@ -66,34 +66,22 @@ func (w *World) Metrics(ctx context.Context) (map[string][]Sample, error) {
 	return all, nil
 }
 
-func get(ctx context.Context, url string) (io.ReadCloser, error) {
+func get(ctx context.Context, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		cancel()
 		return nil, err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		cancel()
 		return nil, err
 	}
+	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		cancel()
 		return nil, fmt.Errorf("%s: %s", url, response.Status)
 	}
-	return cancelled{response.Body, cancel}, nil
-}
-
-// cancelled ends the request's context when the body is closed.
-type cancelled struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
-
-func (c cancelled) Close() error {
-	defer c.cancel()
-	return c.ReadCloser.Close()
+	return io.ReadAll(response.Body)
 }
 
 func sample(m *dto.Metric) Sample {

@@ -121,9 +121,9 @@ func (h *History) Pods() int {
 // Ended waits until the pod has a deletionTimestamp and returns its life.
 func (h *History) Ended(ctx context.Context, uid types.UID) (Life, error) {
 	var life Life
-	err := Until(ctx, "the end of pod "+string(uid), func(context.Context) (bool, string, error) {
+	err := Until(ctx, "the end of pod "+string(uid), func(context.Context) (bool, string) {
 		life = h.Life(uid)
-		return !life.Ending.IsZero(), "it lives", nil
+		return !life.Ending.IsZero(), "it lives"
 	})
 	return life, err
 }

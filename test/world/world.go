@@ -1,7 +1,9 @@
 package world
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -72,15 +74,54 @@ func (w *World) Fault(ctx context.Context, pod *corev1.Pod, volume string, fault
 	return err
 }
 
-// Until asks for a condition until it holds, fails or ctx ends. The error tells what was last seen.
-func Until(ctx context.Context, what string, condition func(context.Context) (ok bool, seen string, err error)) error {
+// Breakage is a look from inside a container at the moment in which its volume breaks.
+type Breakage struct {
+	cmd    *exec.Cmd
+	output *bufio.Reader
+}
+
+// lookout reads the canary again and again until that fails, and then says how.
+const lookout = `echo looking; while m=$(cat "$1" 2>&1); do usleep 20000; done; echo "$m"`
+
+// Lookout begins to read the canary of a container's volume, and returns once it was read. A container that is asked
+// only after the breakage may already be ending.
+func (w *World) Lookout(ctx context.Context, pod *corev1.Pod, container, volume string) (*Breakage, error) {
+	b := &Breakage{cmd: exec.CommandContext(ctx, "kubectl", "exec", "-n", pod.Namespace, pod.Name, "-c", container,
+		"--", "/bin/sh", "-c", lookout, "sh", "/"+volume+"/canary")}
+	out, err := b.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("look from inside %s: %w", pod.Name, err)
+	}
+	b.output = bufio.NewReader(out)
+	if err := b.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("look from inside %s: %w", pod.Name, err)
+	}
+	if _, err := b.output.ReadString('\n'); err != nil {
+		return nil, errors.Join(fmt.Errorf("look from inside %s: %w", pod.Name, err), b.cmd.Wait())
+	}
+	return b, nil
+}
+
+// Wait waits until the canary cannot be read and returns when that was seen and what the container said.
+func (b *Breakage) Wait() (at time.Time, said string, err error) {
+	said, err = b.output.ReadString('\n')
+	at = time.Now()
+	if waitErr := b.cmd.Wait(); err != nil {
+		return at, said, fmt.Errorf("the container did not say how its volume broke: %w", errors.Join(err, waitErr))
+	}
+	return at, strings.TrimSpace(said), nil
+}
+
+// Until asks for a condition until it holds or ctx ends. A condition says what it saw, an error included, and the
+// error of Until tells the last of it.
+func Until(ctx context.Context, what string, condition func(context.Context) (ok bool, seen string)) error {
 	last := "nothing"
 	err := wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
-		ok, seen, err := condition(ctx)
+		ok, seen := condition(ctx)
 		if seen != "" {
 			last = seen
 		}
-		return ok, err
+		return ok, nil
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for %s: %w; last seen: %s", what, err, last)
@@ -91,10 +132,10 @@ func Until(ctx context.Context, what string, condition func(context.Context) (ok
 // ReadyPods waits until exactly n pods of the app are there, ready and not ending, and returns them.
 func (w *World) ReadyPods(ctx context.Context, namespace, app string, n int) ([]corev1.Pod, error) {
 	var pods []corev1.Pod
-	err := Until(ctx, fmt.Sprintf("%d ready pods of %s/%s", n, namespace, app), func(ctx context.Context) (bool, string, error) {
+	err := Until(ctx, fmt.Sprintf("%d ready pods of %s/%s", n, namespace, app), func(ctx context.Context) (bool, string) {
 		list, err := w.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + app})
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error()
 		}
 		pods = nil
 		for _, p := range list.Items {
@@ -102,7 +143,7 @@ func (w *World) ReadyPods(ctx context.Context, namespace, app string, n int) ([]
 				pods = append(pods, p)
 			}
 		}
-		return len(pods) == n && len(list.Items) >= n, describe(list.Items), nil
+		return len(pods) == n && len(list.Items) >= n, describe(list.Items)
 	})
 	return pods, err
 }

@@ -56,7 +56,8 @@ func FuzzHierarchies(f *testing.F) {
 		found, _ := Hierarchies(strings.NewReader(mountinfo))
 		seen := map[string]int{}
 		for _, h := range found {
-			if seen[h.Path]++; h.Path == "" || len(h.Options) == 0 {
+			seen[h.Path]++
+			if h.Path == "" || len(h.Options) == 0 {
 				t.Errorf("half a hierarchy: %+v", h)
 			}
 		}

@@ -121,7 +121,7 @@ func (l Layout) adminTLS() (*tls.Config, error) {
 }
 
 func fetch(ctx context.Context, transport *http.Transport, url string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}

@@ -126,7 +126,7 @@ func (c Client) peer(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
+	raw, err := conn.(*net.UnixConn).SyscallConn() //nolint:errcheck // the listener is a Unix socket
 	if err != nil {
 		return 0, err
 	}
@@ -160,7 +160,7 @@ func (c Client) do(ctx context.Context, method, path string) ([]byte, error) {
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://supervisor"+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://supervisor"+path, http.NoBody)
 	if err != nil {
 		return nil, err
 	}

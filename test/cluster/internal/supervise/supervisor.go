@@ -67,7 +67,7 @@ func New(logs string, stages [][]Component) *Supervisor {
 // Run starts everything and stays until ctx ends; then it kills every component and waits for them.
 // A component that dies does not end it.
 func (s *Supervisor) Run(ctx context.Context) {
-	reaping, stopReaping := context.WithCancel(context.Background())
+	reaping, stopReaping := context.WithCancel(context.WithoutCancel(ctx))
 	var reaper sync.WaitGroup
 	reaper.Go(func() { s.reaper.run(reaping) })
 	phase := PhaseUp
