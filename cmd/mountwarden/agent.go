@@ -77,7 +77,7 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	if err != nil {
 		return fmt.Errorf("start the prober: %w", err)
 	}
-	mgr, err := newManager(restConfig, client, prober, cfg)
+	mgr, err := newManager(ctx, restConfig, client, prober, cfg)
 	if err == nil {
 		err = mgr.Start(ctx)
 	}

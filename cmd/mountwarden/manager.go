@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -30,7 +31,7 @@ import (
 const stallAfter = 2 * time.Minute
 
 // newManager wires the parts: prober -> reconciler -> remediator, with metrics and health beside them.
-func newManager(restConfig *rest.Config, client kubernetes.Interface, prober *node.Prober, cfg config.Config) (ctrl.Manager, error) {
+func newManager(ctx context.Context, restConfig *rest.Config, client kubernetes.Interface, prober *node.Prober, cfg config.Config) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register core types: %w", err)
@@ -43,6 +44,10 @@ func newManager(restConfig *rest.Config, client kubernetes.Interface, prober *no
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
+	}
+	// Asked for now, the pods are among what readiness waits for from the first moment on.
+	if _, err := mgr.GetCache().GetInformer(ctx, &corev1.Pod{}, cache.BlockUntilSynced(false)); err != nil {
+		return nil, fmt.Errorf("watch the node's pods: %w", err)
 	}
 	reconciler, err := podmount.New(podmount.Options{
 		Client:     mgr.GetClient(),

@@ -35,13 +35,13 @@ func verify(root string, w io.Writer) (bool, error) {
 func show(w io.Writer, all []figure) (bool, error) {
 	met := true
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "FIGURE\tWANT\tGOT\t") //nolint:errcheck // Flush returns it
+	fmt.Fprintln(table, "FIGURE\tWANT\tGOT\t")
 	for _, f := range all {
 		mark := ""
 		if !f.met {
 			met, mark = false, "FAILS"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.name, f.want, f.got, mark) //nolint:errcheck // Flush returns it
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.name, f.want, f.got, mark)
 	}
 	if err := table.Flush(); err != nil {
 		return false, fmt.Errorf("print the table: %w", err)

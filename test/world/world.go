@@ -106,8 +106,9 @@ func (w *World) Lookout(ctx context.Context, pod *corev1.Pod, container, volume 
 func (b *Breakage) Wait() (at time.Time, said string, err error) {
 	said, err = b.output.ReadString('\n')
 	at = time.Now()
-	if waitErr := b.cmd.Wait(); err != nil {
-		return at, said, fmt.Errorf("the container did not say how its volume broke: %w", errors.Join(err, waitErr))
+	ended := b.cmd.Wait() // the container may end while the command does
+	if err != nil {
+		return at, said, fmt.Errorf("the container did not say how its volume broke: %w", errors.Join(err, ended))
 	}
 	return at, strings.TrimSpace(said), nil
 }
