@@ -168,6 +168,18 @@ func TestInitialDelay(t *testing.T) {
 	}
 }
 
+// A container without a watched mount may restart as often as it likes.
+func TestInitialDelayIsOfWatchedContainers(t *testing.T) {
+	w, pod := newWorld(), newPod("app", map[string]string{config.AnnotationInitialDelaySeconds: "30"})
+	young := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(epoch)}}
+	pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "plain"})
+	pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: "plain", State: young})
+	w.put(pod)
+	if w.live(t, w.reconciler(t), pod, 1); w.looked() != 1 {
+		t.Errorf("%d looks, want 1", w.looked())
+	}
+}
+
 func TestWhatTheProberIsAsked(t *testing.T) {
 	always := corev1.ContainerRestartPolicyAlways
 	pod := withMount(newPod("app", nil), "more", "/more")
