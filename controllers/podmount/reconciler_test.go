@@ -175,7 +175,8 @@ func TestInitialDelayIsOfWatchedContainers(t *testing.T) {
 	pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "plain"})
 	pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: "plain", State: young})
 	w.put(pod)
-	if w.live(t, w.reconciler(t), pod, 1); w.looked() != 1 {
+	w.live(t, w.reconciler(t), pod, 1)
+	if w.looked() != 1 {
 		t.Errorf("%d looks, want 1", w.looked())
 	}
 }
