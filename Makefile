@@ -97,8 +97,9 @@ test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root)
 
 .PHONY: fuzz
 fuzz: ## Fuzz each parser for 30 s
-	for target in ./probes/mountinfo:FuzzParse ./config:FuzzFile ./config:FuzzAnnotations; do \
-		$(GO) test -run '^$$' -fuzz "$${target##*:}" -fuzztime 30s "$${target%%:*}"; done
+	for target in ./probes/mountinfo:FuzzRead ./probes/proc:FuzzIDsIn ./probes/proc:FuzzParseStat ./probes/check:FuzzDecodeMessage \
+		./config:FuzzFile ./config:FuzzAnnotations; do \
+		$(GO) test -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime 30s -fuzzminimizetime 10x "$${target%%:*}"; done
 
 ## Before a change is offered
 

@@ -85,18 +85,7 @@ func (d *demo) prepare(ctx context.Context) (*corev1.Pod, error) {
 		return nil, err
 	}
 	fmt.Printf("  pod %s is ready and reads its canary: %q\n", pods[0].Name, d.canary(ctx, &pods[0]))
-	return &pods[0], d.watched(ctx, &pods[0])
-}
-
-func (d *demo) watched(ctx context.Context, pod *corev1.Pod) error {
-	return world.Until(ctx, "the agent to watch the pod", func(ctx context.Context) (bool, string) {
-		metrics, err := d.Metrics(ctx)
-		if err != nil {
-			return false, err.Error()
-		}
-		found := world.Find(metrics["mountwarden_mount_healthy"], "namespace", namespace, "pod", pod.Name)
-		return len(found) == 1 && found[0].Value == 1, fmt.Sprint(found)
-	})
+	return &pods[0], d.AwaitHealthy(ctx, &pods[0], "data")
 }
 
 // canary returns what the app reads, or the error that it gets.

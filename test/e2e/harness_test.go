@@ -112,20 +112,7 @@ func (s *scene) reads(pod *corev1.Pod, container, volume string) {
 // watched waits until the agent has found every given mount of the pod healthy: from then on it is on guard.
 func (s *scene) watched(pod *corev1.Pod, volumes ...string) {
 	s.Helper()
-	err := world.Until(s.within(patience), "the agent to find "+pod.Name+" healthy", func(ctx context.Context) (bool, string) {
-		metrics, err := s.Metrics(ctx)
-		if err != nil {
-			return false, err.Error()
-		}
-		for _, v := range volumes {
-			found := world.Find(metrics["mountwarden_mount_healthy"], "namespace", s.namespace, "pod", pod.Name, "volume", v)
-			if len(found) == 0 || found[0].Value != 1 {
-				return false, fmt.Sprintf("volume %s: %v", v, found)
-			}
-		}
-		return true, ""
-	})
-	must(s.T, err)
+	must(s.T, s.AwaitHealthy(s.within(patience), pod, volumes...))
 }
 
 // kill ends the FUSE daemon of a volume, sees from inside the container that the mount is dead, and returns when

@@ -36,6 +36,23 @@ func (w *World) Agent(ctx context.Context) (*corev1.Pod, error) {
 	return agent, err
 }
 
+// AwaitHealthy waits until the agent has found these volumes of the pod healthy: from then on it is on guard.
+func (w *World) AwaitHealthy(ctx context.Context, pod *corev1.Pod, volumes ...string) error {
+	return Until(ctx, "the agent to find "+pod.Name+" healthy", func(ctx context.Context) (bool, string) {
+		metrics, err := w.Metrics(ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		for _, v := range volumes {
+			found := Find(metrics["mountwarden_mount_healthy"], "namespace", pod.Namespace, "pod", pod.Name, "volume", v)
+			if len(found) == 0 || found[0].Value != 1 {
+				return false, fmt.Sprintf("volume %s: %v", v, found)
+			}
+		}
+		return true, ""
+	})
+}
+
 // Sample is one series of a scrape.
 type Sample struct {
 	Labels map[string]string
