@@ -44,8 +44,9 @@ func (a *annotations) targets(pod *corev1.Pod) []probes.Target {
 func (c container) targets(volumes []string) []probes.Target {
 	var targets []probes.Target
 	for _, m := range c.mounts {
-		if slices.Contains(volumes, m.Name) {
-			targets = append(targets, probes.Target{Container: c.name, Volume: m.Name, Path: absolutePath(m.MountPath)})
+		t := probes.Target{Container: c.name, Volume: m.Name, Path: absolutePath(m.MountPath)}
+		if slices.Contains(volumes, m.Name) && !slices.Contains(targets, t) { // /a and /a/ are one place
+			targets = append(targets, t)
 		}
 	}
 	return targets

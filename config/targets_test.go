@@ -103,6 +103,16 @@ func TestContainersThatAreWatched(t *testing.T) {
 	requireInvalid(t, err, `containers "init"`, "sidecar, c, debug")
 }
 
+func TestOnePlaceIsWatchedOnce(t *testing.T) {
+	pod := podOf(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}, "/v")
+	pod.Spec.Containers[0].VolumeMounts = append(pod.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "v", MountPath: "/v/"})
+	got, err := config.ParsePolicy(pod, valid())
+	want := []probes.Target{{Container: "c", Volume: "v", Path: "/v"}}
+	if diff := cmp.Diff(want, got.Targets); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
 func TestMountPathsAreMadeAbsoluteAndClean(t *testing.T) {
 	for given, want := range map[string]string{
 		"/data": "/data", "/data/": "/data", "data": "/data", "/a//b": "/a/b", "/a/./b": "/a/b", "/": "/", "/a b\n": "/a b\n", "../../etc": "/etc",
