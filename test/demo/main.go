@@ -114,7 +114,7 @@ func (d *demo) breakMount(ctx context.Context, pod *corev1.Pod) error {
 
 // follow prints what happens until the successor reads its canary.
 func (d *demo) follow(ctx context.Context, pod *corev1.Pod) error {
-	life, err := d.history.Ended(ctx, pod.UID)
+	life, err := d.history.Ended(ctx, pod)
 	if err != nil {
 		return err
 	}

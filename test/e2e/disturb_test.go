@@ -52,6 +52,7 @@ func (s *scene) onceOnly(pod *corev1.Pod) {
 	s.reads(&successor, "app", "data")
 	s.watched(&successor, "data")
 	s.staysFor(15*time.Second, successor)
+	must(s.T, s.history.Saw(s.within(patience), &successor))
 	if n := s.history.Pods(); n != 2 {
 		s.Errorf("%d pods were made, want the first and its successor", n)
 	}

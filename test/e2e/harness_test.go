@@ -18,8 +18,8 @@ import (
 
 // Deadlines for what Kubernetes does by itself; they only bound a failing test.
 const (
-	startup    = 3 * time.Minute // an app's pods become ready
-	patience   = 2 * time.Minute // something that must happen happens
+	startup    = 4 * time.Minute // an app's pods become ready
+	patience   = 4 * time.Minute // something that must happen happens, an agent's or a kubelet's watch that backed off included
 	untouched  = 60 * time.Second
 	eventDelay = 10 * time.Second // the promise: events are there that soon
 )
@@ -135,7 +135,7 @@ func (s *scene) kill(pod *corev1.Pod, container, volume string) time.Time {
 // so, by deletion, and never with a grace period of 0.
 func (s *scene) ended(pod *corev1.Pod, evicted bool) world.Life {
 	s.Helper()
-	life, err := s.history.Ended(s.within(patience), pod.UID)
+	life, err := s.history.Ended(s.within(patience), pod)
 	must(s.T, err)
 	if life.Grace < 1 {
 		s.Errorf("%s was removed with a grace period of %d s", pod.Name, life.Grace)

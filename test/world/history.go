@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -22,8 +23,11 @@ type Life struct {
 	Gone    time.Time   // when it left the API
 }
 
-// History watches the pods of a namespace and remembers every one that was ever there.
+// History watches the pods of a namespace and remembers every one that was ever there. After an API server was away its
+// watch may lag for minutes, as client-go's reflectors back off; Ended asks the API server itself.
 type History struct {
+	client kubernetes.Interface
+
 	mu    sync.Mutex
 	lives map[types.UID]*Life
 	stop  context.CancelFunc
@@ -33,7 +37,7 @@ type History struct {
 // Watch begins a History. Close ends it. It outlives an API server that is away for a while.
 func (w *World) Watch(ctx context.Context, namespace string) (*History, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	h := &History{lives: map[types.UID]*Life{}, stop: cancel, done: make(chan struct{})}
+	h := &History{client: w.Client, lives: map[types.UID]*Life{}, stop: cancel, done: make(chan struct{})}
 	factory := informers.NewSharedInformerFactoryWithOptions(w.Client, 0, informers.WithNamespace(namespace))
 	informer := factory.Core().V1().Pods().Informer()
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -119,13 +123,24 @@ func (h *History) Pods() int {
 }
 
 // Ended waits until the pod has a deletionTimestamp and returns its life.
-func (h *History) Ended(ctx context.Context, uid types.UID) (Life, error) {
+func (h *History) Ended(ctx context.Context, pod *corev1.Pod) (Life, error) {
 	var life Life
-	err := Until(ctx, "the end of pod "+string(uid), func(context.Context) (bool, string) {
-		life = h.Life(uid)
-		return !life.Ending.IsZero(), "it lives"
+	err := Until(ctx, "the end of pod "+pod.Name, func(ctx context.Context) (bool, string) {
+		now, err := h.client.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		if err == nil && now.UID == pod.UID {
+			h.saw(now)
+		}
+		life = h.Life(pod.UID)
+		return !life.Ending.IsZero(), fmt.Sprintf("ending since %s, %v", life.Ending, err)
 	})
 	return life, err
+}
+
+// Saw waits until the pod is part of the history.
+func (h *History) Saw(ctx context.Context, pod *corev1.Pod) error {
+	return Until(ctx, "the watch to see "+pod.Name, func(context.Context) (bool, string) {
+		return h.Life(pod.UID).Pod != nil, ""
+	})
 }
 
 // Event is an event of any API version, as both show it.
