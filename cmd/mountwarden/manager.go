@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"syscall"
+	"os"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -113,18 +114,11 @@ func addChecks(mgr ctrl.Manager, r *podmount.Reconciler, prober *node.Prober, cf
 	return errors.Join(mgr.AddHealthzCheck("loop", loop), mgr.AddReadyzCheck("probes", room))
 }
 
-// kernelRelease returns the release as uname(2) gives it, or "unknown".
+// kernelRelease returns the kernel's release as proc(5) gives it, or "unknown".
 func kernelRelease() string {
-	var u syscall.Utsname
-	if err := syscall.Uname(&u); err != nil {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
 		return "unknown"
 	}
-	release := make([]byte, 0, len(u.Release))
-	for _, c := range u.Release {
-		if c == 0 {
-			break
-		}
-		release = append(release, byte(c))
-	}
-	return string(release)
+	return strings.TrimSpace(string(release))
 }

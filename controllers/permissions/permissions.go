@@ -1,7 +1,3 @@
-// Package permissions asks the API server at start-up whether the agent may do what it will have to do, so that a
-// missing rule is found by the person who installs it and not at the first broken mount.
-//
-// It leans on SelfSubjectAccessReview, which every authenticated user may create (ClusterRole system:basic-user).
 package permissions
 
 import (
