@@ -81,6 +81,22 @@ func Warnings() []Warning {
 	return []Warning{WarningNoSpace, WarningHostBroken, WarningStaleGeneration}
 }
 
+// Trigger says what made a look due. The values are an API: they stand in metric labels.
+type Trigger string
+
+// The triggers of a look.
+const (
+	TriggerPeriod          Trigger = "Period"          // its turn has come
+	TriggerMountTable      Trigger = "MountTable"      // a mount came, went or changed in a container
+	TriggerFUSEDaemon      Trigger = "FUSEDaemon"      // a process that served a FUSE has ended
+	TriggerFileSystemError Trigger = "FileSystemError" // the kernel counted an error of a file system
+)
+
+// Triggers lists every trigger, in the order of the documentation.
+func Triggers() []Trigger {
+	return []Trigger{TriggerPeriod, TriggerMountTable, TriggerFUSEDaemon, TriggerFileSystemError}
+}
+
 // Operation names the system call that a look was in when it answered or stopped answering.
 type Operation string
 
