@@ -180,3 +180,6 @@ type Observation struct {
 	Started   time.Time     // when the look began; with CauseHung, since when there is no answer
 	Finished  time.Time     // when the observation was made
 }
+
+// Definitive reports whether one confirmation of the observation is enough. A Tentative one needs more.
+func (o Observation) Definitive() bool { return o.Cause.Definitive() && !o.Tentative }

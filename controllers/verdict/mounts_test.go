@@ -127,8 +127,8 @@ func TestUnwatchedMountIsForgotten(t *testing.T) {
 
 func TestNextIsTheSoonestOfAllMounts(t *testing.T) {
 	seen := map[probes.Target]probes.Cause{mount("app", "a", "/a"): healthy, mount("app", "b", "/b"): stale, mount("app", "c", "/c"): ioError}
-	if _, v := playRounds(rules, []round{{0, seen}}); v.Next != verdict.ConfirmAfter {
-		t.Errorf("looks again after %s, want %s", v.Next, verdict.ConfirmAfter)
+	if _, v := playRounds(rules, []round{{0, seen}}); v.Next != verdict.ConfirmErrnoAfter {
+		t.Errorf("looks again after %s, want %s", v.Next, verdict.ConfirmErrnoAfter)
 	}
 }
 

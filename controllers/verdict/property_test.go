@@ -19,11 +19,13 @@ type walk struct {
 	state   verdict.State
 	now     time.Time
 	history map[probes.Target][]probes.Observation // since the last healthy look, without Unknown
+	gaps    map[probes.Target]int                  // how long the history was when a look was last Unknown
+	better  map[probes.Target]bool                 // was seen healthy once, not merely by design
 }
 
 func newWalk(seed int64) *walk {
 	random := rand.New(rand.NewSource(seed))
-	w := &walk{random: random, now: epoch, history: map[probes.Target][]probes.Observation{}}
+	w := &walk{random: random, now: epoch, history: map[probes.Target][]probes.Observation{}, gaps: map[probes.Target]int{}, better: map[probes.Target]bool{}}
 	seconds := func(n int) time.Duration { return time.Duration(random.Intn(n)) * time.Second }
 	w.rules = verdict.Rules{FailureThreshold: 1 + random.Intn(4), Hang: time.Second + seconds(60), Settle: seconds(2) * 15, Period: time.Second + seconds(15)}
 	for i := range 1 + random.Intn(3) {
@@ -42,6 +44,7 @@ func (w *walk) look(target probes.Target) probes.Observation {
 		o.Detail = "not seen"
 	default:
 		o.Health, o.Cause = probes.Broken, probes.Causes()[w.random.Intn(len(probes.Causes()))]
+		o.ByDesign, o.Tentative = w.random.Intn(4) == 0, w.random.Intn(4) == 0
 	}
 	if o.Health != probes.Broken || o.Cause != probes.CauseHung {
 		o.Started = o.Finished
@@ -49,12 +52,28 @@ func (w *walk) look(target probes.Target) probes.Observation {
 	return o
 }
 
+// meant is what a look counts as: what was never seen better is healthy or unknown.
+func (w *walk) meant(o probes.Observation) probes.Health {
+	switch {
+	case o.Health != probes.Broken || !o.ByDesign || w.better[o.Target]:
+		return o.Health
+	case o.Cause == probes.CauseReadOnly:
+		return probes.Healthy
+	default:
+		return probes.Unknown
+	}
+}
+
 func (w *walk) remember(o probes.Observation) {
-	switch o.Health {
+	switch w.meant(o) {
 	case probes.Healthy:
 		w.history[o.Target] = nil
+		w.gaps[o.Target] = 0
+		w.better[o.Target] = w.better[o.Target] || o.Health == probes.Healthy
 	case probes.Broken:
 		w.history[o.Target] = append(w.history[o.Target], o)
+	default:
+		w.gaps[o.Target] = len(w.history[o.Target])
 	}
 }
 
@@ -84,8 +103,10 @@ func TestRandomWalks(t *testing.T) {
 func (w *walk) step() (verdict.Verdict, error) {
 	var observations []probes.Observation
 	latest := map[probes.Target]probes.Observation{}
+	meant := map[probes.Target]probes.Health{}
 	for _, target := range w.targets {
 		o := w.look(target)
+		meant[target] = w.meant(o)
 		w.remember(o)
 		latest[target] = o
 		observations = append(observations, o)
@@ -99,7 +120,7 @@ func (w *walk) step() (verdict.Verdict, error) {
 		return v, fmt.Errorf("next look after %s", v.Next)
 	}
 	for target, o := range latest {
-		if err := w.checkMount(o, before[target], next[target]); err != nil {
+		if err := w.checkMount(o, meant[target], before[target], next[target]); err != nil {
 			return v, fmt.Errorf("%v: %w", target, err)
 		}
 	}
@@ -107,15 +128,15 @@ func (w *walk) step() (verdict.Verdict, error) {
 	return v, w.checkDecision(v.Decision, latest)
 }
 
-func (w *walk) checkMount(o probes.Observation, from, to verdict.Mount) error {
-	switch o.Health {
+func (w *walk) checkMount(o probes.Observation, meant probes.Health, from, to verdict.Mount) error {
+	switch meant {
 	case probes.Healthy:
-		if to != (verdict.Mount{Phase: verdict.Healthy, Observation: o}) {
+		if to.Phase != verdict.Healthy || to.Observation.Health != probes.Healthy || to.Looks != 0 || to.Unseen != 0 || !to.Since.IsZero() {
 			return fmt.Errorf("a healthy look left %+v", to)
 		}
 	case probes.Unknown:
 		from.Unseen++
-		from.Blind = o.Detail
+		from.Blind = to.Blind
 		if to != from {
 			return fmt.Errorf("an unknown look turned %+v into %+v", from, to)
 		}
@@ -146,33 +167,39 @@ func (w *walk) checkDecision(d verdict.Decision, latest map[probes.Target]probes
 		if w.now.Sub(f.Confirmed) < w.rules.Settle {
 			return fmt.Errorf("decided before it settled")
 		}
-		if !w.proven(w.history[target]) {
+		if !w.proven(w.history[target], w.gaps[target]) {
 			return fmt.Errorf("decided without proof: %+v", f)
 		}
-		if f.Definitive && !lastFor(w.history[target], verdict.ConfirmAfter) {
+		if f.Definitive && !confirmedTwice(w.history[target]) {
 			return fmt.Errorf("called definitive without proof: %+v", f)
 		}
 	}
 	return nil
 }
 
-// proven says whether some look in the row could confirm the failure.
-func (w *walk) proven(row []probes.Observation) bool {
-	answered := 0
+// proven says whether some look in the row could confirm the failure. A gap before a look of the row may have hidden a
+// recovery, unless the look's question is older.
+func (w *walk) proven(row []probes.Observation, gap int) bool {
+	answered, counted := 0, time.Time{}
 	for i, o := range row {
-		if o.Cause != probes.CauseHung {
+		if o.Cause != probes.CauseHung && (counted.IsZero() || o.Finished.Sub(counted) >= w.rules.Period/2) {
 			answered++
+			counted = o.Finished
 		}
 		if i == 0 {
 			continue
 		}
 		switch {
-		case o.Cause.Definitive():
-			if lastFor(row[:i+1], verdict.ConfirmAfter) {
+		case o.Cause.Definitive() && !o.Tentative:
+			if confirmedTwice(row[:i+1]) {
 				return true
 			}
 		case o.Cause == probes.CauseHung:
-			if o.Finished.Sub(row[0].Started) >= w.rules.Hang {
+			since := row[0].Started
+			if gap > 0 && i == gap && o.Started.After(since) {
+				since = o.Started
+			}
+			if o.Finished.Sub(since) >= w.rules.Hang {
 				return true
 			}
 		default:
@@ -184,13 +211,18 @@ func (w *walk) proven(row []probes.Observation) bool {
 	return false
 }
 
-// lastFor says whether the latest looks of the row are all definitive, at least two, and span at least d.
-func lastFor(row []probes.Observation, d time.Duration) bool {
+// confirmedTwice says whether the latest looks of the row are all definitive, at least two, and far enough apart for the
+// cause of the last.
+func confirmedTwice(row []probes.Observation) bool {
 	first := len(row)
-	for first > 0 && row[first-1].Cause.Definitive() {
+	for first > 0 && row[first-1].Cause.Definitive() && !row[first-1].Tentative {
 		first--
 	}
-	return len(row)-first >= 2 && row[len(row)-1].Finished.Sub(row[first].Finished) >= d
+	if len(row)-first < 2 {
+		return false
+	}
+	last := row[len(row)-1]
+	return last.Finished.Sub(row[first].Finished) >= verdict.ConfirmAfter(last.Cause)
 }
 
 // Whatever causes a mount that stays broken shows, and in whichever order, it is found out within a bounded time.

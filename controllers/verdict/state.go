@@ -41,7 +41,10 @@ type Mount struct {
 	Unseen      int                // looks in a row that were Unknown
 	Blind       string             // why the latest look was Unknown; "" when it was not
 
-	answered   int       // broken looks in a row that were answered, that is, did not hang
+	better     bool      // it was seen Healthy once: what is broken now is not so by design
+	answered   int       // broken looks in a row that were answered, that is, did not hang; those close together count as one
+	counted    time.Time // when the latest of them was counted
+	steady     time.Time // since when no look and no gap between looks could have hidden a recovery
 	definitive time.Time // when the present row of definitive looks began; zero when there is none
 }
 
@@ -56,17 +59,29 @@ type Rules struct {
 	Period           time.Duration // between looks
 }
 
-// ConfirmAfter is the least time between the two looks that a definitive cause needs.
-const ConfirmAfter = time.Second
+// The least time between the two looks that a definitive cause needs. A mount table may be read while a mount is being
+// moved; an errno that the kernel never takes back needs no more than to be no slip of the look.
+const (
+	ConfirmTableAfter = time.Second
+	ConfirmErrnoAfter = 10 * time.Millisecond
+)
+
+// ConfirmAfter returns the least time between the two looks that a definitive cause needs.
+func ConfirmAfter(c probes.Cause) time.Duration {
+	if c == probes.CauseNotMounted {
+		return ConfirmTableAfter
+	}
+	return ConfirmErrnoAfter
+}
 
 // minLooks is how many broken looks in a row any cause needs.
 const minLooks = 2
 
 // observe returns what is believed of m after one more look.
 func (m Mount) observe(o probes.Observation, r Rules) Mount {
-	switch o.Health {
+	switch o = m.admit(o); o.Health {
 	case probes.Healthy:
-		return Mount{Phase: Healthy, Observation: o}
+		return Mount{Phase: Healthy, Observation: o, better: m.better || !o.ByDesign}
 	case probes.Broken:
 		return m.broken(o, r)
 	default:
@@ -76,15 +91,32 @@ func (m Mount) observe(o probes.Observation, r Rules) Mount {
 	}
 }
 
+// admit takes back what may have been so from the beginning, as long as the mount was never seen better: a volume that is
+// read-only answers well, while a canary that nobody has ever seen proves nothing.
+func (m Mount) admit(o probes.Observation) probes.Observation {
+	if o.Health != probes.Broken || !o.ByDesign || m.better {
+		return o
+	}
+	if o.Cause == probes.CauseReadOnly {
+		o.Health = probes.Healthy
+	} else {
+		o.Health, o.Detail = probes.Unknown, "not seen good since the agent began to watch it: "+o.Detail
+	}
+	o.Cause = probes.CauseNone
+	return o
+}
+
 func (m Mount) broken(o probes.Observation, r Rules) Mount {
 	if m.Phase != Suspect && m.Phase != Failed {
-		m = Mount{Phase: Suspect, Since: later(o.Started, m.Observation.Finished)}
+		since := later(o.Started, m.Observation.Finished)
+		m = Mount{Phase: Suspect, Since: since, steady: since, better: m.better}
+	}
+	if m.Unseen > 0 {
+		m.steady = later(o.Started, m.steady) // unless the question is older than the gap, the mount may have recovered in it
 	}
 	m.Observation, m.Unseen, m.Blind = o, 0, ""
 	m.Looks++
-	if o.Cause != probes.CauseHung {
-		m.answered++
-	}
+	m.count(o, r)
 	m.definitive = definitiveSince(m.definitive, o)
 	if m.Phase == Suspect && m.confirmed(r) {
 		m.Phase, m.FailedAt = Failed, o.Finished
@@ -92,8 +124,23 @@ func (m Mount) broken(o probes.Observation, r Rules) Mount {
 	return m
 }
 
+// count counts an answered look. An event may call for looks at any rate, which proves no more than those of the
+// periods would.
+func (m *Mount) count(o probes.Observation, r Rules) {
+	if o.Cause == probes.CauseHung || m.answered > 0 && o.Finished.Sub(m.counted) < r.Period/2 {
+		return
+	}
+	m.answered++
+	m.counted = o.Finished
+}
+
 // blind reports whether the mount has been out of sight for long enough to tell people.
 func (m Mount) blind(r Rules) bool { return m.Unseen >= r.FailureThreshold }
+
+// warned reports whether a look has found another Warning than the one before, be it none. Only a Healthy mount has one.
+func (m Mount) warned(before Mount) bool {
+	return m.Phase == Healthy && m.Observation.Warning != before.Observation.Warning
+}
 
 // later keeps a hang whose question is older than the last healthy answer from counting the time before that answer.
 func later(started, answered time.Time) time.Time {
@@ -105,7 +152,7 @@ func later(started, answered time.Time) time.Time {
 
 func definitiveSince(since time.Time, o probes.Observation) time.Time {
 	switch {
-	case !o.Cause.Definitive():
+	case !o.Definitive():
 		return time.Time{}
 	case since.IsZero():
 		return o.Finished
@@ -122,10 +169,10 @@ func (m Mount) confirmed(r Rules) bool {
 	switch {
 	case m.Looks < minLooks:
 		return false
-	case o.Cause.Definitive():
+	case o.Definitive():
 		return m.isDefinitive()
 	case o.Cause == probes.CauseHung:
-		return o.Finished.Sub(m.Since) >= r.Hang
+		return o.Finished.Sub(m.steady) >= r.Hang
 	default:
 		return m.answered >= r.FailureThreshold
 	}
@@ -133,7 +180,8 @@ func (m Mount) confirmed(r Rules) bool {
 
 // isDefinitive says whether the latest looks agree that the kernel will never take the failure back.
 func (m Mount) isDefinitive() bool {
-	return m.Observation.Cause.Definitive() && m.Observation.Finished.Sub(m.definitive) >= ConfirmAfter
+	o := m.Observation
+	return m.Looks >= minLooks && o.Definitive() && o.Finished.Sub(m.definitive) >= ConfirmAfter(o.Cause)
 }
 
 // Failure returns the evidence that m has failed. It means something only while m is Failed.
@@ -147,10 +195,10 @@ func (m Mount) next(r Rules, now time.Time) time.Duration {
 	switch {
 	case m.Phase == Failed:
 		wait = until(m.FailedAt.Add(r.Settle), now, wait)
-	case m.Phase == Suspect && m.Observation.Cause.Definitive():
-		wait = until(m.definitive.Add(ConfirmAfter), now, wait)
+	case m.Phase == Suspect && m.Observation.Definitive():
+		wait = until(m.definitive.Add(ConfirmAfter(m.Observation.Cause)), now, wait)
 	case m.Phase == Suspect && m.Observation.Cause == probes.CauseHung:
-		wait = until(m.Since.Add(r.Hang), now, wait)
+		wait = until(m.steady.Add(r.Hang), now, wait)
 	}
 	return wait
 }

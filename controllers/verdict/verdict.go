@@ -39,12 +39,14 @@ func (d Decision) Definitive() bool {
 	return f.Definitive
 }
 
-// Transition is one mount that changed its Phase, or whose looks have been Unknown for FailureThreshold times.
+// Transition is one mount that changed its Phase, whose looks have been Unknown for FailureThreshold times, or around which
+// something else is wrong than was before.
 type Transition struct {
 	Target probes.Target
 	From   Mount
 	To     Mount
 	Lost   bool // it went out of sight
+	Warned bool // it is Healthy, with another Warning than before
 }
 
 // Verdict is what one round of looks at a pod means.
@@ -65,8 +67,9 @@ func Step(s State, observations []probes.Observation, r Rules, now time.Time) (S
 		to := from.observe(o, r)
 		next[o.Target] = to
 		lost := to.blind(r) && !from.blind(r)
-		if from.Phase != to.Phase || lost {
-			v.Transitions = append(v.Transitions, Transition{o.Target, from, to, lost})
+		warned := to.warned(from)
+		if from.Phase != to.Phase || lost || warned {
+			v.Transitions = append(v.Transitions, Transition{o.Target, from, to, lost, warned})
 		}
 		v.Failed = v.Failed || to.Phase == Failed
 		v.Next = min(v.Next, to.next(r, now))
