@@ -26,21 +26,29 @@ func Classify(op probes.Operation, errno syscall.Errno) (probes.Health, probes.C
 	return probes.Unknown, probes.CauseNone
 }
 
-// Judge says what the answer m proves, and for people why, where the errno does not tell.
-func Judge(m Message) (probes.Health, probes.Cause, string) {
-	health, cause := Classify(m.Stage.Operation(), m.Errno)
+// Finding is what an Answer proves, in the terms of an Observation. The zero value is Unknown.
+type Finding struct {
+	Health   probes.Health
+	Cause    probes.Cause
+	Warning  probes.Warning
+	ByDesign bool   // Broken, unless it has been so from the beginning
+	Detail   string // for people: why, where the errno does not tell
+}
+
+// Judge says what the answer proves.
+func Judge(a Answer) Finding {
+	health, cause := Classify(a.Stage.Operation(), a.Errno)
 	switch {
-	case m.Stage == StageRoot:
-		return probes.Unknown, probes.CauseNone, rootDetail(m.Errno)
+	case a.Stage == StageRoot:
+		return Finding{Detail: rootDetail(a.Errno)}
 	case health != probes.Healthy:
-		return health, cause, ""
-	case m.Unlinked:
-		return probes.Broken, probes.CauseStale, "the mount's root folder is deleted on the NFS server"
-	case m.Unasked:
-		return probes.Unknown, probes.CauseNone,
-			"the FUSE server was not asked for its state: it is mounted without allow_other, or tells nothing"
+		return Finding{Health: health, Cause: cause}
+	case a.Unlinked:
+		return Finding{Health: probes.Broken, Cause: probes.CauseStale, Detail: "the mount's root folder is deleted on the NFS server"}
+	case a.Unasked:
+		return Finding{Detail: "the FUSE server was not asked for its state: it is mounted without allow_other, or tells nothing"}
 	default:
-		return health, cause, ""
+		return Finding{Health: health, Cause: cause}
 	}
 }
 

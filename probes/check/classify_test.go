@@ -71,26 +71,26 @@ func pick[T any](first bool, a, b T) T {
 func TestJudge(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		answer check.Message
+		answer check.Answer
 		health probes.Health
 		cause  probes.Cause
 		detail bool
 	}{
-		{"good", check.Message{Stage: check.StageStatx}, probes.Healthy, "", false},
-		{"statfs fails", check.Message{Stage: check.StageStatfs, Errno: syscall.EIO}, probes.Broken, probes.CauseIOError, false},
-		{"NFS root deleted", check.Message{Stage: check.StageStatx, Unlinked: true}, probes.Broken, probes.CauseStale, true},
-		{"FUSE not asked", check.Message{Stage: check.StageStatx, Unasked: true}, probes.Unknown, "", true},
-		{"FUSE not asked, but dead", check.Message{Stage: check.StageStatx, Errno: syscall.ENOTCONN, Unasked: true},
+		{"good", check.Answer{Stage: check.StageStatx}, probes.Healthy, "", false},
+		{"statfs fails", check.Answer{Stage: check.StageStatfs, Errno: syscall.EIO}, probes.Broken, probes.CauseIOError, false},
+		{"NFS root deleted", check.Answer{Stage: check.StageStatx, Unlinked: true}, probes.Broken, probes.CauseStale, true},
+		{"FUSE not asked", check.Answer{Stage: check.StageStatx, Unasked: true}, probes.Unknown, "", true},
+		{"FUSE not asked, but dead", check.Answer{Stage: check.StageStatx, Errno: syscall.ENOTCONN, Unasked: true},
 			probes.Broken, probes.CauseDisconnected, false},
-		{"FUSE not asked, denied", check.Message{Stage: check.StageStatx, Errno: syscall.EACCES, Unasked: true}, probes.Unknown, "", false},
-		{"process gone", check.Message{Stage: check.StageRoot, Errno: syscall.ESRCH}, probes.Unknown, "", true},
-		{"root denied", check.Message{Stage: check.StageRoot, Errno: syscall.EACCES}, probes.Unknown, "", true},
-		{"root of a dead FUSE", check.Message{Stage: check.StageRoot, Errno: syscall.ENOTCONN}, probes.Unknown, "", true},
-		{"only identified", check.Message{Stage: check.StageIdentify}, probes.Unknown, "", false},
+		{"FUSE not asked, denied", check.Answer{Stage: check.StageStatx, Errno: syscall.EACCES, Unasked: true}, probes.Unknown, "", false},
+		{"process gone", check.Answer{Stage: check.StageRoot, Errno: syscall.ESRCH}, probes.Unknown, "", true},
+		{"root denied", check.Answer{Stage: check.StageRoot, Errno: syscall.EACCES}, probes.Unknown, "", true},
+		{"root of a dead FUSE", check.Answer{Stage: check.StageRoot, Errno: syscall.ENOTCONN}, probes.Unknown, "", true},
+		{"only identified", check.Answer{Stage: check.StageIdentify}, probes.Unknown, "", false},
 	} {
-		health, cause, detail := check.Judge(row.answer)
-		if health != row.health || cause != row.cause || (detail != "") != row.detail {
-			t.Errorf("%s: %s %s %q", row.name, health, cause, detail)
+		got := check.Judge(row.answer)
+		if got.Health != row.health || got.Cause != row.cause || (got.Detail != "") != row.detail {
+			t.Errorf("%s: %+v", row.name, got)
 		}
 	}
 }

@@ -23,6 +23,9 @@ type Request struct {
 	// not the one whose turn it is. 0 asks only which mount Path is on.
 	MountID uint64
 	Path    string // absolute, as the target sees it
+
+	CanaryFile      string // below Path: its first byte is read; "" for none
+	CanaryDirectory string // below Path: its first entries are read; "" for none
 }
 
 const requestHeader = 1 + 8
@@ -46,11 +49,11 @@ func DecodeRequest(b []byte) (Request, error) {
 // Kind says what a Message is.
 type Kind uint8
 
-// The kinds of messages of a worker: Hello once, then for each Request some Progress and one Answer.
+// The kinds of messages of a worker: KindHello once, then for each Request some KindProgress and one KindAnswer.
 const (
-	Hello Kind = iota
-	Progress
-	Answer
+	KindHello Kind = iota
+	KindProgress
+	KindAnswer
 	kinds
 )
 
@@ -79,17 +82,23 @@ func (s Stage) Operation() probes.Operation {
 	}
 }
 
+// Answer is how one look ended.
+type Answer struct {
+	Stage     Stage         // where it ended
+	Errno     syscall.Errno // 0 when the last stage was good
+	MountID   uint64        // the mount found, 0 before StageIdentify
+	MountRoot bool          // the path is the root of that mount
+	Mismatch  bool          // it is not the expected mount, which ended the look
+	Unasked   bool          // the kernel answered fstatfs without asking the FUSE server
+	Unlinked  bool          // the root of an NFS mount has no link any more
+	NoSpace   bool          // no block is left for those who are not root
+}
+
 // Message is what a worker says.
 type Message struct {
-	Kind      Kind
-	Stage     Stage         // Progress: what begins now. Answer: where it ended
-	Errno     syscall.Errno // Answer: 0 when the last stage was good
-	MountID   uint64        // Answer: the mount found, 0 before StageIdentify
-	MountRoot bool          // Answer: the path is the root of that mount
-	Mismatch  bool          // Answer: it is not the expected mount, which ended the look
-	Unasked   bool          // Answer: the kernel answered fstatfs without asking the FUSE server
-	Unlinked  bool          // Answer: the root of an NFS mount has no link any more
-	Undone    Privilege     // Hello: what could not be dropped
+	Kind   Kind
+	Undone Privilege // KindHello: what could not be dropped
+	Answer Answer    // KindAnswer; of KindProgress only the Stage, which begins now
 }
 
 // MessageSize is the length of every encoded Message in bytes.
@@ -100,20 +109,21 @@ const (
 	flagMismatch
 	flagUnasked
 	flagUnlinked
+	flagNoSpace
 	flagsEnd
 )
 
 // Encode returns the message.
 func (m Message) Encode() []byte {
 	b := make([]byte, 0, MessageSize)
-	b = append(b, version, byte(m.Kind), byte(m.Stage), m.flags(), byte(m.Undone))
-	b = binary.LittleEndian.AppendUint32(b, uint32(m.Errno))
-	return binary.LittleEndian.AppendUint64(b, m.MountID)
+	b = append(b, version, byte(m.Kind), byte(m.Answer.Stage), m.Answer.flags(), byte(m.Undone))
+	b = binary.LittleEndian.AppendUint32(b, uint32(m.Answer.Errno))
+	return binary.LittleEndian.AppendUint64(b, m.Answer.MountID)
 }
 
-func (m Message) flags() byte {
-	return flag(m.MountRoot, flagMountRoot) | flag(m.Mismatch, flagMismatch) |
-		flag(m.Unasked, flagUnasked) | flag(m.Unlinked, flagUnlinked)
+func (a Answer) flags() byte {
+	return flag(a.MountRoot, flagMountRoot) | flag(a.Mismatch, flagMismatch) |
+		flag(a.Unasked, flagUnasked) | flag(a.Unlinked, flagUnlinked) | flag(a.NoSpace, flagNoSpace)
 }
 
 func flag(set bool, bit byte) byte {
@@ -129,14 +139,17 @@ func DecodeMessage(b []byte) (Message, error) {
 		return Message{}, errProtocol
 	}
 	return Message{
-		Kind:      Kind(b[1]),
-		Stage:     Stage(b[2]),
-		MountRoot: b[3]&flagMountRoot != 0,
-		Mismatch:  b[3]&flagMismatch != 0,
-		Unasked:   b[3]&flagUnasked != 0,
-		Unlinked:  b[3]&flagUnlinked != 0,
-		Undone:    Privilege(b[4]),
-		Errno:     syscall.Errno(binary.LittleEndian.Uint32(b[5:])),
-		MountID:   binary.LittleEndian.Uint64(b[9:]),
+		Kind:   Kind(b[1]),
+		Undone: Privilege(b[4]),
+		Answer: Answer{
+			Stage:     Stage(b[2]),
+			MountRoot: b[3]&flagMountRoot != 0,
+			Mismatch:  b[3]&flagMismatch != 0,
+			Unasked:   b[3]&flagUnasked != 0,
+			Unlinked:  b[3]&flagUnlinked != 0,
+			NoSpace:   b[3]&flagNoSpace != 0,
+			Errno:     syscall.Errno(binary.LittleEndian.Uint32(b[5:])),
+			MountID:   binary.LittleEndian.Uint64(b[9:]),
+		},
 	}, nil
 }

@@ -33,13 +33,14 @@ func TestRequestRoundTrip(t *testing.T) {
 func TestMessageRoundTrip(t *testing.T) {
 	for _, m := range []check.Message{
 		{},
-		{Kind: check.Hello, Undone: check.BoundingSet | check.Capabilities},
-		{Kind: check.Progress, Stage: check.StageStatfs},
-		{Kind: check.Answer, Stage: check.StageStatx, Errno: syscall.ENOTCONN, MountID: 1<<64 - 1},
-		{Kind: check.Answer, MountRoot: true},
-		{Kind: check.Answer, Mismatch: true},
-		{Kind: check.Answer, Unasked: true},
-		{Kind: check.Answer, Unlinked: true},
+		{Kind: check.KindHello, Undone: check.BoundingSet | check.Capabilities},
+		{Kind: check.KindProgress, Answer: check.Answer{Stage: check.StageStatfs}},
+		{Kind: check.KindAnswer, Answer: check.Answer{Stage: check.StageStatx, Errno: syscall.ENOTCONN, MountID: 1<<64 - 1}},
+		{Kind: check.KindAnswer, Answer: check.Answer{MountRoot: true}},
+		{Kind: check.KindAnswer, Answer: check.Answer{Mismatch: true}},
+		{Kind: check.KindAnswer, Answer: check.Answer{Unasked: true}},
+		{Kind: check.KindAnswer, Answer: check.Answer{Unlinked: true}},
+		{Kind: check.KindAnswer, Answer: check.Answer{NoSpace: true}},
 	} {
 		b := m.Encode()
 		got, err := check.DecodeMessage(b)
@@ -50,7 +51,7 @@ func TestMessageRoundTrip(t *testing.T) {
 }
 
 func FuzzDecodeMessage(f *testing.F) {
-	f.Add(check.Message{Kind: check.Answer, Stage: check.StageStatx, MountRoot: true}.Encode())
+	f.Add(check.Message{Kind: check.KindAnswer, Answer: check.Answer{Stage: check.StageStatx, MountRoot: true}}.Encode())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := check.DecodeMessage(b)

@@ -13,7 +13,7 @@ const Socket = 3
 // closed, which is how a worker learns that the agent is gone. The error is one of the protocol.
 func Serve(socket int) error {
 	w := worker{socket: socket}
-	if err := w.say(Message{Kind: Hello, Undone: dropPrivileges()}); err != nil {
+	if err := w.say(Message{Kind: KindHello, Undone: dropPrivileges()}); err != nil {
 		return err
 	}
 	buf := make([]byte, requestHeader+MaxPath)
@@ -37,15 +37,15 @@ func (w worker) serve(msg []byte, target int) error {
 	if err != nil || target < 0 {
 		return errProtocol
 	}
-	l := look{worker: w, answer: Message{Kind: Answer}}
+	l := look{worker: w, answer: Answer{}}
 	l.run(target, request)
-	return w.say(l.answer)
+	return w.say(Message{Kind: KindAnswer, Answer: l.answer})
 }
 
 // look is one request on its way through the stages.
 type look struct {
 	worker worker
-	answer Message
+	answer Answer
 }
 
 // run takes over target and has closed every descriptor when it returns.
@@ -105,7 +105,7 @@ func (l *look) touch(fd int) {
 // listens any more is noticed when the answer is sent.
 func (l *look) begin(s Stage) {
 	l.answer.Stage = s
-	_ = l.worker.say(Message{Kind: Progress, Stage: s})
+	_ = l.worker.say(Message{Kind: KindProgress, Answer: Answer{Stage: s}})
 }
 
 // end notes how a stage ended and reports whether it was good.

@@ -67,7 +67,7 @@ func startWorker(t *testing.T) *worker {
 		_ = w.cmd.Wait()
 		sys.Close(w.proc)
 	})
-	if hello := w.hear(t); hello.Kind != check.Hello {
+	if hello := w.hear(t); hello.Kind != check.KindHello {
 		t.Fatalf("the first word is no hello: %+v", hello)
 	}
 	return w
@@ -102,16 +102,16 @@ func (w *worker) send(t *testing.T, msg []byte, fd int) {
 }
 
 // look returns the answer and the stages that were announced before it.
-func (w *worker) look(t *testing.T, r check.Request) (check.Message, []check.Stage) {
+func (w *worker) look(t *testing.T, r check.Request) (check.Answer, []check.Stage) {
 	t.Helper()
 	w.send(t, r.Encode(), w.proc)
 	var begun []check.Stage
 	for {
 		m := w.hear(t)
-		if m.Kind == check.Answer {
-			return m, begun
+		if m.Kind == check.KindAnswer {
+			return m.Answer, begun
 		}
-		begun = append(begun, m.Stage)
+		begun = append(begun, m.Answer.Stage)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestTargetIsGone(t *testing.T) {
 	w.send(t, check.Request{Path: "/", MountID: 1}.Encode(), proc)
 	w.hear(t) // StageRoot begins
 	m := w.hear(t)
-	if m.Kind != check.Answer || m.Stage != check.StageRoot || (m.Errno != syscall.ESRCH && m.Errno != syscall.ENOENT) {
+	if a := m.Answer; m.Kind != check.KindAnswer || a.Stage != check.StageRoot || (a.Errno != syscall.ESRCH && a.Errno != syscall.ENOENT) {
 		t.Errorf("a dead target: %+v", m)
 	}
 }

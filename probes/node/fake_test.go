@@ -6,90 +6,24 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/mountwarden/mountwarden/probes"
-	"github.com/mountwarden/mountwarden/probes/check"
-	"github.com/mountwarden/mountwarden/probes/internal/sys"
+	"github.com/mountwarden/mountwarden/probes/internal/workertest"
 )
 
 const patience = 30 * time.Second
 
-// The fake worker is this binary, started by the real spawner under the worker's name. It speaks the
-// real protocol, and the path that it is asked for tells it what to pretend.
+// The worker is this binary, which pretends.
 func TestMain(m *testing.M) {
-	if os.Args[0] == workerName {
-		os.Exit(pretend(check.Socket))
+	if code, ok := workertest.Pretend(); ok {
+		os.Exit(code)
 	}
 	goleak.VerifyTestMain(m)
 }
-
-// rootMount is the mount that the fake worker arrives on where a path has none of its own.
-const rootMount = 10
-
-func pretend(socket int) int {
-	say := func(m check.Message) { _ = sys.Send(socket, m.Encode()) } // an agent that is gone is noticed by Receive
-	say(check.Message{Kind: check.Hello, Undone: check.BoundingSet})
-	buf := make([]byte, 2*check.MaxPath)
-	for {
-		n, fd, err := sys.Receive(socket, buf)
-		if err != nil || n == 0 {
-			return 0
-		}
-		sys.Close(fd)
-		r, err := check.DecodeRequest(buf[:n])
-		if err != nil {
-			return 2
-		}
-		what := filepath.Base(r.Path)
-		say(check.Message{Kind: check.Progress, Stage: check.StageRoot})
-		switch {
-		case strings.HasPrefix(what, "crash"):
-			return 3
-		case strings.HasPrefix(what, "garbage"):
-			_ = sys.Send(socket, []byte("garbage"))
-			select {}
-		case strings.HasPrefix(what, "flood"):
-			for {
-				say(check.Message{Kind: check.Progress})
-			}
-		case strings.HasPrefix(what, "gone"):
-			say(check.Message{Kind: check.Answer, Stage: check.StageRoot, Errno: syscall.ESRCH})
-			continue
-		case strings.HasPrefix(what, "idle"):
-			hang()
-		}
-		say(check.Message{Kind: check.Progress, Stage: check.StageOpen})
-		switch {
-		case strings.HasPrefix(what, "walk"):
-			hang()
-		case strings.HasPrefix(what, "absent"):
-			say(check.Message{Kind: check.Answer, Stage: check.StageOpen, Errno: syscall.ENOENT})
-			continue
-		case strings.HasPrefix(what, "moved"):
-			say(check.Message{Kind: check.Answer, Stage: check.StageIdentify, MountID: 999, Mismatch: true})
-			continue
-		case r.MountID == 0:
-			say(check.Message{Kind: check.Answer, Stage: check.StageIdentify, MountID: rootMount, MountRoot: what == "link-to-root"})
-			continue
-		}
-		say(check.Message{Kind: check.Progress, Stage: check.StageStatfs})
-		switch {
-		case strings.HasPrefix(what, "hang"):
-			hang()
-		case strings.HasPrefix(what, "slow"):
-			<-time.After(300 * time.Millisecond)
-		}
-		say(check.Message{Kind: check.Progress, Stage: check.StageStatx})
-		say(check.Message{Kind: check.Answer, Stage: check.StageStatx, MountID: r.MountID, MountRoot: true})
-	}
-}
-
-func hang() { <-time.After(time.Hour) }
 
 const testID = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
@@ -121,10 +55,10 @@ func newFakeNode(t *testing.T, opts Options, mountinfo ...string) *fakeNode {
 // mounts writes the table: the root, and lines of "major:minor mountpoint fstype root".
 func (n *fakeNode) mounts(lines ...string) {
 	n.t.Helper()
-	text := fmt.Sprintf("%d 1 0:1 / / rw - overlay overlay rw\n", rootMount)
+	text := fmt.Sprintf("%d 1 0:1 / / rw - overlay overlay rw\n", workertest.RootMount)
 	for i, line := range lines {
 		f := append(strings.Fields(line), "tmpfs", "/")
-		text += fmt.Sprintf("%d %d %s %s %s rw - %s source rw\n", rootMount+1+i, rootMount, f[0], f[3], f[1], f[2])
+		text += fmt.Sprintf("%d %d %s %s %s rw - %s source rw\n", workertest.RootMount+1+i, workertest.RootMount, f[0], f[3], f[1], f[2])
 	}
 	n.write("mountinfo", text)
 }
@@ -158,34 +92,9 @@ func expect(t *testing.T, o probes.Observation, health probes.Health, cause prob
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("still not: %s", what)
-		}
-	}
-}
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// stop ends the idle workers.
-func (n *fakeNode) stop() {
-	n.t.Helper()
-	n.pool.mu.Lock()
-	for w := range n.pool.workers {
-		w.kill()
-	}
-	n.pool.mu.Unlock()
-	eventually(n.t, "no worker is left", func() bool { return n.Stats().Workers == 0 })
 }

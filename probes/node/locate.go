@@ -41,10 +41,10 @@ func (l *look) locate(ctx context.Context, table *mountinfo.Table) (mountinfo.Mo
 // resolve lets a worker walk to the path and finds the mount it arrives on in a second reading.
 func (l *look) resolve(ctx context.Context) (mountinfo.Mount, bool) {
 	var none mountinfo.Mount
-	r := l.turns.look(ctx, "", l.subject.view.process, l.request(0), l.timeout)
-	arrived := r.err == nil && r.since.IsZero() && r.answer.Errno == 0
-	absent := !l.subject.anyPath && r.answer.Stage == check.StageOpen &&
-		(r.answer.Errno == syscall.ENOENT || r.answer.Errno == syscall.ENOTDIR)
+	r := l.ask(ctx, "", 0)
+	arrived := r.Err == nil && r.Since.IsZero() && r.Answer.Errno == 0
+	absent := !l.subject.anyPath && r.Answer.Stage == check.StageOpen &&
+		(r.Answer.Errno == syscall.ENOENT || r.Answer.Errno == syscall.ENOTDIR)
 	if !arrived && !absent {
 		l.conclude(r)
 		return none, false
@@ -57,12 +57,12 @@ func (l *look) resolve(ctx context.Context) (mountinfo.Mount, bool) {
 	if !arrived {
 		return l.missing(table)
 	}
-	m, listed := table.ByID(int(r.answer.MountID))
+	m, listed := table.ByID(int(r.Answer.MountID))
 	switch {
 	case !listed:
 		l.unknown(errUnlisted)
 		return none, false
-	case l.subject.anyPath || r.answer.MountRoot && m.MountPoint != "/":
+	case l.subject.anyPath || r.Answer.MountRoot && m.MountPoint != "/":
 		return m, true
 	default:
 		return l.missing(table)

@@ -11,6 +11,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes/check"
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 	"github.com/mountwarden/mountwarden/probes/proc"
+	"github.com/mountwarden/mountwarden/probes/worker"
 )
 
 // subject is one path to look at.
@@ -29,7 +30,7 @@ func (p *Prober) observe(ctx context.Context, subjects []subject, timeout time.D
 	var all sync.WaitGroup
 	for i, s := range subjects {
 		all.Go(func() {
-			l := look{turns: p.turns, subject: s, timeout: timeout}
+			l := look{pool: p.pool, subject: s, timeout: timeout}
 			l.seen = probes.Observation{Target: s.target, Started: time.Now(), Operation: probes.OpTable}
 			l.run(ctx)
 			l.seen.Finished = time.Now()
@@ -42,7 +43,7 @@ func (p *Prober) observe(ctx context.Context, subjects []subject, timeout time.D
 
 // look is the observation of one subject in the making.
 type look struct {
-	turns   *turns
+	pool    *worker.Pool
 	subject subject
 	timeout time.Duration
 	seen    probes.Observation
@@ -84,8 +85,8 @@ func (l *look) touch(ctx context.Context, m mountinfo.Mount) (again bool) {
 		l.unknown(errors.New(why))
 		return false
 	}
-	r := l.turns.look(ctx, m.Device.String(), l.subject.view.process, l.request(uint64(m.ID)), l.timeout)
-	if r.answer.Mismatch {
+	r := l.ask(ctx, m.Device.String(), uint64(m.ID))
+	if r.Answer.Mismatch {
 		return true
 	}
 	l.conclude(r)
@@ -104,23 +105,28 @@ func untouchable(m mountinfo.Mount) string {
 	}
 }
 
-func (l *look) request(mountID uint64) check.Request {
-	return check.Request{MountID: mountID, Path: l.subject.target.Path}
+func (l *look) ask(ctx context.Context, device string, mountID uint64) worker.Result {
+	task := worker.Task{
+		Device: device, Target: l.subject.view.process, Request: check.Request{MountID: mountID, Path: l.subject.target.Path},
+	}
+	return l.pool.Look(ctx, []worker.Task{task}, l.timeout)[0]
 }
 
 // conclude fills in what the result of a worker's look proves.
-func (l *look) conclude(r result) {
+func (l *look) conclude(r worker.Result) {
 	switch {
-	case r.err != nil:
-		l.unknown(r.err)
-	case !r.since.IsZero():
-		l.seen.Operation, l.seen.Started = r.stage.Operation(), r.since
+	case r.Err != nil:
+		l.unknown(r.Err)
+	case !r.Since.IsZero():
+		l.seen.Operation, l.seen.Started = r.Stage.Operation(), r.Since
 		l.broken(probes.CauseHung, "no answer within "+l.timeout.String())
 	default:
-		l.seen.Operation, l.seen.Errno = r.answer.Stage.Operation(), r.answer.Errno
-		l.seen.Health, l.seen.Cause, l.seen.Detail = check.Judge(r.answer)
-		if l.seen.Detail == "" && r.answer.Errno != 0 {
-			l.seen.Detail = r.answer.Errno.Error()
+		l.seen.Operation, l.seen.Errno = r.Answer.Stage.Operation(), r.Answer.Errno
+		found := check.Judge(r.Answer)
+		l.seen.Health, l.seen.Cause, l.seen.Detail = found.Health, found.Cause, found.Detail
+		l.seen.Warning, l.seen.ByDesign = found.Warning, found.ByDesign
+		if l.seen.Detail == "" && r.Answer.Errno != 0 {
+			l.seen.Detail = r.Answer.Errno.Error()
 		}
 	}
 }

@@ -2,14 +2,12 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/proc"
+	"github.com/mountwarden/mountwarden/probes/worker"
 )
 
 // Options are the settings of a Prober. The zero value is valid.
@@ -22,64 +20,26 @@ type Options struct {
 	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 30 s
 }
 
-// withDefaults fills in what is zero and refuses what cannot work.
-func (o Options) withDefaults() (Options, error) {
-	if o.MaxActive < 0 || o.MaxParked < 0 || o.ParkAfter < 0 || o.IdleAfter < 0 {
-		return o, fmt.Errorf("prober options: %+v: no value may be negative", o)
-	}
-	if o.WorkerPath == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return o, fmt.Errorf("prober options: find the worker beside this executable: %w", err)
-		}
-		o.WorkerPath = filepath.Join(filepath.Dir(self), workerName)
-	}
-	if err := checkExecutable(o.WorkerPath); err != nil {
-		return o, fmt.Errorf("prober options: worker %s: %w", o.WorkerPath, err)
-	}
-	o.ProcRoot = or(o.ProcRoot, "/proc")
-	o.MaxActive = or(o.MaxActive, 16)
-	o.MaxParked = or(o.MaxParked, 32)
-	o.ParkAfter = or(o.ParkAfter, 250*time.Millisecond)
-	o.IdleAfter = or(o.IdleAfter, 30*time.Second)
-	return o, nil
-}
-
-func checkExecutable(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
-		return errors.New("not an executable file")
-	}
-	return nil
-}
-
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
-}
-
 // Prober looks at mounts through a pool of worker processes. It is safe for concurrent use.
 type Prober struct {
-	opts   Options
+	root   string // of the /proc
 	finder *proc.Finder
-	pool   *pool
-	turns  *turns
+	pool   *worker.Pool
 }
 
 // New checks the options and returns a Prober without workers: they are started on demand. Close it.
 func New(opts Options) (*Prober, error) {
-	opts, err := opts.withDefaults()
+	pool, err := worker.New(worker.Options{
+		WorkerPath: opts.WorkerPath, MaxActive: opts.MaxActive, MaxParked: opts.MaxParked, ParkAfter: opts.ParkAfter, IdleAfter: opts.IdleAfter,
+	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("prober options: %w", err)
 	}
-	pool := newPool(opts)
-	return &Prober{opts: opts, finder: proc.NewFinder(opts.ProcRoot), pool: pool, turns: newTurns(pool, opts.ParkAfter)}, nil
+	root := opts.ProcRoot
+	if root == "" {
+		root = "/proc"
+	}
+	return &Prober{root: root, finder: proc.NewFinder(root), pool: pool}, nil
 }
 
 // Probe returns exactly one observation for each mount of each container, in their order, within
@@ -100,7 +60,7 @@ func (p *Prober) Probe(ctx context.Context, pod probes.Pod, timeout time.Duratio
 // ProbeSelf looks at absolute paths as this process sees them, in their order, within about timeout. A
 // path that is no mount point is looked at all the same: the health is that of its file system.
 func (p *Prober) ProbeSelf(ctx context.Context, paths []string, timeout time.Duration) []probes.Observation {
-	self, err := proc.Self(p.opts.ProcRoot)
+	self, err := proc.Self(p.root)
 	if err == nil {
 		defer self.Release()
 	}
@@ -113,22 +73,15 @@ func (p *Prober) ProbeSelf(ctx context.Context, paths []string, timeout time.Dur
 }
 
 // Stats is a snapshot of the workers, for metrics and health.
-type Stats struct {
-	Workers   int    // child processes alive, idle and parked ones included
-	Idle      int    // workers with nothing to do
-	InFlight  int    // looks under way, parked ones included
-	Parked    int    // looks without an answer for longer than Options.ParkAfter
-	MaxParked int    // from this many Parked on, mounts without an answer are Unknown
-	Undropped string // the privileges that the last worker could not drop; "" when none
-}
+type Stats = worker.Stats
 
 // Stats returns a snapshot of the workers.
-func (p *Prober) Stats() Stats { return p.pool.stats() }
+func (p *Prober) Stats() Stats { return p.pool.Stats() }
 
 // Close kills the workers and waits for them, at most until ctx ends or for five seconds. The error
 // says how many are still inside the kernel; they are reaped in the background when they return, and
 // Close may be called again to wait for them. Looks under way are answered Unknown.
 func (p *Prober) Close(ctx context.Context) error {
 	p.finder.Close()
-	return p.pool.close(ctx)
+	return p.pool.Close(ctx)
 }

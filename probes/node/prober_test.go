@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mountwarden/mountwarden/probes"
 )
@@ -86,7 +87,7 @@ func TestSecondReadingWins(t *testing.T) {
 	v := n.containerView(testID)
 	table, err := v.first()
 	must(t, err)
-	l := &look{turns: n.turns, subject: subject{view: v, target: probes.Target{Path: "/x"}}}
+	l := &look{pool: n.pool, subject: subject{view: v, target: probes.Target{Path: "/x"}}}
 	if m, ok := l.missing(table); !ok || m.MountPoint != "/x" || l.seen.Health != probes.Unknown {
 		t.Errorf("%+v %t, %+v", m, ok, l.seen)
 	}
@@ -121,37 +122,9 @@ func TestProbeSelf(t *testing.T) {
 	expect(t, n.ProbeSelf(context.Background(), []string{"/a"}, patience)[0], probes.Unknown, "", "find myself")
 }
 
-func TestOptions(t *testing.T) {
-	plain := filepath.Join(t.TempDir(), "plain")
-	must(t, os.WriteFile(plain, nil, 0o600))
-	exe, err := os.Executable()
-	must(t, err)
-	for name, opts := range map[string]Options{
-		"no worker beside this executable": {},
-		"no such worker":                   {WorkerPath: "/nowhere"},
-		"not executable":                   {WorkerPath: plain},
-		"negative":                         {WorkerPath: exe, MaxParked: -1},
-	} {
-		if p, err := New(opts); err == nil {
-			t.Errorf("%s: accepted", name)
-			must(t, p.Close(context.Background()))
-		}
-	}
-}
-
-func TestWorkerThatCannotStart(t *testing.T) {
-	n := newFakeNode(t, Options{}, "0:2 /a")
-	n.stop()
-	n.pool.spawner.path = filepath.Join(n.root, "none")
-	expect(t, n.look(patience, "/a")[0], probes.Unknown, "", "start worker")
-	if s := n.Stats(); s.InFlight != 0 || s.Workers != 0 || len(n.pool.slots) != 0 {
-		t.Errorf("left behind: %+v, %d slots", s, len(n.pool.slots))
-	}
-}
-
 func TestClose(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:2 /hang", "0:3 /a")
-	expect(t, n.look(short, "/hang")[0], probes.Broken, probes.CauseHung, "no answer")
+	expect(t, n.look(time.Second, "/hang")[0], probes.Broken, probes.CauseHung, "no answer")
 	must(t, n.Close(context.Background()))
 	must(t, n.Close(context.Background()))
 	if s := n.Stats(); s.Workers != 0 || s.InFlight != 0 || s.Parked != 0 {

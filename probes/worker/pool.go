@@ -1,4 +1,4 @@
-package node
+package worker
 
 import (
 	"context"
@@ -15,16 +15,17 @@ const (
 	closeTimeout = 5 * time.Second
 )
 
-// pool owns the worker processes and the goroutines that serve them. A worker is idle, active (it
-// holds a slot), or parked.
-type pool struct {
+// Pool owns the worker processes and the goroutines that serve them. A worker is idle, active (it
+// holds a slot), or parked. It is safe for concurrent use.
+type Pool struct {
 	opts    Options
+	turns   *turns
 	slots   chan struct{} // one token for each active look
 	spawner *spawner
 
 	mu        sync.Mutex
-	workers   map[*worker]struct{}
-	idle      []*worker // the longest idle first
+	workers   map[*child]struct{}
+	idle      []*child // the longest idle first
 	flights   map[*flight]struct{}
 	parked    int
 	undropped check.Privilege
@@ -33,22 +34,28 @@ type pool struct {
 	drained   chan struct{} // closed when closed is set and running is 0
 }
 
-func newPool(opts Options) *pool {
-	p := &pool{
+// New checks the options and returns a Pool without workers: they are started on demand. Close it.
+func New(opts Options) (*Pool, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{
 		opts:    opts,
 		slots:   make(chan struct{}, opts.MaxActive),
 		spawner: newSpawner(opts.WorkerPath),
-		workers: map[*worker]struct{}{},
+		workers: map[*child]struct{}{},
 		flights: map[*flight]struct{}{},
 		drained: make(chan struct{}),
 	}
+	p.turns = newTurns(p, opts.ParkAfter)
 	p.run(p.spawner.run)
 	p.run(p.tidy)
-	return p
+	return p, nil
 }
 
-// run starts a goroutine that close waits for. It reports whether it did: a closed pool starts none.
-func (p *pool) run(f func()) bool {
+// run starts a goroutine that Close waits for. It reports whether it did: a closed pool starts none.
+func (p *Pool) run(f func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -62,7 +69,7 @@ func (p *pool) run(f func()) bool {
 	return true
 }
 
-func (p *pool) ended() {
+func (p *Pool) ended() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
@@ -72,11 +79,11 @@ func (p *pool) ended() {
 }
 
 // take waits for a slot and returns a worker that holds it. The error is that of ctx, or of starting.
-func (p *pool) take(ctx context.Context) (*worker, error) {
+func (p *Pool) take(ctx context.Context) (*child, error) {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("all %d workers are busy and %d are parked: %w", p.opts.MaxActive, p.stats().Parked, ctx.Err())
+		return nil, fmt.Errorf("all %d workers are busy and %d are parked: %w", p.opts.MaxActive, p.Stats().Parked, ctx.Err())
 	case <-p.spawner.quit:
 		return nil, errClosed
 	}
@@ -90,7 +97,7 @@ func (p *pool) take(ctx context.Context) (*worker, error) {
 	return w, err
 }
 
-func (p *pool) takeIdle() *worker {
+func (p *Pool) takeIdle() *child {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := len(p.idle) - 1
@@ -102,12 +109,12 @@ func (p *pool) takeIdle() *worker {
 	return w
 }
 
-func (p *pool) start() (*worker, error) {
+func (p *Pool) start() (*child, error) {
 	s := p.spawner.spawn()
 	if s.err != nil {
 		return nil, s.err
 	}
-	w := newWorker(s)
+	w := newChild(s)
 	p.mu.Lock()
 	p.workers[w] = struct{}{}
 	p.mu.Unlock()
@@ -119,7 +126,7 @@ func (p *pool) start() (*worker, error) {
 }
 
 // serve reads what the worker says until it has ended.
-func (p *pool) serve(w *worker) {
+func (p *Pool) serve(w *child) {
 	if p.isClosed() {
 		w.kill()
 	}
@@ -134,13 +141,13 @@ func (p *pool) serve(w *worker) {
 	p.removeIdle(w)
 }
 
-func (p *pool) isClosed() bool {
+func (p *Pool) isClosed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.closed
 }
 
-func (p *pool) removeIdle(w *worker) {
+func (p *Pool) removeIdle(w *child) {
 	for i := range p.idle {
 		if p.idle[i] == w {
 			p.idle = append(p.idle[:i], p.idle[i+1:]...)
@@ -150,7 +157,7 @@ func (p *pool) removeIdle(w *worker) {
 }
 
 // rest puts a worker back that has answered. Its slot is given back apart.
-func (p *pool) rest(w *worker) {
+func (p *Pool) rest(w *child) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, alive := p.workers[w]; alive {
@@ -160,7 +167,7 @@ func (p *pool) rest(w *worker) {
 }
 
 // enter counts a look that holds a slot.
-func (p *pool) enter(f *flight) {
+func (p *Pool) enter(f *flight) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flights[f] = struct{}{}
@@ -168,7 +175,7 @@ func (p *pool) enter(f *flight) {
 
 // park takes an active look's slot away so that others get their turn. It reports whether the look is
 // parked now, which fails when as many as allowed are.
-func (p *pool) park(f *flight) bool {
+func (p *Pool) park(f *flight) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, entered := p.flights[f]
@@ -185,7 +192,7 @@ func (p *pool) park(f *flight) bool {
 }
 
 // leave gives back what a look held: its slot, or its place among the parked.
-func (p *pool) leave(f *flight) {
+func (p *Pool) leave(f *flight) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.flights, f)
@@ -196,7 +203,18 @@ func (p *pool) leave(f *flight) {
 	<-p.slots
 }
 
-func (p *pool) stats() Stats {
+// Stats is a snapshot of the workers, for metrics and health.
+type Stats struct {
+	Workers   int    // child processes alive, idle and parked ones included
+	Idle      int    // workers with nothing to do
+	InFlight  int    // looks under way, parked ones included
+	Parked    int    // looks without an answer for longer than Options.ParkAfter
+	MaxParked int    // from this many Parked on, mounts without an answer are Unknown
+	Undropped string // the privileges that the last worker could not drop; "" when none
+}
+
+// Stats returns a snapshot of the workers.
+func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Stats{
@@ -205,8 +223,10 @@ func (p *pool) stats() Stats {
 	}
 }
 
-// close kills every worker and waits for the goroutines, at most for closeTimeout.
-func (p *pool) close(ctx context.Context) error {
+// Close kills the workers and waits for them, at most until ctx ends or for five seconds. The error
+// says how many are still inside the kernel; they are reaped in the background when they return, and
+// Close may be called again to wait for them. Looks under way are answered with an error.
+func (p *Pool) Close(ctx context.Context) error {
 	p.shut()
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
@@ -214,12 +234,12 @@ func (p *pool) close(ctx context.Context) error {
 	case <-p.drained:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("close prober: %d workers are killed but still inside the kernel, until the file systems "+
-			"that they wait for answer or are aborted: %w", p.stats().Workers, ctx.Err())
+		return fmt.Errorf("close the pool: %d workers are killed but still inside the kernel, until the file systems "+
+			"that they wait for answer or are aborted: %w", p.Stats().Workers, ctx.Err())
 	}
 }
 
-func (p *pool) shut() {
+func (p *Pool) shut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {

@@ -1,4 +1,4 @@
-package node
+package worker
 
 import (
 	"net"
@@ -10,9 +10,9 @@ import (
 	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
-// worker is a child process. One goroutine reads what it says and reaps it; whoever took the worker
+// child is a worker process. One goroutine reads what it says and reaps it; whoever took the worker
 // from the pool reads messages until the answer, or until the channel is closed.
-type worker struct {
+type child struct {
 	process   *os.Process
 	conn      *net.UnixConn
 	messages  chan check.Message // closed when the process has been reaped
@@ -23,12 +23,12 @@ type worker struct {
 // maxMessages is more than a worker may say for one request: a stage each, and the answer.
 const maxMessages = 16
 
-func newWorker(s spawned) *worker {
-	return &worker{process: s.process, conn: s.conn, messages: make(chan check.Message, maxMessages)}
+func newChild(s spawned) *child {
+	return &child{process: s.process, conn: s.conn, messages: make(chan check.Message, maxMessages)}
 }
 
 // ask sends a request together with the folder of the target process.
-func (w *worker) ask(target *proc.Process, r check.Request) error {
+func (w *child) ask(target *proc.Process, r check.Request) error {
 	return target.Hand(func(dir int) error {
 		_, _, err := w.conn.WriteMsgUnix(r.Encode(), sys.Rights(dir), nil)
 		return err
@@ -36,11 +36,11 @@ func (w *worker) ask(target *proc.Process, r check.Request) error {
 }
 
 // kill makes the worker end as soon as the kernel lets it. It never blocks.
-func (w *worker) kill() { _ = w.process.Kill() } // an error means that it has ended already
+func (w *child) kill() { _ = w.process.Kill() } // an error means that it has ended already
 
 // read passes on what the worker says until its socket is closed, which the kernel does when the
 // process ends; only then does it wait for it, so that no thread is ever blocked in wait(2).
-func (w *worker) read(hello func(check.Message)) {
+func (w *child) read(hello func(check.Message)) {
 	buf := make([]byte, check.MessageSize+1)
 	for {
 		n, err := w.conn.Read(buf)
@@ -51,7 +51,7 @@ func (w *worker) read(hello func(check.Message)) {
 		switch {
 		case err != nil:
 			w.kill()
-		case m.Kind == check.Hello:
+		case m.Kind == check.KindHello:
 			hello(m)
 		default:
 			w.deliver(m)
@@ -60,7 +60,7 @@ func (w *worker) read(hello func(check.Message)) {
 	w.reap()
 }
 
-func (w *worker) deliver(m check.Message) {
+func (w *child) deliver(m check.Message) {
 	select {
 	case w.messages <- m:
 	default:
@@ -68,7 +68,7 @@ func (w *worker) deliver(m check.Message) {
 	}
 }
 
-func (w *worker) reap() {
+func (w *child) reap() {
 	w.kill()
 	_ = w.conn.Close() // the other end is closed
 	if state, err := w.process.Wait(); err != nil {

@@ -1,4 +1,4 @@
-package node
+package worker
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 // workerName is the file name of the worker binary and the name of its processes.
 const workerName = "mountwarden-probe"
 
-var errClosed = errors.New("the prober is closed")
+var errClosed = errors.New("the pool of workers is closed")
 
 // spawner starts workers from one thread of its own. The kernel sends the parent-death signal when
 // the thread that started the child ends, not the process, and Go's threads come and go.

@@ -1,4 +1,4 @@
-package node
+package worker
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 )
 
 // tidy lets idle workers go, and ends those whose parked look nobody can use any more.
-func (p *pool) tidy() {
+func (p *Pool) tidy() {
 	ticker := time.NewTicker(tidyInterval)
 	defer ticker.Stop()
 	for {
@@ -22,7 +22,7 @@ func (p *pool) tidy() {
 	}
 }
 
-func (p *pool) shrink(now time.Time) {
+func (p *Pool) shrink(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.idle) > keepIdle && now.Sub(p.idle[0].idleSince) > p.opts.IdleAfter {
@@ -33,7 +33,7 @@ func (p *pool) shrink(now time.Time) {
 
 // endOrphans kills the parked workers whose container is gone: their descriptors would keep its file
 // systems from being unmounted, and nobody waits for the answer.
-func (p *pool) endOrphans() {
+func (p *Pool) endOrphans() {
 	for _, f := range p.parkedFlights() {
 		if errors.Is(f.target.Check(), proc.ErrGone) {
 			f.worker.kill()
@@ -41,7 +41,7 @@ func (p *pool) endOrphans() {
 	}
 }
 
-func (p *pool) parkedFlights() (parked []*flight) {
+func (p *Pool) parkedFlights() (parked []*flight) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for f := range p.flights {

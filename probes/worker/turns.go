@@ -1,4 +1,4 @@
-package node
+package worker
 
 import (
 	"context"
@@ -19,14 +19,14 @@ var (
 
 // turns lets one look at a time reach a file system, and remembers those that do not come back.
 type turns struct {
-	pool      *pool
+	pool      *Pool
 	parkAfter time.Duration
 
 	mu   sync.Mutex
 	held map[string]*flight // whose turn it is, by flight.key
 }
 
-func newTurns(p *pool, parkAfter time.Duration) *turns {
+func newTurns(p *Pool, parkAfter time.Duration) *turns {
 	return &turns{pool: p, parkAfter: parkAfter, held: map[string]*flight{}}
 }
 
@@ -36,7 +36,7 @@ type flight struct {
 	request check.Request
 	walk    string        // the key of the way to the path, which only this target goes
 	done    chan struct{} // closed when answer and err are final
-	worker  *worker       // set before asked
+	worker  *child        // set before asked
 	parked  bool          // guarded by the pool
 
 	// guarded by turns.mu until done is closed
@@ -45,7 +45,7 @@ type flight struct {
 	asked  bool          // a worker has it
 	begun  time.Time     // when the worker set out for the path; zero before
 	stage  check.Stage
-	answer check.Message
+	answer check.Answer
 	err    error // why there is no answer
 }
 
@@ -58,18 +58,10 @@ func newFlight(device string, target *proc.Process, r check.Request) *flight {
 	return f
 }
 
-// result is how a look ended for one of those who wait for it.
-type result struct {
-	answer check.Message
-	since  time.Time   // not zero: there is no answer since then
-	stage  check.Stage // where it waits
-	err    error       // neither an answer nor a hang: why nothing is known
-}
-
 // look asks a worker and waits for the answer, for its turn at the device before that, at most until
 // ctx ends. A file system that somebody else's look has been waiting for, for at least the timeout, is
 // answered at once. With device "" only the way to the path is held.
-func (t *turns) look(ctx context.Context, device string, target *proc.Process, r check.Request, timeout time.Duration) result {
+func (t *turns) look(ctx context.Context, device string, target *proc.Process, r check.Request, timeout time.Duration) Result {
 	f := newFlight(device, target, r)
 	for {
 		other, left := t.claim(f)
@@ -88,7 +80,7 @@ func (t *turns) look(ctx context.Context, device string, target *proc.Process, r
 			return t.overdue(ctx, f, timeout)
 		}
 	}
-	return result{answer: f.answer, err: f.err}
+	return Result{Answer: f.answer, Err: f.err}
 }
 
 func (f *flight) isDone() bool {
@@ -140,7 +132,7 @@ func (t *turns) begunAt(f *flight) time.Time {
 func (t *turns) launch(ctx context.Context, f *flight) {
 	w, err := t.pool.take(ctx)
 	if err != nil {
-		t.finish(f, check.Message{}, err)
+		t.finish(f, check.Answer{}, err)
 		return
 	}
 	f.worker = w
@@ -150,11 +142,11 @@ func (t *turns) launch(ctx context.Context, f *flight) {
 	t.mu.Unlock()
 	if err := w.ask(f.target, f.request); err != nil {
 		w.kill()
-		t.land(f, check.Message{}, fmt.Errorf("ask worker: %w", err))
+		t.land(f, check.Answer{}, fmt.Errorf("ask worker: %w", err))
 		return
 	}
 	if !t.pool.run(func() { t.fly(f) }) {
-		t.land(f, check.Message{}, errClosed)
+		t.land(f, check.Answer{}, errClosed)
 	}
 }
 
@@ -167,13 +159,13 @@ func (t *turns) fly(f *flight) {
 		case m, alive := <-f.worker.messages:
 			switch {
 			case !alive:
-				t.land(f, check.Message{}, fmt.Errorf("the worker ended during the look: %s", f.worker.exit))
+				t.land(f, check.Answer{}, fmt.Errorf("the worker ended during the look: %s", f.worker.exit))
 				return
-			case m.Kind == check.Progress:
-				t.advance(f, m.Stage)
+			case m.Kind == check.KindProgress:
+				t.advance(f, m.Answer.Stage)
 			default:
 				t.pool.rest(f.worker)
-				t.land(f, m, nil)
+				t.land(f, m.Answer, nil)
 				return
 			}
 		case <-patience.C:
@@ -217,12 +209,12 @@ func (t *turns) vacate(f *flight) {
 }
 
 // land ends a flight that had a worker.
-func (t *turns) land(f *flight, answer check.Message, err error) {
+func (t *turns) land(f *flight, answer check.Answer, err error) {
 	t.pool.leave(f)
 	t.finish(f, answer, err)
 }
 
-func (t *turns) finish(f *flight, answer check.Message, err error) {
+func (t *turns) finish(f *flight, answer check.Answer, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f.answer, f.err = answer, err
@@ -232,27 +224,27 @@ func (t *turns) finish(f *flight, answer check.Message, err error) {
 
 // overdue is the result for who began the look. When no place is left among the parked, the worker is
 // given up: it would keep the slot that others need.
-func (t *turns) overdue(ctx context.Context, f *flight, timeout time.Duration) result {
+func (t *turns) overdue(ctx context.Context, f *flight, timeout time.Duration) Result {
 	if !t.pool.park(f) {
 		f.worker.kill()
-		return result{err: fmt.Errorf("no answer within %s, and %w: %d", timeout, errFull, t.pool.opts.MaxParked)}
+		return Result{Err: fmt.Errorf("no answer within %s, and %w: %d", timeout, errFull, t.pool.opts.MaxParked)}
 	}
 	return t.unanswered(ctx, f, timeout)
 }
 
 // unanswered is the result of waiting for f in vain. It is a hang only when the file system itself had at
 // least half of the timeout to answer; the rest may have gone by in waiting for a turn or a worker.
-func (t *turns) unanswered(ctx context.Context, f *flight, timeout time.Duration) result {
+func (t *turns) unanswered(ctx context.Context, f *flight, timeout time.Duration) Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return result{err: fmt.Errorf("the look was called off: %w", ctx.Err())}
+		return Result{Err: fmt.Errorf("the look was called off: %w", ctx.Err())}
 	case f.asked && f.begun.IsZero():
-		return result{err: errNotBegun}
+		return Result{Err: errNotBegun}
 	case !f.asked || time.Since(f.begun) < timeout/2:
-		return result{err: errNoTurn}
+		return Result{Err: errNoTurn}
 	default:
-		return result{since: f.begun, stage: f.stage}
+		return Result{Since: f.begun, Stage: f.stage}
 	}
 }

@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mountwarden/mountwarden/probes/check"
+	"github.com/mountwarden/mountwarden/probes/internal/workertest"
+	"github.com/mountwarden/mountwarden/probes/proc"
+)
+
+const (
+	patience = 30 * time.Second
+	short    = time.Second // the timeout of looks that are never answered
+)
+
+// The worker is this binary, which pretends.
+func TestMain(m *testing.M) {
+	if code, ok := workertest.Pretend(); ok {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// fakeNode is a /proc with one process, and a pool of fake workers.
+type fakeNode struct {
+	*Pool
+	t      *testing.T
+	root   string
+	target *proc.Process
+}
+
+func newFakeNode(t *testing.T, opts Options) *fakeNode {
+	t.Helper()
+	exe, err := os.Executable()
+	must(t, err)
+	n := &fakeNode{t: t, root: t.TempDir()}
+	must(t, os.MkdirAll(filepath.Join(n.root, "42"), 0o755))
+	must(t, os.Symlink("42", filepath.Join(n.root, "self")))
+	n.stat("S")
+	n.target, err = proc.Self(n.root)
+	must(t, err)
+	t.Cleanup(n.target.Release)
+	opts.WorkerPath = exe
+	n.Pool, err = New(opts)
+	must(t, err)
+	t.Cleanup(func() { must(t, n.Close(context.Background())) })
+	n.look(patience, "0:1 /warm") // a first worker has started, which takes long under the race detector
+	return n
+}
+
+// stat says what state the process is in: "S" lives, "Z" is gone.
+func (n *fakeNode) stat(state string) {
+	n.t.Helper()
+	text := "42 (app) " + state + " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 50 20 21 22\n"
+	must(n.t, os.WriteFile(filepath.Join(n.root, "42", "stat"), []byte(text), 0o600))
+}
+
+// tasks makes a task of each "device path"; the device "-" only walks.
+func (n *fakeNode) tasks(lines ...string) (tasks []Task) {
+	for _, line := range lines {
+		device, path, _ := strings.Cut(line, " ")
+		task := Task{Device: device, Target: n.target, Request: check.Request{MountID: 7, Path: path}}
+		if device == "-" {
+			task.Device, task.Request.MountID = "", 0
+		}
+		tasks = append(tasks, task)
+	}
+	return tasks
+}
+
+func (n *fakeNode) look(timeout time.Duration, lines ...string) []Result {
+	n.t.Helper()
+	results := n.Look(context.Background(), n.tasks(lines...), timeout)
+	if len(results) != len(lines) {
+		n.t.Fatalf("%d results of %d tasks", len(results), len(lines))
+	}
+	return results
+}
+
+// stop ends the idle workers.
+func (n *fakeNode) stop() {
+	n.t.Helper()
+	n.mu.Lock()
+	for w := range n.workers {
+		w.kill()
+	}
+	n.mu.Unlock()
+	eventually(n.t, "no worker is left", func() bool { return n.Stats().Workers == 0 })
+}
+
+// idle requires that no look has left anything behind.
+func (n *fakeNode) idle() {
+	n.t.Helper()
+	if s := n.Stats(); s.InFlight != 0 || s.Parked != 0 || len(n.slots) != 0 {
+		n.t.Errorf("left behind: %+v, %d slots", s, len(n.slots))
+	}
+}
+
+func good(t *testing.T, r Result) {
+	t.Helper()
+	if r.Err != nil || !r.Since.IsZero() || r.Answer.Stage != check.StageStatx || r.Answer.Errno != 0 {
+		t.Errorf("not good: %+v", r)
+	}
+}
+
+func hung(t *testing.T, r Result, at check.Stage) {
+	t.Helper()
+	if r.Err != nil || r.Since.IsZero() || r.Stage != at || r.Answer != (check.Answer{}) {
+		t.Errorf("not hung at stage %d: %+v", at, r)
+	}
+}
+
+func failed(t *testing.T, r Result, text string) {
+	t.Helper()
+	if r.Err == nil || !strings.Contains(r.Err.Error(), text) || !r.Since.IsZero() {
+		t.Errorf("no failure with %q: %+v", text, r)
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("still not: %s", what)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,59 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Options are the settings of a Pool. The zero value is valid.
+type Options struct {
+	WorkerPath string        // the worker binary; default: mountwarden-probe beside this executable
+	MaxActive  int           // workers that may be looking at once, parked ones apart; default 16
+	MaxParked  int           // workers that may be parked; default 32
+	ParkAfter  time.Duration // a look without an answer for that long gives its turn away; default 250 ms
+	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 30 s
+}
+
+// withDefaults fills in what is zero and refuses what cannot work.
+func (o Options) withDefaults() (Options, error) {
+	if o.MaxActive < 0 || o.MaxParked < 0 || o.ParkAfter < 0 || o.IdleAfter < 0 {
+		return o, fmt.Errorf("worker options: %+v: no value may be negative", o)
+	}
+	if o.WorkerPath == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return o, fmt.Errorf("worker options: find the worker beside this executable: %w", err)
+		}
+		o.WorkerPath = filepath.Join(filepath.Dir(self), workerName)
+	}
+	if err := checkExecutable(o.WorkerPath); err != nil {
+		return o, fmt.Errorf("worker options: worker %s: %w", o.WorkerPath, err)
+	}
+	o.MaxActive = or(o.MaxActive, 16)
+	o.MaxParked = or(o.MaxParked, 32)
+	o.ParkAfter = or(o.ParkAfter, 250*time.Millisecond)
+	o.IdleAfter = or(o.IdleAfter, 30*time.Second)
+	return o, nil
+}
+
+func checkExecutable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+		return errors.New("not an executable file")
+	}
+	return nil
+}
+
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}

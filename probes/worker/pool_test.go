@@ -1,0 +1,84 @@
+package worker
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes/check"
+)
+
+func TestOptions(t *testing.T) {
+	plain := filepath.Join(t.TempDir(), "plain")
+	must(t, os.WriteFile(plain, nil, 0o600))
+	exe, err := os.Executable()
+	must(t, err)
+	for name, opts := range map[string]Options{
+		"no worker beside this executable": {},
+		"no such worker":                   {WorkerPath: "/nowhere"},
+		"not executable":                   {WorkerPath: plain},
+		"negative":                         {WorkerPath: exe, MaxParked: -1},
+	} {
+		if p, err := New(opts); err == nil {
+			t.Errorf("%s: accepted", name)
+			must(t, p.Close(context.Background()))
+		}
+	}
+}
+
+func TestWorkersThatFail(t *testing.T) {
+	t.Parallel()
+	n := newFakeNode(t, Options{})
+	for line, detail := range map[string]string{"0:2 /crash": "exit status 3", "0:3 /garbage": "killed", "0:4 /flood": "killed"} {
+		failed(t, n.look(patience, line)[0], detail)
+	}
+	good(t, n.look(patience, "0:5 /a")[0])
+	n.idle()
+	if s := n.Stats(); s.Undropped != "bounding set" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestWorkerThatCannotStart(t *testing.T) {
+	t.Parallel()
+	n := newFakeNode(t, Options{})
+	n.stop()
+	n.spawner.path = filepath.Join(n.root, "none")
+	failed(t, n.look(patience, "0:2 /a")[0], "start worker")
+	n.idle()
+}
+
+func TestIdleWorkersAreLetGo(t *testing.T) {
+	t.Parallel()
+	n := newFakeNode(t, Options{IdleAfter: time.Millisecond})
+	n.look(patience, "0:2 /slow-1", "0:3 /slow-2", "0:4 /slow-3", "0:5 /slow-4")
+	if s := n.Stats(); s.Workers < 3 {
+		t.Fatalf("4 looks at once took %d workers", s.Workers)
+	}
+	eventually(t, "two are left", func() bool {
+		s := n.Stats()
+		return s.Workers == keepIdle && s.Idle == keepIdle
+	})
+}
+
+func TestParkedWorkerEndsWithItsContainer(t *testing.T) {
+	t.Parallel()
+	n := newFakeNode(t, Options{})
+	hung(t, n.look(short, "0:2 /hang")[0], check.StageStatfs)
+	n.stat("Z")
+	eventually(t, "worker ended", func() bool { return n.Stats().Workers == 0 })
+}
+
+func TestClose(t *testing.T) {
+	t.Parallel()
+	n := newFakeNode(t, Options{})
+	hung(t, n.look(short, "0:2 /hang")[0], check.StageStatfs)
+	must(t, n.Close(context.Background()))
+	must(t, n.Close(context.Background()))
+	if s := n.Stats(); s.Workers != 0 || s.InFlight != 0 || s.Parked != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+	failed(t, n.look(patience, "0:3 /a")[0], "")
+}
