@@ -31,7 +31,7 @@ func leave() {
 	runtime.GOMAXPROCS(4) // the leader takes its processor with it
 	lines := bufio.NewReader(os.Stdin)
 	_, _ = fmt.Fprintln(os.Stdout, "ready") // who waits for it sees it fail
-	_, _ = lines.ReadString('\n') // an error ends it as well
+	_, _ = lines.ReadString('\n')           // an error ends it as well
 	go func() {
 		runtime.LockOSThread()
 		_, _ = io.Copy(io.Discard, lines)
