@@ -23,6 +23,9 @@ const (
 	AnnotationInitialDelaySeconds = AnnotationPrefix + "initial-delay-seconds" // from a container's start to the first look
 	AnnotationHangSeconds         = AnnotationPrefix + "hang-seconds"          // without an answer until a mount has failed
 	AnnotationSettleSeconds       = AnnotationPrefix + "settle-seconds"        // from failure to act
+	AnnotationCanaryFile          = AnnotationPrefix + "canary-file"           // relative path of a file that is read in each watched volume
+	AnnotationCanaryDirectory     = AnnotationPrefix + "canary-directory"      // relative path of a folder that is listed in each watched volume
+	AnnotationExpectMounts        = AnnotationPrefix + "expect-mounts"         // VOLUME/PATH[=FSTYPE], separated by commas: mounts that must be below a volume
 	AnnotationAllowUnmanaged      = AnnotationPrefix + "allow-unmanaged"       // "true" permits to act on a pod with no controller
 )
 
@@ -31,14 +34,9 @@ func Annotations() []string {
 	return []string{
 		AnnotationWatch, AnnotationVolumes, AnnotationContainers, AnnotationMode, AnnotationAction,
 		AnnotationPeriodSeconds, AnnotationTimeoutSeconds, AnnotationFailureThreshold, AnnotationInitialDelaySeconds,
-		AnnotationHangSeconds, AnnotationSettleSeconds, AnnotationAllowUnmanaged,
+		AnnotationHangSeconds, AnnotationSettleSeconds, AnnotationCanaryFile, AnnotationCanaryDirectory, AnnotationExpectMounts,
+		AnnotationAllowUnmanaged,
 	}
-}
-
-// later lists annotations that the design has and this version does not. A pod that asks for more than is
-// done must not be remediated as if it were done.
-func later() []string {
-	return []string{AnnotationPrefix + "canary-file", AnnotationPrefix + "expect-mounts"}
 }
 
 // annotations reads the values of one pod's annotations and collects every problem. A value with a problem is
@@ -61,8 +59,6 @@ func (a *annotations) unknown() {
 	for _, key := range slices.Sorted(maps.Keys(a.values)) {
 		switch {
 		case !strings.HasPrefix(key, AnnotationPrefix), slices.Contains(Annotations(), key):
-		case slices.Contains(later(), key):
-			a.note(invalid(key, a.values[key], "nothing: it is not supported by this version"))
 		default:
 			a.note(invalid("annotation", key, "one of "+join(Annotations())))
 		}

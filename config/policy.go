@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,17 +12,27 @@ import (
 
 // Policy is what the annotations of one pod ask for, within the administrator's limits.
 type Policy struct {
-	Watch            bool          // the pod has opted in; when false the rest is zero
-	Mode             Mode          // act only when it is ModeRemediate
-	Action           Action        // how to act
-	Period           time.Duration // from one look at a mount to the next
-	Timeout          time.Duration // in which a mount must answer
-	FailureThreshold int           // looks in a row that must fail, for causes that are not definitive
-	InitialDelay     time.Duration // from a container's start to the first look at its mounts
-	Hang             time.Duration // without an answer until a mount has failed; never less than Timeout
-	Settle           time.Duration // from failure to act
-	AllowUnmanaged   bool          // act although the pod has no controller
-	Targets          []probes.Target
+	Watch            bool               // the pod has opted in; when false the rest is zero
+	Mode             Mode               // act only when it is ModeRemediate
+	Action           Action             // how to act
+	Period           time.Duration      // from one look at a mount to the next
+	Timeout          time.Duration      // in which a mount must answer
+	FailureThreshold int                // looks in a row that must fail, for causes that are not definitive
+	InitialDelay     time.Duration      // from a container's start to the first look at its mounts
+	Hang             time.Duration      // without an answer until a mount has failed; never less than Timeout
+	Settle           time.Duration      // from failure to act
+	AllowUnmanaged   bool               // act although the pod has no controller
+	Containers       []probes.Container // what to look at, without the containers' ids
+}
+
+// Watches reports whether the policy asks for looks at the target: a watched mount, or one below it.
+func (p Policy) Watches(t probes.Target) bool {
+	for _, c := range p.Containers {
+		if c.Name == t.Container && slices.ContainsFunc(c.Mounts, func(m probes.Mount) bool { return m.Volume == t.Volume && probes.Below(t.Path, m.Path) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // ParsePolicy reads a pod's annotations. cfg has passed Validate.
@@ -40,7 +51,7 @@ func ParsePolicy(pod *corev1.Pod, cfg Config) (Policy, error) {
 	a.truth(AnnotationWatch)
 	a.unknown()
 	policy := a.policy(cfg)
-	policy.Targets = a.targets(pod)
+	policy.Containers = a.containers(pod)
 	if len(a.problems) > 0 {
 		policy.Mode = ModeReport
 	}

@@ -43,11 +43,40 @@ func usual() config.Policy {
 	return config.Policy{
 		Watch: true, Mode: "Remediate", Action: "Evict",
 		Period: 10 * time.Second, Timeout: 5 * time.Second, FailureThreshold: 3, Hang: 40 * time.Second,
-		Targets: []probes.Target{
-			{Container: "app", Volume: "data", Path: "/data"},
-			{Container: "side", Volume: "data", Path: "/in"},
-			{Container: "side", Volume: "logs", Path: "/out"},
+		Containers: []probes.Container{
+			{Name: "app", Mounts: []probes.Mount{dataAt("/data"), scratchAt("/tmp")}},
+			{Name: "side", Mounts: []probes.Mount{dataAt("/in"), logsAt("/out")}},
 		},
+	}
+}
+
+func dataAt(path string) probes.Mount {
+	return probes.Mount{Volume: "data", Path: path, Host: probes.HostVolume{Folder: "kubernetes.io~csi/data/mount"}}
+}
+
+func logsAt(path string) probes.Mount {
+	return probes.Mount{Volume: "logs", Path: path, Host: probes.HostVolume{Folder: "kubernetes.io~nfs/logs"}}
+}
+
+func scratchAt(path string) probes.Mount {
+	return probes.Mount{Volume: "scratch", Path: path, BelowOnly: true, Host: probes.HostVolume{Folder: "kubernetes.io~empty-dir/scratch"}}
+}
+
+// only is the usual policy with one container and its mounts, of which the others are not watched.
+func only(container string, others []string, mounts ...probes.Mount) func(*config.Policy) {
+	return func(p *config.Policy) {
+		p.Containers = []probes.Container{{Name: container, Mounts: mounts, Others: others}}
+	}
+}
+
+// each changes every mount of the usual policy.
+func each(change func(*probes.Mount)) func(*config.Policy) {
+	return func(p *config.Policy) {
+		for _, c := range p.Containers {
+			for i := range c.Mounts {
+				change(&c.Mounts[i])
+			}
+		}
 	}
 }
 
@@ -68,7 +97,6 @@ func TestPodsThatHaveNotOptedIn(t *testing.T) {
 }
 
 func TestParsePolicyAccepts(t *testing.T) {
-	side := usual().Targets[1:]
 	for name, tc := range map[string]struct {
 		annotations []string
 		want        func(*config.Policy)
@@ -85,12 +113,35 @@ func TestParsePolicyAccepts(t *testing.T) {
 		"settle":            {[]string{"settle-seconds", "300"}, func(p *config.Policy) { p.Settle = 5 * time.Minute }},
 		"unmanaged":         {[]string{"allow-unmanaged", "true"}, func(p *config.Policy) { p.AllowUnmanaged = true }},
 		"managed":           {[]string{"allow-unmanaged", "false"}, func(*config.Policy) {}},
-		"one volume":        {[]string{"volumes", "logs"}, func(p *config.Policy) { p.Targets = side[1:] }},
-		"volumes":           {[]string{"volumes", "logs , data"}, func(*config.Policy) {}},
-		"one container":     {[]string{"containers", "side"}, func(p *config.Policy) { p.Targets = side }},
-		"volume, container": {[]string{"volumes", "data", "containers", "side"}, func(p *config.Policy) { p.Targets = side[:1] }},
-		"named emptyDir": {[]string{"volumes", "scratch"}, func(p *config.Policy) {
-			p.Targets = []probes.Target{{Container: "app", Volume: "scratch", Path: "/tmp"}}
+		"one volume":        {[]string{"volumes", "logs"}, only("side", []string{"/in"}, logsAt("/out"))},
+		"volumes":           {[]string{"volumes", "logs , data,scratch"}, each(func(m *probes.Mount) { m.BelowOnly = false })},
+		"one container":     {[]string{"containers", "side"}, only("side", nil, dataAt("/in"), logsAt("/out"))},
+		"volume, container": {[]string{"volumes", "data", "containers", "side"}, only("side", []string{"/out"}, dataAt("/in"))},
+		"named emptyDir": {[]string{"volumes", "scratch"}, only("app", []string{"/data"}, probes.Mount{
+			Volume: "scratch", Path: "/tmp", Host: probes.HostVolume{Folder: "kubernetes.io~empty-dir/scratch"},
+		})},
+		"canary file": {[]string{"canary-file", "a/b c"}, each(func(m *probes.Mount) {
+			if !m.BelowOnly {
+				m.Canary.File = "a/b c"
+			}
+		})},
+		"canary directory": {[]string{"canary-directory", "..data"}, each(func(m *probes.Mount) {
+			if !m.BelowOnly {
+				m.Canary.Directory = "..data"
+			}
+		})},
+		"expected mounts": {[]string{"expect-mounts", "scratch/a/b=fuse.sshfs, scratch/c"}, each(func(m *probes.Mount) {
+			if m.Volume == "scratch" {
+				m.Expected = []probes.Expected{{Path: "a/b", FSType: "fuse.sshfs"}, {Path: "c"}}
+			}
+		})},
+		"expected elsewhere": {[]string{"volumes", "logs", "containers", "app,side", "expect-mounts", "scratch/a"}, func(p *config.Policy) {
+			scratch := scratchAt("/tmp")
+			scratch.Expected = []probes.Expected{{Path: "a"}}
+			p.Containers = []probes.Container{
+				{Name: "app", Mounts: []probes.Mount{scratch}, Others: []string{"/data"}},
+				{Name: "side", Mounts: []probes.Mount{logsAt("/out")}, Others: []string{"/in"}},
+			}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,8 +169,19 @@ func TestParsePolicyRefuses(t *testing.T) {
 		"unknown key":           {[]string{"perod-seconds", "1"}, []string{"mountwarden.io/perod-seconds", config.AnnotationPeriodSeconds}},
 		"key of another case":   {[]string{"Mode", "Report"}, []string{"mountwarden.io/Mode"}},
 		"no key":                {[]string{"", "x"}, []string{`"mountwarden.io/"`}},
-		"canary file":           {[]string{"canary-file", "x"}, []string{config.AnnotationPrefix + "canary-file", "not supported by this version"}},
-		"expected mounts":       {[]string{"expect-mounts", "x"}, []string{config.AnnotationPrefix + "expect-mounts", "not supported by this version"}},
+		"canary absolute":       {[]string{"canary-file", "/etc/passwd"}, []string{`canary-file "/etc/passwd"`, "relative"}},
+		"canary outside":        {[]string{"canary-file", "a/../../b"}, []string{`canary-file "a/../../b"`}},
+		"canary not plain":      {[]string{"canary-directory", "a//b"}, []string{`canary-directory "a//b"`}},
+		"canary is the volume":  {[]string{"canary-directory", "."}, []string{`canary-directory "."`}},
+		"canary empty":          {[]string{"canary-file", ""}, []string{`canary-file ""`}},
+		"canary long":           {[]string{"canary-file", strings.Repeat("x", 1025)}, []string{"canary-file"}},
+		"expected nothing":      {[]string{"expect-mounts", ""}, []string{`expect-mounts ""`, "VOLUME/PATH"}},
+		"expected absolute":     {[]string{"expect-mounts", "/data/x"}, []string{`expect-mounts "/data/x"`}},
+		"expected no path":      {[]string{"expect-mounts", "data"}, []string{`expect-mounts "data"`}},
+		"expected outside":      {[]string{"expect-mounts", "data/../x"}, []string{`expect-mounts "data/../x"`}},
+		"expected no volume":    {[]string{"expect-mounts", "other/x"}, []string{`expect-mounts "other/x"`, "data, logs, scratch"}},
+		"expected no type":      {[]string{"expect-mounts", "data/x="}, []string{`expect-mounts "data/x="`}},
+		"expected too many":     {[]string{"expect-mounts", strings.Repeat("data/x,", 32) + "data/x"}, []string{"expect-mounts", "1 to 32"}},
 		"mode of another case":  {[]string{"mode", "report"}, []string{`mode "report"`, "Remediate, Report"}},
 		"empty mode":            {[]string{"mode", ""}, []string{`mode ""`}},
 		"unknown action":        {[]string{"action", "Restart"}, []string{`action "Restart"`, "Evict, Delete"}},
@@ -162,6 +224,10 @@ func TestParsePolicyRefuses(t *testing.T) {
 			}
 			want := usual()
 			want.Mode = config.ModeReport
+			if tc.annotations[0] == "volumes" { // each names the same two, and something else
+				only("app", []string{"/tmp"}, dataAt("/data"))(&want)
+				want.Containers = append(want.Containers, usual().Containers[1])
+			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -169,11 +235,30 @@ func TestParsePolicyRefuses(t *testing.T) {
 	}
 }
 
+func TestWatches(t *testing.T) {
+	p := usual()
+	for target, want := range map[probes.Target]bool{
+		{Container: "app", Volume: "data", Path: "/data"}:       true,
+		{Container: "app", Volume: "data", Path: "/data/below"}: true,
+		{Container: "app", Volume: "data", Path: "/database"}:   false,
+		{Container: "app", Volume: "data", Path: "/"}:           false,
+		{Container: "app", Volume: "logs", Path: "/data"}:       false,
+		{Container: "side", Volume: "data", Path: "/data"}:      false,
+		{Container: "other", Volume: "data", Path: "/data"}:     false,
+		{}: false,
+	} {
+		if got := p.Watches(target); got != want {
+			t.Errorf("%+v: %v", target, got)
+		}
+	}
+}
+
 func TestTheValidRestIsKept(t *testing.T) {
 	got, err := config.ParsePolicy(annotated("watch", "true", "mode", "Remediate", "action", "Delete", "period-seconds", "2", "volumes", "logs,nothing"), valid())
 	requireInvalid(t, err, `volumes "nothing"`)
 	want := usual()
-	want.Mode, want.Action, want.Period, want.Targets = config.ModeReport, config.ActionDelete, 2*time.Second, want.Targets[2:]
+	want.Mode, want.Action, want.Period = config.ModeReport, config.ActionDelete, 2*time.Second
+	only("side", []string{"/in"}, logsAt("/out"))(&want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -263,16 +348,18 @@ func requireSound(t *testing.T, pod *corev1.Pod, p config.Policy, err error) {
 	if !slices.Contains(limits.AllowedActions, p.Action) || p.Period < time.Second || p.Timeout < time.Second || p.Hang < p.Timeout || p.FailureThreshold < 1 || p.InitialDelay < 0 || p.Settle < 0 {
 		t.Errorf("out of bounds: %+v", p)
 	}
-	for _, target := range p.Targets {
-		if !slices.Contains(usual().Targets, target) && target.Volume != "scratch" {
-			t.Errorf("watches %+v, which is no mount of the pod", target)
+	for _, c := range p.Containers {
+		for _, m := range c.Mounts {
+			if !usual().Watches(probes.Target{Container: c.Name, Volume: m.Volume, Path: m.Path}) {
+				t.Errorf("watches %+v, which is no mount of the pod", m)
+			}
 		}
 	}
 }
 
 func TestEveryMixOfAnnotationsIsSound(t *testing.T) {
 	random := rand.New(rand.NewSource(1))
-	values := []string{"true", "false", "", "1", "0", "5", "41", "86401", "-1", "Report", "Remediate", "Evict", "Delete", "data", "logs,scratch", "app", "side,app", "../x", "/"}
+	values := []string{"true", "false", "", "1", "0", "5", "41", "86401", "-1", "Report", "Remediate", "Evict", "Delete", "data", "logs,scratch", "app", "data/x", "scratch/a=b", "side,app", "../x", "/"}
 	keys := append(config.Annotations(), config.AnnotationPrefix+"other")
 	for range 5000 {
 		pod := annotated()

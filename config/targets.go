@@ -20,36 +20,57 @@ type container struct {
 	mounts []corev1.VolumeMount
 }
 
-// targets lists the mounts to watch: of each chosen container, those of the chosen volumes. volumeDevices
+// containers lists what to look at: in each chosen container, the mounts of the chosen volumes. volumeDevices
 // are no mounts.
-func (a *annotations) targets(pod *corev1.Pod) []probes.Target {
+func (a *annotations) containers(pod *corev1.Pod) []probes.Container {
 	running := containers(pod)
-	usual, volumes := volumeNames(pod)
+	volumes := volumesOf(pod)
 	names := containerNames(running)
-	watched := a.names(AnnotationVolumes, usual, volumes)
 	inside := a.names(AnnotationContainers, names, names)
+	a.choose(volumes)
 
-	var targets []probes.Target
+	var watched []probes.Container
 	for _, c := range running {
-		if slices.Contains(inside, c.name) {
-			targets = append(targets, c.targets(watched)...)
+		if w := c.watch(volumes); slices.Contains(inside, c.name) && len(w.Mounts) > 0 {
+			watched = append(watched, w)
 		}
 	}
-	if len(targets) == 0 {
+	if len(watched) == 0 {
 		a.note(errNothing)
 	}
-	return targets
+	return watched
 }
 
-func (c container) targets(volumes []string) []probes.Target {
-	var targets []probes.Target
-	for _, m := range c.mounts {
-		t := probes.Target{Container: c.name, Volume: m.Name, Path: absolutePath(m.MountPath)}
-		if slices.Contains(volumes, m.Name) && !slices.Contains(targets, t) { // /a and /a/ are one place
-			targets = append(targets, t)
+// choose marks the volumes to watch, and reads what is asked of all of them and of each.
+func (a *annotations) choose(volumes []volume) {
+	_, named := a.values[AnnotationVolumes]
+	chosen := a.names(AnnotationVolumes, usualNames(volumes), names(volumes))
+	canary := probes.Canary{File: a.relativePath(AnnotationCanaryFile), Directory: a.relativePath(AnnotationCanaryDirectory)}
+	expected := a.expected(volumes)
+	for i := range volumes {
+		v := &volumes[i]
+		v.watched = slices.Contains(chosen, v.name) || expected[v.name] != nil
+		v.belowOnly = v.emptyDir && !(named && slices.Contains(chosen, v.name))
+		v.expected = expected[v.name]
+		if !v.belowOnly {
+			v.canary = canary
 		}
 	}
-	return targets
+}
+
+func (c container) watch(volumes []volume) probes.Container {
+	w := probes.Container{Name: c.name}
+	for _, m := range c.mounts {
+		i := slices.IndexFunc(volumes, func(v volume) bool { return v.name == m.Name })
+		at := absolutePath(m.MountPath)
+		switch {
+		case i < 0 || !volumes[i].watched:
+			w.Others = append(w.Others, at)
+		case !slices.ContainsFunc(w.Mounts, func(m probes.Mount) bool { return m.Path == at }): // /a and /a/ are one place
+			w.Mounts = append(w.Mounts, volumes[i].mount(m, at))
+		}
+	}
+	return w
 }
 
 // absolutePath does as the kubelet and the runtime do: the API accepts a mountPath that is relative or ends in a
@@ -82,21 +103,4 @@ func containerNames(all []container) []string {
 		names[i] = c.name
 	}
 	return names
-}
-
-// volumeNames lists the volumes that are watched when none are named, and all.
-func volumeNames(pod *corev1.Pod) (usual, all []string) {
-	for _, v := range pod.Spec.Volumes {
-		all = append(all, v.Name)
-		if !local(v.VolumeSource) {
-			usual = append(usual, v.Name)
-		}
-	}
-	return usual, all
-}
-
-// local reports whether the kubelet itself fills the volume on the node's own disk or memory, so that there is no
-// daemon, server or device that could go away behind it.
-func local(s corev1.VolumeSource) bool {
-	return s.ConfigMap != nil || s.Secret != nil || s.Projected != nil || s.DownwardAPI != nil || s.Image != nil || s.EmptyDir != nil
 }

@@ -11,6 +11,18 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
+// targets lists the mounts that a policy watches, without those that are watched for what is below them.
+func targets(p config.Policy) (all []probes.Target) {
+	for _, c := range p.Containers {
+		for _, m := range c.Mounts {
+			if !m.BelowOnly {
+				all = append(all, probes.Target{Container: c.Name, Volume: m.Volume, Path: m.Path})
+			}
+		}
+	}
+	return all
+}
+
 // podOf returns an opted-in pod of one container that mounts one volume.
 func podOf(source corev1.VolumeSource, mountPath string) *corev1.Pod {
 	return &corev1.Pod{
@@ -44,15 +56,15 @@ func TestVolumesWatchedByDefault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pod := podOf(tc.source, "/v")
 			got, err := config.ParsePolicy(pod, valid())
-			if tc.want != (len(got.Targets) == 1) {
-				t.Errorf("targets %v, want it watched: %v", got.Targets, tc.want)
+			if tc.want != (len(targets(got)) == 1) {
+				t.Errorf("targets %v, want it watched: %v", targets(got), tc.want)
 			}
-			if tc.want != (err == nil) {
+			if below := tc.source.EmptyDir != nil; (tc.want || below) != (err == nil) {
 				t.Errorf("a pod with nothing to watch must hear of it, and only that: %v", err)
 			}
 			pod.Annotations[config.AnnotationVolumes] = "v"
-			if got, err = config.ParsePolicy(pod, valid()); err != nil || len(got.Targets) != 1 {
-				t.Errorf("named, yet targets %v, %v", got.Targets, err)
+			if got, err = config.ParsePolicy(pod, valid()); err != nil || len(targets(got)) != 1 {
+				t.Errorf("named, yet targets %v, %v", targets(got), err)
 			}
 		})
 	}
@@ -73,8 +85,8 @@ func TestNothingToWatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := config.ParsePolicy(pod, valid())
 			requireInvalid(t, err, config.AnnotationWatch, config.AnnotationVolumes, config.AnnotationContainers)
-			if got.Mode != config.ModeReport || got.Targets != nil {
-				t.Errorf("mode %s, targets %v", got.Mode, got.Targets)
+			if got.Mode != config.ModeReport || got.Containers != nil {
+				t.Errorf("mode %s, targets %v", got.Mode, targets(got))
 			}
 		})
 	}
@@ -95,7 +107,7 @@ func TestContainersThatAreWatched(t *testing.T) {
 	}
 	got, err := config.ParsePolicy(pod, valid())
 	want := []probes.Target{{Container: "sidecar", Volume: "v", Path: "/v"}, {Container: "c", Volume: "v", Path: "/v"}, {Container: "debug", Volume: "v", Path: "/v"}}
-	if diff := cmp.Diff(want, got.Targets); err != nil || diff != "" {
+	if diff := cmp.Diff(want, targets(got)); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	pod.Annotations[config.AnnotationContainers] = "init"
@@ -108,7 +120,7 @@ func TestOnePlaceIsWatchedOnce(t *testing.T) {
 	pod.Spec.Containers[0].VolumeMounts = append(pod.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "v", MountPath: "/v/"})
 	got, err := config.ParsePolicy(pod, valid())
 	want := []probes.Target{{Container: "c", Volume: "v", Path: "/v"}}
-	if diff := cmp.Diff(want, got.Targets); diff != "" || err != nil {
+	if diff := cmp.Diff(want, targets(got)); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}
 }
@@ -118,8 +130,8 @@ func TestMountPathsAreMadeAbsoluteAndClean(t *testing.T) {
 		"/data": "/data", "/data/": "/data", "data": "/data", "/a//b": "/a/b", "/a/./b": "/a/b", "/": "/", "/a b\n": "/a b\n", "../../etc": "/etc",
 	} {
 		got, err := config.ParsePolicy(podOf(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}, given), valid())
-		if err != nil || len(got.Targets) != 1 || got.Targets[0].Path != want {
-			t.Errorf("%q: %v, %v, want %q", given, got.Targets, err, want)
+		if err != nil || len(targets(got)) != 1 || targets(got)[0].Path != want {
+			t.Errorf("%q: %v, %v, want %q", given, targets(got), err, want)
 		}
 	}
 }
@@ -129,7 +141,40 @@ func TestOneVolumeMountedTwice(t *testing.T) {
 	pod.Spec.Containers[0].VolumeMounts = append(pod.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "v", MountPath: "/b", SubPath: "sub"})
 	got, err := config.ParsePolicy(pod, valid())
 	want := []probes.Target{{Container: "c", Volume: "v", Path: "/a"}, {Container: "c", Volume: "v", Path: "/b"}}
-	if diff := cmp.Diff(want, got.Targets); err != nil || diff != "" {
+	if diff := cmp.Diff(want, targets(got)); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestHostVolumes(t *testing.T) {
+	yes := true
+	for name, tc := range map[string]struct {
+		source corev1.VolumeSource
+		want   probes.Mount
+	}{
+		"csi":          {corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{ReadOnly: &yes}}, probes.Mount{ReadOnly: true, Host: probes.HostVolume{Folder: "kubernetes.io~csi/v/mount"}}},
+		"claim":        {corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ReadOnly: true}}, probes.Mount{ReadOnly: true, Host: probes.HostVolume{Claim: true}}},
+		"ephemeral":    {corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}, probes.Mount{Host: probes.HostVolume{Claim: true}}},
+		"hostPath":     {corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/mnt/a/"}}, probes.Mount{Host: probes.HostVolume{Path: "/mnt/a/sub"}}},
+		"nfs":          {corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{ReadOnly: true}}, probes.Mount{ReadOnly: true, Host: probes.HostVolume{Folder: "kubernetes.io~nfs/v"}}},
+		"iscsi":        {corev1.VolumeSource{ISCSI: &corev1.ISCSIVolumeSource{ReadOnly: true}}, probes.Mount{ReadOnly: true, Host: probes.HostVolume{Folder: "kubernetes.io~iscsi/v"}}},
+		"fc":           {corev1.VolumeSource{FC: &corev1.FCVolumeSource{ReadOnly: true}}, probes.Mount{ReadOnly: true, Host: probes.HostVolume{Folder: "kubernetes.io~fc/v"}}},
+		"flexVolume":   {corev1.VolumeSource{FlexVolume: &corev1.FlexVolumeSource{Driver: "x.com/d", ReadOnly: true}}, probes.Mount{ReadOnly: true, Host: probes.HostVolume{Folder: "x.com~d/v"}}},
+		"another kind": {corev1.VolumeSource{Cinder: &corev1.CinderVolumeSource{}}, probes.Mount{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := podOf(tc.source, "/v")
+			pod.Spec.Containers[0].VolumeMounts[0].SubPath = "sub"
+			tc.want.Volume, tc.want.Path = "v", "/v"
+			got, err := config.ParsePolicy(pod, valid())
+			if diff := cmp.Diff([]probes.Container{{Name: "c", Mounts: []probes.Mount{tc.want}}}, got.Containers); diff != "" || err != nil {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	pod := podOf(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}, "/v")
+	pod.Spec.Containers[0].VolumeMounts[0].ReadOnly = true
+	if got, err := config.ParsePolicy(pod, valid()); err != nil || !got.Containers[0].Mounts[0].ReadOnly {
+		t.Errorf("a volumeMount that is read-only: %+v, %v", got.Containers, err)
 	}
 }

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"strings"
 	"syscall"
 	"time"
 )
@@ -123,6 +124,7 @@ type Container struct {
 	Name   string
 	ID     string // the runtime's id, 64 hexadecimal digits, without the "containerd://" prefix
 	Mounts []Mount
+	Others []string // absolute paths of its other volumeMounts: what is there or below belongs to no watched volume
 }
 
 // Mount is one volumeMount of a Container.
@@ -154,6 +156,11 @@ type Canary struct {
 type Expected struct {
 	Path   string // relative to the volume's mount
 	FSType string // "" allows any
+}
+
+// Below reports whether path is dir or lies below it. Both are absolute and clean.
+func Below(path, dir string) bool {
+	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
 }
 
 // Target identifies one watched mount of a pod. It is comparable and serves as a map key.
