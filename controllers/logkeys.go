@@ -15,5 +15,7 @@ const (
 	KeyPhase     = "phase"
 	KeyPodUID    = "podUID"
 	KeySince     = "since"
+	KeyTrigger   = "trigger"
 	KeyVolume    = "volume"
+	KeyWarning   = "warning"
 )

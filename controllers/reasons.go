@@ -4,6 +4,7 @@ package controllers
 const (
 	ReasonMountUnhealthy     = "MountUnhealthy"     // a mount has failed
 	ReasonMountRecovered     = "MountRecovered"     // a mount answers again; nothing will be removed for it
+	ReasonMountWarning       = "MountWarning"       // a mount is healthy, but something around it is not
 	ReasonMountUnknown       = "MountUnknown"       // a mount cannot be judged
 	ReasonPodRemediated      = "PodRemediated"      // the pod was evicted or deleted
 	ReasonRemediationHeld    = "RemediationHeld"    // the pod stays although a mount has failed

@@ -14,16 +14,17 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// maxMounts caps the mounts of one node that get series of their own. A mount has at most 3 series.
+// maxMounts caps the mounts of one node that get series of their own. A mount has at most 4 series.
 const maxMounts = 2000
 
 // Live is where the state at the time of a scrape is read from.
 type Live struct {
 	Statuses      func() []controllers.Status // every watched mount
 	PodsWatched   func() int
-	LastScan      func() time.Time // when a look was last finished; the zero time before the first
-	Workers       func() int       // probe workers alive
-	ParkedProbes  func() int       // looks without an answer whose worker waits for it
+	LastScan      func() time.Time       // when a look was last finished; the zero time before the first
+	Workers       func() int             // probe workers alive
+	ParkedProbes  func() int             // looks without an answer whose worker waits for it
+	EventSources  func() map[string]bool // what may announce that a look is due, and whether this node has it
 	Version       string
 	KernelRelease string
 }
@@ -32,7 +33,7 @@ type Live struct {
 type collector struct {
 	live Live
 
-	healthy, info, state, held, pods, lastScan, workers, parked, dropped, build *prometheus.Desc
+	healthy, info, state, warning, held, sources, pods, lastScan, workers, parked, dropped, build *prometheus.Desc
 }
 
 // RegisterLive registers the metrics that are read from live state at each scrape.
@@ -49,6 +50,8 @@ func newCollector(live Live) *collector {
 		healthy:  desc("mount_healthy", "1 when the watched mount is healthy, 0 when it is suspect or failed; absent while it cannot be judged.", mountLabels()...),
 		info:     desc("mount_info", "Always 1; what is mounted there.", append(mountLabels(), "fstype", "source_kind")...),
 		state:    desc("mount_state", "Always 1; what is believed of the mount, and why it is not healthy.", append(mountLabels(), "state", "cause")...),
+		warning:  desc("mount_warning", "1 for what is wrong around a watched mount that is healthy itself; absent when nothing is.", append(mountLabels(), "warning")...),
+		sources:  desc("event_source_available", "1 when the node has a source of events that announce a look, 0 when such changes are found at the next period.", "source"),
 		held:     desc("remediations_held", "Pods of this node that have a failed mount and stay, by reason.", "reason"),
 		pods:     desc("pods_watched", "Pods of this node that are watched."),
 		lastScan: desc("last_scan_timestamp_seconds", "When a look at a mount was last finished, in seconds since 1970."),
@@ -64,7 +67,7 @@ func mountLabels() []string { return []string{"namespace", "pod", "container", "
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.healthy, c.info, c.state, c.held, c.pods, c.lastScan, c.workers, c.parked, c.dropped, c.build,
+		c.healthy, c.info, c.state, c.warning, c.held, c.sources, c.pods, c.lastScan, c.workers, c.parked, c.dropped, c.build,
 	} {
 		ch <- d
 	}
@@ -82,6 +85,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for reason, n := range heldPods(statuses) {
 		gauge(c.held, float64(n), string(reason))
+	}
+	for source, available := range c.live.EventSources() {
+		gauge(c.sources, number(available), source)
 	}
 	gauge(c.dropped, float64(len(statuses)-len(mounts)))
 	gauge(c.pods, float64(c.live.PodsWatched()))
@@ -117,9 +123,19 @@ func (c *collector) mount(gauge func(*prometheus.Desc, float64, ...string), s co
 		gauge(c.healthy, 0, labels...)
 	}
 	gauge(c.state, 1, append(labels, state, cause)...)
+	if w := s.Mount.Observation.Warning; w != probes.WarningNone && s.Mount.Phase == verdict.Healthy {
+		gauge(c.warning, 1, append(labels, string(w))...)
+	}
 	if o := s.Mount.Observation; o.FSType != "" {
 		gauge(c.info, 1, append(labels, boundedFSType(o.FSType), sourceKind(o.FSType))...)
 	}
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // heldPods counts pods, not mounts, by the reason they are held for.

@@ -37,6 +37,7 @@ func newAgent(t testing.TB) *agent {
 		LastScan:      func() time.Time { return a.lastScan },
 		Workers:       func() int { return 3 },
 		ParkedProbes:  func() int { return 1 },
+		EventSources:  func() map[string]bool { return map[string]bool{"mountinfo": true, "fanotify": false} },
 		Version:       "v1.2.3",
 		KernelRelease: "6.12.0",
 	})
@@ -97,7 +98,7 @@ func (a *agent) exercise() {
 	held := status("/failed", verdict.Failed, fuse(probes.CauseDisconnected))
 	held.Held, unseen.Held = controllers.HeldBudget, controllers.HeldBudget
 	a.statuses = []controllers.Status{
-		status("/healthy", verdict.Healthy, probes.Observation{FSType: "nfs4"}),
+		status("/healthy", verdict.Healthy, probes.Observation{FSType: "nfs4", Warning: probes.WarningNoSpace}),
 		status("/suspect", verdict.Suspect, fuse(probes.CauseHung)),
 		status("/new", verdict.Unjudged, probes.Observation{}),
 		held, unseen,
@@ -107,6 +108,6 @@ func (a *agent) exercise() {
 	look.Health, look.Cause, look.Finished = probes.Broken, probes.CauseHung, epoch.Add(5*time.Second)
 	a.Observed(look)
 	a.Observed(probes.Observation{Detail: "no process"})
-	a.Detected(verdict.Failure{Observation: fuse(probes.CauseDisconnected), Since: epoch, Confirmed: epoch.Add(1500 * time.Millisecond)})
+	a.Detected(verdict.Failure{Observation: fuse(probes.CauseDisconnected), Since: epoch, Confirmed: epoch.Add(1500 * time.Millisecond)}, probes.TriggerFUSEDaemon)
 	a.Remediated(probes.CauseDisconnected, controllers.Result{Action: config.ActionEvict, Outcome: controllers.OutcomeEvicted})
 }

@@ -28,10 +28,10 @@ func New(r prometheus.Registerer) *Metrics {
 			Help:    "Time from a look's question to its answer, or until it was given up.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), NativeHistogramBucketFactor: 1.1}, []string{"fstype"}),
 		detections: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "detections_total",
-			Help: "Mounts that were confirmed as failed, by cause."}, []string{"cause"}),
+			Help: "Mounts that were confirmed as failed, by cause and by what made the look due."}, []string{"cause", "trigger"}),
 		detectTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "detection_duration_seconds",
 			Help:    "Time from the first broken look at a mount to its confirmation as failed.",
-			Buckets: []float64{1, 2, 3, 5, 10, 20, 40, 60, 120, 300}, NativeHistogramBucketFactor: 1.1}, []string{"cause"}),
+			Buckets: []float64{.02, .1, .5, 1, 2, 3, 5, 10, 20, 40, 60, 120, 300}, NativeHistogramBucketFactor: 1.1}, []string{"cause"}),
 		remediations: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediations_total",
 			Help: "Remediations by action, cause and outcome. One that stays held or blocked for the same reason counts once."},
 			[]string{"action", "cause", "outcome"}),
@@ -53,10 +53,10 @@ func (m *Metrics) Observed(o probes.Observation) {
 	}
 }
 
-// Detected counts one mount that was confirmed as failed.
-func (m *Metrics) Detected(f verdict.Failure) {
+// Detected counts one mount that was confirmed as failed by a look that the trigger made due.
+func (m *Metrics) Detected(f verdict.Failure, trigger probes.Trigger) {
 	cause := string(f.Observation.Cause)
-	m.detections.WithLabelValues(cause).Inc()
+	m.detections.WithLabelValues(cause, string(trigger)).Inc()
 	m.detectTime.WithLabelValues(cause).Observe(f.Confirmed.Sub(f.Since).Seconds())
 }
 

@@ -42,8 +42,10 @@ type world struct {
 
 	events   []event
 	detected []verdict.Failure
+	triggers []probes.Trigger
 	counted  []controllers.Outcome
 	observed int
+	warning  probes.Warning // of every healthy look
 }
 
 type event struct {
@@ -156,9 +158,9 @@ func (w *world) Probe(_ context.Context, pod probes.Pod, _ time.Duration) []prob
 }
 
 func (w *world) observe(target probes.Target) probes.Observation {
-	o := probes.Observation{Target: target, Health: probes.Healthy, FSType: "fuse.test", Source: "test", Operation: probes.OpStatfs, Started: w.now, Finished: w.now}
+	o := probes.Observation{Target: target, Health: probes.Healthy, Warning: w.warning, FSType: "fuse.test", Source: "test", Operation: probes.OpStatfs, Started: w.now, Finished: w.now}
 	if cause, broken := w.found[target.Path]; broken {
-		o.Health, o.Cause = probes.Broken, cause
+		o.Health, o.Cause, o.Warning = probes.Broken, cause, probes.WarningNone
 	}
 	if why, unknown := w.unknown[target.Path]; unknown {
 		return probes.Observation{Target: target, Detail: why, Started: w.now, Finished: w.now}
@@ -212,9 +214,10 @@ func (w *world) Observed(probes.Observation) {
 }
 
 // Detected implements podmount.Meter.
-func (w *world) Detected(f verdict.Failure) {
+func (w *world) Detected(f verdict.Failure, trigger probes.Trigger) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.triggers = append(w.triggers, trigger)
 	w.detected = append(w.detected, f)
 }
 

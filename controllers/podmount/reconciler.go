@@ -8,15 +8,18 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
@@ -37,7 +40,7 @@ type Remediator interface {
 // Meter counts what happens.
 type Meter interface {
 	Observed(o probes.Observation)
-	Detected(f verdict.Failure)
+	Detected(f verdict.Failure, trigger probes.Trigger)
 	Remediated(cause probes.Cause, r controllers.Result)
 }
 
@@ -57,7 +60,8 @@ type Reconciler struct {
 	Options
 	selector labels.Selector
 	tracker  *tracker
-	lastScan atomic.Int64 // when a look was last finished, in nanoseconds since 1970
+	called   chan event.GenericEvent // pods that are to be looked at out of turn
+	lastScan atomic.Int64            // when a look was last finished, in nanoseconds since 1970
 }
 
 // New returns a Reconciler. The error names an invalid setting.
@@ -66,7 +70,7 @@ func New(o Options) (*Reconciler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reconciler{Options: o, selector: selector, tracker: newTracker()}, nil
+	return &Reconciler{Options: o, selector: selector, tracker: newTracker(), called: make(chan event.GenericEvent)}, nil
 }
 
 // maxConcurrent is how many pods are looked at at once. A look may wait for its whole timeout, so this is more
@@ -77,6 +81,7 @@ const maxConcurrent = 64
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("podmount").
 		For(&corev1.Pod{}, builder.WithPredicates(predicate.NewPredicateFuncs(r.concerns))).
+		WatchesRawSource(source.Channel(r.called, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrent})
 	if !r.selector.Empty() {
 		b = b.Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.podsIn))
@@ -134,15 +139,30 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if wait := r.early(t, pod, policy); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	t.lookAgain(r.Now().Add(policy.Timeout)) // by then the look has ended, else it is late
+	trigger := t.begin(r.Now().Add(policy.Timeout)) // by then the look has ended, else it is late
 	observations := r.Prober.Probe(ctx, target(pod, policy), policy.Timeout)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil //nolint:nilerr // stopping is no failure: what was seen may be cut short
 	}
 	r.lastScan.Store(r.Now().UnixNano())
-	wait := r.judge(ctx, t, pod, policy, observations)
-	t.lookAgain(r.Now().Add(wait))
+	wait := r.judge(ctx, t, pod, policy, trigger, observations)
+	t.lookAgain(r.Now().Add(wait), trigger, wait < policy.Period)
 	return ctrl.Result{RequeueAfter: wait}, nil
+}
+
+// Announce calls for a look at a pod out of turn, by the UID of its probes.Pod. It waits until the controller has taken note, at
+// most until ctx ends; a pod that is not watched is passed over.
+func (r *Reconciler) Announce(ctx context.Context, uid string, trigger probes.Trigger) {
+	key, t := r.tracker.probed(uid)
+	if t == nil {
+		return
+	}
+	t.announce(trigger)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	select {
+	case r.called <- event.GenericEvent{Object: pod}:
+	case <-ctx.Done():
+	}
 }
 
 // watched reports whether the pod has opted in, its namespace may, and it is up.
@@ -187,13 +207,15 @@ func (r *Reconciler) early(t *tracked, pod *corev1.Pod, policy config.Policy) ti
 
 // judge turns a round of looks into a verdict, reports what changed and acts if that was decided. It returns when
 // to look again.
-func (r *Reconciler) judge(ctx context.Context, t *tracked, pod *corev1.Pod, policy config.Policy, observations []probes.Observation) time.Duration {
+func (r *Reconciler) judge(
+	ctx context.Context, t *tracked, pod *corev1.Pod, policy config.Policy, trigger probes.Trigger, observations []probes.Observation,
+) time.Duration {
 	for _, o := range observations {
 		r.Meter.Observed(o)
 	}
 	state, v := verdict.Step(t.snapshot(), observations, rules(policy), r.Now())
 	t.update(state)
-	r.report(ctx, pod, v.Transitions)
+	r.report(ctx, pod, trigger, v.Transitions)
 	if !v.Failed {
 		t.clear()
 	}

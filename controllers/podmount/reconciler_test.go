@@ -196,10 +196,13 @@ func TestWhatTheProberIsAsked(t *testing.T) {
 	w := newWorld()
 	w.put(pod)
 	w.live(t, w.reconciler(t), pod, 1)
-	d := []probes.Mount{{Volume: "data", Path: "/d"}}
+	mount := func(volume, path string) probes.Mount {
+		return probes.Mount{Volume: volume, Path: path, Host: probes.HostVolume{Folder: "kubernetes.io~csi/" + volume + "/mount"}}
+	}
+	d := []probes.Mount{mount("data", "/d")}
 	want := []probes.Pod{{UID: "app-uid", Namespace: "default", Name: "app", Containers: []probes.Container{
 		{Name: "sidecar", ID: "s-id", Mounts: d},
-		{Name: "app", ID: "app-id", Mounts: []probes.Mount{{Volume: "data", Path: "/data"}, {Volume: "more", Path: "/more"}}},
+		{Name: "app", ID: "app-id", Mounts: []probes.Mount{mount("data", "/data"), mount("more", "/more")}},
 		{Name: "waiting", ID: "", Mounts: d}, // known, not running
 		{Name: "debug", ID: "d-id", Mounts: d},
 	}}}

@@ -21,7 +21,7 @@ import (
 const maxNote = 1024
 
 // report tells of every mount whose phase changed. A mount that was never broken and is found healthy is no news.
-func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, transitions []verdict.Transition) {
+func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, trigger probes.Trigger, transitions []verdict.Transition) {
 	for _, t := range transitions {
 		log := mountLog(ctx, pod, t)
 		switch {
@@ -30,8 +30,8 @@ func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, transitions []
 			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnknown, "cannot be judged: "+t.To.Blind)
 		case t.To.Phase == verdict.Failed && t.From.Phase != verdict.Failed:
 			failure := t.To.Failure()
-			r.Meter.Detected(failure)
-			log.Info("Mount failed")
+			r.Meter.Detected(failure, trigger)
+			log.Info("Mount failed", controllers.KeyTrigger, trigger)
 			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe())
 		case t.To.Phase == verdict.Suspect && t.From.Phase != verdict.Suspect:
 			log.Info("Mount is suspect")
@@ -39,7 +39,21 @@ func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, transitions []
 			log.Info("Mount recovered")
 			r.recovered(pod, t)
 		}
+		if t.Warned {
+			r.warned(pod, log, t)
+		}
 	}
+}
+
+// warned tells what is wrong around a mount that is healthy itself, or that it is over.
+func (r *Reconciler) warned(pod *corev1.Pod, log logr.Logger, t verdict.Transition) {
+	warning := t.To.Observation.Warning
+	if warning == probes.WarningNone {
+		log.Info("Mount warning is over", controllers.KeyWarning, t.From.Observation.Warning)
+		return
+	}
+	log.Info("Mount warning", controllers.KeyWarning, warning, controllers.KeyDetail, t.To.Observation.Detail)
+	r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountWarning, verdict.Warn(t.To.Observation))
 }
 
 func broken(m verdict.Mount) bool {

@@ -43,7 +43,7 @@ func Strip(obj any) (any, error) {
 func ownAnnotations(pod *corev1.Pod) map[string]string {
 	own := map[string]string{}
 	for key, value := range pod.Annotations {
-		if strings.HasPrefix(key, config.AnnotationPrefix) {
+		if strings.HasPrefix(key, config.AnnotationPrefix) || key == corev1.MirrorPodAnnotationKey {
 			own[key] = value
 		}
 	}

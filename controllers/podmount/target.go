@@ -14,19 +14,21 @@ import (
 // target says to the prober what to look at: the policy's mounts in the containers that run. A container that
 // does not run is asked about all the same, with no id: its mounts are Unknown, not forgotten.
 func target(pod *corev1.Pod, policy config.Policy) probes.Pod {
-	p := probes.Pod{UID: string(pod.UID), Namespace: pod.Namespace, Name: pod.Name}
 	ids := runningIDs(pod)
-	index := map[string]int{}
-	for _, t := range policy.Targets {
-		i, ok := index[t.Container]
-		if !ok {
-			i = len(p.Containers)
-			index[t.Container] = i
-			p.Containers = append(p.Containers, probes.Container{Name: t.Container, ID: ids[t.Container]})
-		}
-		p.Containers[i].Mounts = append(p.Containers[i].Mounts, probes.Mount{Volume: t.Volume, Path: t.Path})
+	containers := slices.Clone(policy.Containers)
+	for i := range containers {
+		containers[i].ID = ids[containers[i].Name]
 	}
-	return p
+	return probes.Pod{UID: folderUID(pod), Namespace: pod.Namespace, Name: pod.Name, Containers: containers}
+}
+
+// folderUID returns the UID that names the pod's folder of the kubelet. Of a static pod that is the hash of its manifest,
+// while the UID of its mirror is the API server's.
+func folderUID(pod *corev1.Pod) string {
+	if hash, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+		return hash
+	}
+	return string(pod.UID)
 }
 
 // runningIDs maps the name of each running container to its id without the runtime's scheme ("containerd://").
@@ -45,7 +47,7 @@ func runningIDs(pod *corev1.Pod) map[string]string {
 func lastStart(pod *corev1.Pod, policy config.Policy) time.Time {
 	var last time.Time
 	for _, s := range runningContainers(pod) {
-		watched := slices.ContainsFunc(policy.Targets, func(t probes.Target) bool { return t.Container == s.Name })
+		watched := slices.ContainsFunc(policy.Containers, func(c probes.Container) bool { return c.Name == s.Name })
 		if at := s.State.Running.StartedAt.Time; watched && at.After(last) {
 			last = at
 		}

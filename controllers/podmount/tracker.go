@@ -10,6 +10,7 @@ import (
 
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
 )
 
 // tracker remembers the watched pods. The controller never reconciles one pod twice at a time, so a tracked pod's own
@@ -22,14 +23,16 @@ type tracker struct {
 // tracked is what is remembered of one pod, from its first look to its end.
 type tracked struct {
 	uid          types.UID
+	probed       string    // the UID by which the prober knows it
 	invalid      string    // what was wrong with its annotations when last reported
 	blockedSince time.Time // since when a budget has refused its eviction
 	done         bool      // it was removed; nothing more is to be done to this UID
 
-	mu    sync.Mutex
-	due   time.Time // when the next look is to be made
-	state verdict.State
-	held  controllers.Held
+	mu        sync.Mutex
+	due       time.Time      // when the next look is to be made
+	announced probes.Trigger // what calls for a look out of turn; "" when nothing does
+	state     verdict.State
+	held      controllers.Held
 }
 
 func newTracker() *tracker {
@@ -44,7 +47,7 @@ func (t *tracker) of(pod *corev1.Pod) *tracked {
 	if p, ok := t.pods[key]; ok && p.uid == pod.UID {
 		return p
 	}
-	p := &tracked{uid: pod.UID}
+	p := &tracked{uid: pod.UID, probed: folderUID(pod)}
 	t.pods[key] = p
 	return p
 }
@@ -54,6 +57,18 @@ func (t *tracker) has(key types.NamespacedName) bool {
 	defer t.mu.Unlock()
 	_, ok := t.pods[key]
 	return ok
+}
+
+// probed returns the pod that the prober knows by the UID.
+func (t *tracker) probed(uid string) (types.NamespacedName, *tracked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, p := range t.pods {
+		if p.probed == uid {
+			return key, p
+		}
+	}
+	return types.NamespacedName{}, nil
 }
 
 func (t *tracker) forget(key types.NamespacedName) {
@@ -92,10 +107,38 @@ func (p *tracked) nextLook() time.Time {
 	return p.due
 }
 
-func (p *tracked) lookAgain(at time.Time) {
+// announce calls for a look as soon as possible.
+func (p *tracked) announce(trigger probes.Trigger) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.announced = trigger
+	p.due = time.Time{}
+}
+
+// begin starts a look that has until the given time, and returns what called for it.
+func (p *tracked) begin(until time.Time) probes.Trigger {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	trigger := p.announced
+	if trigger == "" {
+		trigger = probes.TriggerPeriod
+	}
+	p.announced, p.due = "", until
+	return trigger
+}
+
+// lookAgain sets the time of the next look, unless one was called for meanwhile. A look that confirms what another has
+// found is called for by the same trigger.
+func (p *tracked) lookAgain(at time.Time, trigger probes.Trigger, confirms bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.announced != "" {
+		return
+	}
 	p.due = at
+	if confirms && trigger != probes.TriggerPeriod {
+		p.announced = trigger
+	}
 }
 
 // hold notes why the pod stays and reports whether that is news.

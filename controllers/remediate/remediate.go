@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -95,7 +94,7 @@ func optedIn(req controllers.Request, policy config.Policy, invalid error) *cont
 		return held(controllers.HeldOptedOut, "the pod's annotations no longer ask to be watched")
 	case policy.Mode != config.ModeRemediate:
 		return reportOnly(policy.Mode)
-	case !slices.Contains(policy.Targets, reason.Observation.Target):
+	case !policy.Watches(reason.Observation.Target):
 		return held(controllers.HeldOptedOut, "the pod's annotations no longer ask for this mount to be watched")
 	}
 	return nil

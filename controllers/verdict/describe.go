@@ -25,6 +25,15 @@ func Place(o probes.Observation) string {
 	return place + ")"
 }
 
+// Warn says in one line what is wrong around a mount that is Healthy itself, and that the pod stays.
+func Warn(o probes.Observation) string {
+	text := fmt.Sprintf("%s: %s", Place(o), o.Warning)
+	if o.Detail != "" {
+		text += fmt.Sprintf(" (%s)", clean(o.Detail))
+	}
+	return text + "; the mount answers and the pod stays"
+}
+
 func finding(o probes.Observation) string {
 	switch {
 	case o.Cause == probes.CauseHung:
