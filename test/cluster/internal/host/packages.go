@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"debug/elf"
 	"errors"
@@ -11,7 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
+
+	"github.com/mountwarden/mountwarden/test/internal/packages"
 )
 
 // ErrMissing is wrapped by every error about something that the machine lacks.
@@ -23,21 +23,12 @@ type Programs struct {
 	Busybox string // a static busybox
 }
 
-// pkg is one Debian package and how to tell that what it is for is there.
-type pkg struct {
-	name  string
-	there func() bool
-}
-
-func packages() []pkg {
-	onPath := func(program string) func() bool {
-		return func() bool { _, err := exec.LookPath(program); return err == nil }
-	}
-	return []pkg{
-		{"runc", onPath("runc")},
-		{"containernetworking-plugins", func() bool { return cniFolder() != "" }},
-		{"iptables", onPath("iptables")},
-		{"busybox-static", func() bool { return staticBusybox() != "" }},
+func wanted() []packages.Package {
+	return []packages.Package{
+		{Name: "runc", There: packages.OnPath("runc")},
+		{Name: "containernetworking-plugins", There: func() bool { return cniFolder() != "" }},
+		{Name: "iptables", There: packages.OnPath("iptables")},
+		{Name: "busybox-static", There: func() bool { return staticBusybox() != "" }},
 	}
 }
 
@@ -75,45 +66,8 @@ func staticBusybox() string {
 // Install returns the programs, having installed what is missing if it is allowed to; progress
 // says what it installs. An error wraps ErrMissing and names the packages.
 func Install(ctx context.Context, progress io.Writer) (Programs, error) {
-	missing := missingPackages(packages())
-	if len(missing) > 0 {
-		if err := install(ctx, progress, missing); err != nil {
-			return Programs{}, err
-		}
-		if still := missingPackages(packages()); len(still) > 0 {
-			return Programs{}, fmt.Errorf("%w: what is in %s, although the packages were installed",
-				ErrMissing, strings.Join(still, ", "))
-		}
+	if err := packages.Install(ctx, progress, wanted()...); err != nil {
+		return Programs{}, fmt.Errorf("%w: %w", ErrMissing, err)
 	}
 	return Programs{CNI: cniFolder(), Busybox: staticBusybox()}, nil
-}
-
-func missingPackages(all []pkg) []string {
-	var missing []string
-	for _, p := range all {
-		if !p.there() {
-			missing = append(missing, p.name)
-		}
-	}
-	return missing
-}
-
-func install(ctx context.Context, progress io.Writer, names []string) error {
-	list := strings.Join(names, " ")
-	apt, err := exec.LookPath("apt-get")
-	if err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("%w: the packages %s (their names in Debian and Ubuntu); install them, there: "+
-			"sudo apt-get install %s", ErrMissing, list, list)
-	}
-	fmt.Fprintf(progress, "installing the packages %s\n", list)
-	steps := [][]string{{"update"}, append([]string{"install", "--yes", "--no-install-recommends"}, names...)}
-	for _, args := range steps {
-		cmd := exec.CommandContext(ctx, apt, args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%w: the packages %s, and apt-get %s failed: %w\n%s",
-				ErrMissing, list, args[0], err, bytes.TrimSpace(out))
-		}
-	}
-	return nil
 }
