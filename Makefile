@@ -9,6 +9,7 @@ ARCHS    ?= amd64 arm64
 IMAGE    ?= mountwarden:dev
 RUN      ?= .
 TIMEOUT  ?= 40m
+FUZZTIME ?= 30s
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath
 BIN      := $(CURDIR)/bin
@@ -96,10 +97,9 @@ test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root)
 	cd test/e2e && CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.timeout $(TIMEOUT) -test.run '$(RUN)'
 
 .PHONY: fuzz
-fuzz: ## Fuzz each parser for 30 s
-	for target in ./probes/mountinfo:FuzzRead ./probes/proc:FuzzIDsIn ./probes/proc:FuzzParseStat ./probes/check:FuzzDecodeMessage \
-		./config:FuzzFile ./config:FuzzAnnotations; do \
-		$(GO) test -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime 30s -fuzzminimizetime 10x "$${target%%:*}"; done
+fuzz: ## Fuzz every parser, FUZZTIME (default 30s) each; RUN=regexp chooses
+	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | grep -E '$(RUN)' | while IFS=: read -r file target; do \
+		(cd "$$(dirname "$$file")" && $(GO) test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x . </dev/null) || exit; done
 
 ## Before a change is offered
 
