@@ -63,7 +63,7 @@ func TestOptionsSurviveTheCommandLine(t *testing.T) {
 		{Mountpoint: "/m", Control: "/c", Canary: "canary", Source: "faultfs"},
 		{
 			Mountpoint: "/a b/=", Control: "/c,d", Canary: "-x", Content: "two\nlines \"quoted\" =", Source: "s3://bucket",
-			OwnerOnly: true, ReadOnly: true, CacheFor: 90 * time.Minute,
+			OwnerOnly: true, Owner: 1000, ReadOnly: true, CacheFor: 90 * time.Minute,
 		},
 	} {
 		got, err := parseOptions(want.args())
@@ -93,6 +93,8 @@ func TestOptionsRefuse(t *testing.T) {
 		"--colour=red":                           "colour",
 		"extra":                                  `"extra"`,
 		"--allow-other=perhaps":                  "perhaps",
+		"--owner=-1":                             `"-1"`,
+		"--owner=4294967295":                     "4294967295",
 		"--mountpoint=":                          `""`,
 		"--control=relative/" + strings.Repeat("x", 3): "relative",
 	} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ type Options struct {
 	// OwnerOnly mounts without allow_other: all users but root's are refused, and
 	// statfs of the dead mount answers all zeros.
 	OwnerOnly bool
+	// Owner is the user and the group that the mount belongs to. With OwnerOnly and another than 0
+	// even root is refused; the server itself runs as whoever starts it.
+	Owner uint32
 	// ReadOnly mounts with MS_RDONLY.
 	ReadOnly bool
 	// CacheFor lets the kernel keep attributes, names and file content for that
@@ -75,6 +79,7 @@ func (o *Options) args() []string {
 		"--content=" + o.Content,
 		"--source=" + o.source(),
 		fmt.Sprintf("--allow-other=%t", !o.OwnerOnly),
+		fmt.Sprintf("--owner=%d", o.Owner),
 		fmt.Sprintf("--read-only=%t", o.ReadOnly),
 		"--cache-for=" + o.CacheFor.String(),
 	}
@@ -89,6 +94,7 @@ func parseOptions(args []string) (Options, error) {
 	flags.StringVar(&o.Content, "content", "", "`TEXT` that the canary holds")
 	flags.StringVar(&o.Source, "source", DefaultSource, "`NAME` of the mount's source in mountinfo")
 	allowOther := flags.Bool("allow-other", true, "let all users in")
+	owner := flags.Uint("owner", 0, "`UID` and gid that the mount belongs to")
 	flags.BoolVar(&o.ReadOnly, "read-only", false, "mount read-only")
 	flags.DurationVar(&o.CacheFor, "cache-for", 0, "how long the kernel may keep attributes, names and content")
 	if err := flags.Parse(args); err != nil {
@@ -97,7 +103,10 @@ func parseOptions(args []string) (Options, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("argument %q %w: serve takes flags only", flags.Arg(0), ErrUsage)
 	}
-	o.OwnerOnly = !*allowOther
+	if *owner >= math.MaxUint32 {
+		return o, fmt.Errorf("owner %d %w: give a user id below %d", *owner, ErrUsage, uint32(math.MaxUint32))
+	}
+	o.OwnerOnly, o.Owner = !*allowOther, uint32(*owner)
 	err := o.validate()
 	return o, err
 }

@@ -79,16 +79,22 @@ func mountGate(opts Options, faults *Faults) (ended <-chan struct{}, err error) 
 		Name:              "faultfs",
 		DirectMountStrict: true,
 		DirectMountFlags:  mountFlags(opts),
+		Options:           []string{fmt.Sprintf("user_id=%d", opts.Owner), fmt.Sprintf("group_id=%d", opts.Owner)},
 	})
 	if err != nil {
 		return nil, err
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); server.Serve() }()
-	if err := server.WaitMount(); err != nil {
+	if err := server.WaitMount(); err != nil && !refused(opts, err) {
 		return nil, errors.Join(err, Detach(opts.Mountpoint), awaitEnd(done))
 	}
 	return done, nil
+}
+
+// refused tells whether the mount is in place and does not let this process in, which WaitMount tries.
+func refused(opts Options, err error) bool {
+	return opts.OwnerOnly && opts.Owner != 0 && errors.Is(err, unix.EACCES)
 }
 
 func isClosed(c <-chan struct{}) bool {

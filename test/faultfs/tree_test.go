@@ -71,6 +71,17 @@ func TestOwnerOnlyAndSourceShowInMountinfo(t *testing.T) {
 	}
 }
 
+func TestAnothersMountRefusesRoot(t *testing.T) {
+	s := newServer(t, func(o *faultfs.StartOptions) { o.OwnerOnly, o.Owner = true, 1000 })
+	if line := mountinfoLine(t, s); !strings.Contains(line, "user_id=1000,group_id=1000") {
+		t.Errorf("mount %q", line)
+	}
+	expectTouch(t, "list", s.Mountpoint(), "EACCES")
+	expectTouch(t, "read", canary(s), "EACCES")
+	shared := newServer(t, func(o *faultfs.StartOptions) { o.Owner = 1000 })
+	expectTouch(t, "read", canary(shared), "tweet")
+}
+
 func mountinfoLine(t *testing.T, s *faultfs.Server) string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/mountinfo")
