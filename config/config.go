@@ -44,6 +44,7 @@ type Config struct {
 	WorkerPath             string   `yaml:"workerPath"`
 	MaxWorkers             int      `yaml:"maxWorkers"`
 	MaxParkedWorkers       int      `yaml:"maxParkedWorkers"`
+	Events                 bool     `yaml:"events"`
 	BlockedSeconds         int      `yaml:"blockedSeconds"`
 	KubeAPI                KubeAPI  `yaml:"kubeAPI"`
 	Defaults               Defaults `yaml:"defaults"`
@@ -96,6 +97,7 @@ func Default() Config {
 		WorkerPath:             "/mountwarden-probe",
 		MaxWorkers:             16,
 		MaxParkedWorkers:       32,
+		Events:                 true,
 		BlockedSeconds:         30,
 		KubeAPI:                KubeAPI{QPS: 20, Burst: 30},
 		Defaults: Defaults{

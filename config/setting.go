@@ -28,6 +28,7 @@ func settings(c *Config) []setting {
 		{"workerPath", &c.WorkerPath, "the program that touches mounts in the agent's place"},
 		{"maxWorkers", &c.MaxWorkers, "how many workers may look at mounts at a time"},
 		{"maxParkedWorkers", &c.MaxParkedWorkers, "how many workers may wait for hung mounts before the agent calls itself unhealthy"},
+		{"events", &c.Events, "look as soon as the kernel tells of a change, not only period by period"},
 		{"blockedSeconds", &c.BlockedSeconds, "delete a pod when a PodDisruptionBudget blocked its eviction for so long and the cause is definitive; 0 never does"},
 		{"kubeAPI.qps", &c.KubeAPI.QPS, "requests a second to the API server"},
 		{"kubeAPI.burst", &c.KubeAPI.Burst, "requests at once to the API server"},

@@ -30,7 +30,7 @@ func TestContainerIsConfined(t *testing.T) {
 		ReadOnlyRootFilesystem:   new(true),
 		RunAsUser:                new(int64(0)),
 		RunAsGroup:               new(int64(0)),
-		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"SYS_PTRACE", "DAC_READ_SEARCH"}},
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID", "KILL"}},
 		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		AppArmorProfile:          &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined},
 		SELinuxOptions:           &corev1.SELinuxOptions{Type: "spc_t"},
