@@ -1,7 +1,7 @@
 package mountinfo
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -9,7 +9,11 @@ import (
 type Device struct{ Major, Minor uint32 }
 
 // String returns "major:minor".
-func (d Device) String() string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }
+func (d Device) String() string {
+	text := strconv.AppendUint(make([]byte, 0, len("4294967295:4294967295")), uint64(d.Major), 10)
+	text = append(text, ':')
+	return string(strconv.AppendUint(text, uint64(d.Minor), 10))
+}
 
 // Mount is one line of the table. Its texts are untrusted: whoever mounts chooses most of them.
 type Mount struct {
@@ -29,10 +33,19 @@ type Mount struct {
 type Table struct {
 	Mounts    []Mount
 	Malformed int // lines that could not be understood; with any, "not in the table" proves nothing
+
+	index *index // nil when there are few mounts
 }
 
 // ByID returns the mount with the id.
 func (t *Table) ByID(id int) (Mount, bool) {
+	if t.index != nil {
+		i, ok := t.index.ids[id]
+		if !ok {
+			return Mount{}, false
+		}
+		return t.Mounts[i], true
+	}
 	for i := range t.Mounts {
 		if t.Mounts[i].ID == id {
 			return t.Mounts[i], true
@@ -88,9 +101,15 @@ func nextFolder(path string, end int) int {
 // is not in the table, which is how the root of the process looks, or the first level of mounts when
 // the root of the process is no mount point.
 func (t *Table) child(at *Mount, point string) *Mount {
+	if t.index != nil {
+		if i, ok := t.index.child(at, point); ok {
+			return &t.Mounts[i]
+		}
+		return nil
+	}
 	for i := len(t.Mounts) - 1; i >= 0; i-- {
 		m := &t.Mounts[i]
-		if m.MountPoint == point && m != at && t.below(m, at) {
+		if m.MountPoint == point && t.below(m, at) {
 			return m
 		}
 	}
@@ -99,7 +118,7 @@ func (t *Table) child(at *Mount, point string) *Mount {
 
 func (t *Table) below(m, at *Mount) bool {
 	if at != nil {
-		return m.Parent == at.ID
+		return m.Parent == at.ID && m.Parent != m.ID
 	}
 	_, listed := t.ByID(m.Parent)
 	return !listed || m.Parent == m.ID

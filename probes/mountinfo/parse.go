@@ -20,15 +20,8 @@ var ErrTooLarge = errors.New("mount table too large")
 
 // Read reads a whole table. A line that cannot be understood is counted, and never fails the others.
 func Read(r io.Reader) (*Table, error) {
-	var text strings.Builder
-	n, err := io.Copy(&text, io.LimitReader(r, MaxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read mount table: %w", err)
-	}
-	if n > MaxBytes {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxBytes)
-	}
-	return parse(text.String())
+	var once Reader
+	return once.Read(r)
 }
 
 func parse(text string) (*Table, error) {
@@ -44,6 +37,9 @@ func parse(text string) (*Table, error) {
 			continue
 		}
 		t.Mounts = append(t.Mounts, m)
+	}
+	if len(t.Mounts) >= indexFrom {
+		t.index = newIndex(t.Mounts)
 	}
 	return t, nil
 }
