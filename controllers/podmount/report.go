@@ -3,6 +3,7 @@ package podmount
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,8 +132,20 @@ func (r *Reconciler) invalidPolicy(ctx context.Context, pod *corev1.Pod, problem
 // mountEvent names the mount in the reference's fieldPath. The recorder takes events of equal reference, reason and
 // action for repetitions of one and keeps the first note only; two mounts of one pod must not be taken so.
 func (r *Reconciler) mountEvent(pod *corev1.Pod, t verdict.Transition, eventType, reason, note string) {
-	field := fmt.Sprintf("spec.containers{%s}.volumeMounts{%s}", t.Target.Container, t.Target.Path)
+	field := fmt.Sprintf("spec.%s{%s}.volumeMounts{%s}", listOf(pod, t.Target.Container), t.Target.Container, t.Target.Path)
 	r.event(pod, podRef(pod, field), eventType, reason, "Probe", note)
+}
+
+// listOf returns the field of the pod's spec that a container stands in.
+func listOf(pod *corev1.Pod, container string) string {
+	switch {
+	case slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == container }):
+		return "initContainers"
+	case slices.ContainsFunc(pod.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == container }):
+		return "ephemeralContainers"
+	default:
+		return "containers"
+	}
 }
 
 // event goes to the pod and to its controller, since the pod's own vanish with it.

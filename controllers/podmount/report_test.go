@@ -344,3 +344,29 @@ func TestNotesFitAnEvent(t *testing.T) {
 		t.Errorf("a note of %d bytes, ending in %q", len(note), note[len(note)-10:])
 	}
 }
+
+// The reference names the list that the container stands in.
+func TestEventsNameTheMount(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	pod := newPod("app", nil)
+	mount := func(path string) []corev1.VolumeMount { return []corev1.VolumeMount{{Name: "data", MountPath: path}} }
+	pod.Spec.InitContainers = []corev1.Container{{Name: "side", VolumeMounts: mount("/side"), RestartPolicy: &always}}
+	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", VolumeMounts: mount("/debug")}}}
+	w := newWorld()
+	w.put(pod)
+	for _, path := range []string{"/data", "/side", "/debug"} {
+		w.breaks(path, probes.CauseDisconnected)
+	}
+	w.live(t, w.reconciler(t), pod, 2)
+	got := map[string]bool{}
+	for _, e := range w.on("Pod", controllers.ReasonMountUnhealthy) {
+		got[e.regarding.FieldPath] = true
+	}
+	want := map[string]bool{
+		"spec.containers{app}.volumeMounts{/data}": true, "spec.initContainers{side}.volumeMounts{/side}": true,
+		"spec.ephemeralContainers{debug}.volumeMounts{/debug}": true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("references (-want +got):\n%s", diff)
+	}
+}
