@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,39 @@ type spec struct {
 	Binds map[string]string // mount point -> source
 	Links map[string]string // symlink -> where it points to
 	Modes map[string]uint32 // folders that are made before anything is bound
+
+	Mounts    []bind // as a runtime makes them of volumeMounts
+	Processes bool   // in a process namespace of its own, which other containers may share
+	UserSpace bool   // in a user namespace of its own, as with hostUsers: false
+}
+
+// bind is what a container runtime makes of one volumeMount.
+type bind struct {
+	Source, Path string
+	Propagation  uintptr // MS_PRIVATE for None, MS_SLAVE for HostToContainer
+	ReadOnly     bool
+}
+
+func (b bind) mount(root string) error {
+	path := filepath.Join(root, b.Path)
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	if err := syscall.Mount(b.Source, path, "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
+		return fmt.Errorf("bind %s: %w", b.Source, err)
+	}
+	if err := syscall.Mount("", path, "", b.Propagation|syscall.MS_REC, ""); err != nil {
+		return fmt.Errorf("propagation of %s: %w", b.Path, err)
+	}
+	if b.ReadOnly {
+		return remountReadOnly(path)
+	}
+	return nil
+}
+
+// remountReadOnly makes the mount refuse writes, not its file system.
+func remountReadOnly(path string) error {
+	return syscall.Mount("", path, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, "")
 }
 
 // container is a running one.
@@ -40,11 +74,14 @@ func newContainer(t *testing.T, s spec) *container {
 	t.Helper()
 	needRoot(t)
 	s.Root = t.TempDir()
+	if s.UserSpace {
+		must(t, os.Chmod(filepath.Dir(s.Root), 0o755)) // which all temporary folders of the test are in
+	}
 	text, err := json.Marshal(s)
 	must(t, err)
 	c := &container{id: newID(t), cmd: exec.Command("/proc/self/exe")}
 	c.cmd.Env = append(os.Environ(), containerEnv+"="+string(text))
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	c.cmd.SysProcAttr = s.namespaces()
 	c.cmd.Stderr = os.Stderr
 	c.stdin, err = c.cmd.StdinPipe()
 	must(t, err)
@@ -57,6 +94,22 @@ func newContainer(t *testing.T, s spec) *container {
 	must(t, os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte(strconv.Itoa(c.cmd.Process.Pid)), 0o600))
 	c.answer(t)
 	return c
+}
+
+// namespaces are those of a container's process. Users of a user namespace are strangers to the files of the test.
+func (s spec) namespaces() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if s.Processes {
+		attr.Cloneflags |= syscall.CLONE_NEWPID
+	}
+	if s.UserSpace {
+		attr.Cloneflags |= syscall.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{HostID: 100000, Size: 65536}}
+		attr.GidMappings = attr.UidMappings
+		attr.GidMappingsEnableSetgroups = true
+		attr.Credential = &syscall.Credential{} // root of the new namespace
+	}
+	return attr
 }
 
 // do lets the container's process run one of the commands of obey.
@@ -114,12 +167,11 @@ func newCgroup(t *testing.T, name string) string {
 
 // containIfChild is the container's side.
 func containIfChild() {
-	text := os.Getenv(containerEnv)
-	if text == "" {
+	if !onLeader {
 		return
 	}
 	var s spec
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
+	if err := json.Unmarshal([]byte(os.Getenv(containerEnv)), &s); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
@@ -128,8 +180,19 @@ func containIfChild() {
 		os.Exit(1)
 	}
 	fmt.Println("ok")
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		if err := obey(strings.Fields(lines.Text())); err != nil {
+	serve(bufio.NewScanner(os.Stdin))
+}
+
+// serve obeys each line, and ends the process with the last.
+func serve(lines *bufio.Scanner) {
+	for lines.Scan() {
+		words := strings.Fields(lines.Text())
+		if words[0] == loseLeader {
+			fmt.Println("ok")
+			go serve(lines)
+			_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0) // of this thread only
+		}
+		if err := obey(words); err != nil {
 			fmt.Println(err)
 			continue
 		}
@@ -138,10 +201,22 @@ func containIfChild() {
 	os.Exit(0)
 }
 
+// loseLeader ends the thread that the process is named after; the others live on, and it stays as a zombie.
+const loseLeader = "lose-leader"
+
+// onLeader keeps the main goroutine of a container on that thread, which is possible only before main begins.
+var onLeader = func() bool {
+	inContainer := os.Getenv(containerEnv) != ""
+	if inContainer {
+		runtime.LockOSThread()
+	}
+	return inContainer
+}()
+
 // enter builds the root file system and moves into it.
 func (s spec) enter() error {
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("keep mounts inside: %w", err)
 	}
 	if err := syscall.Mount("lab", s.Root, "tmpfs", 0, ""); err != nil {
 		return fmt.Errorf("mount root: %w", err)
@@ -184,6 +259,11 @@ func (s spec) furnish() error {
 			return fmt.Errorf("bind %s: %w", source, err)
 		}
 	}
+	for _, b := range s.Mounts {
+		if err := b.mount(s.Root); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -194,6 +274,13 @@ func obey(words []string) error {
 		return syscall.Unmount(words[1], syscall.MNT_DETACH)
 	case "tmpfs":
 		return errors.Join(os.MkdirAll(words[1], 0o755), syscall.Mount("tmpfs", words[1], "tmpfs", 0, ""))
+	case "read-only":
+		return remountReadOnly(words[1])
+	case "write":
+		return os.WriteFile(words[1], []byte("x"), 0o600)
+	case "list":
+		_, err := os.ReadDir(words[1])
+		return err
 	case "stat": // fills the kernel's attribute cache
 		_, err := os.Stat(words[1])
 		return err
