@@ -6,13 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// attempts bounds retry: the server of a FUSE may answer EINTR for ever.
+const attempts = 10
+
 // retry repeats a call that a signal interrupted: the Go runtime preempts goroutines by signals.
-func retry(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
+func retry(call func() error) (err error) {
+	for range attempts {
+		if err = call(); !errors.Is(err, unix.EINTR) {
+			break
 		}
 	}
+	return err
 }
 
 // OpenDir opens the directory at path with O_PATH. It is meant for folders of /proc, which never block.
