@@ -1,0 +1,96 @@
+package view
+
+import (
+	"fmt"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/mountinfo"
+)
+
+// Unmounted says why the container's mount is not that of its volume but the node's own disk; "" when it is not known to
+// be. Such a conclusion needs a second reading of both tables.
+func Unmounted(m *mountinfo.Mount, host probes.HostVolume, s *Standing) string {
+	switch {
+	case s.Beneath && !s.Guess:
+		return fmt.Sprintf("the container sees the folder %q of the node's own file system; the host has a mount over it at %q", m.Root, s.Mount.MountPoint)
+	case host.Path == "" && s.Relation != Same && unmountedFolder(m.Root) != "":
+		return fmt.Sprintf("the container was started before the volume was mounted: it sees %q of the node's own file system", m.Root)
+	default:
+		return ""
+	}
+}
+
+// NotMounted makes o say that the container does not have the mount. It may come back without a new pod where the
+// host does not have it either.
+func NotMounted(o *probes.Observation, detail string, s *Standing) {
+	broken(o, probes.CauseNotMounted, detail)
+	o.Tentative = s.Relation == None || s.Relation == Gone
+}
+
+// BelowMissing makes o say that a mount below a volume is missing. That it was there once or is declared does not tell
+// that the application cannot do without, unless the host has it.
+func BelowMissing(o *probes.Observation, declared bool, s *Standing) {
+	detail := "a mount that was there is missing"
+	if declared {
+		detail = "a declared mount is missing"
+	}
+	if s.Relation == Other || s.Relation == Same {
+		broken(o, probes.CauseNotMounted, detail+"; the host has it at "+fmt.Sprintf("%q", s.Mount.MountPoint))
+		o.Tentative = false
+		return
+	}
+	broken(o, probes.CauseNotMounted, detail)
+	o.Tentative = true
+}
+
+// AsksHost reports whether a look at the host's mount can change what o means.
+func AsksHost(o *probes.Observation, s *Standing) bool {
+	if s.Relation != Other || Untouchable(s.Mount.FSType) != "" {
+		return false
+	}
+	switch o.Health {
+	case probes.Healthy:
+		return !s.Guess
+	case probes.Broken:
+		return !o.ByDesign && o.Cause != probes.CauseNotMounted
+	default:
+		return false
+	}
+}
+
+// Combine explains what was seen in the container, o, by the host's view. host is what a look at the host's mount has
+// found, Unknown when there was none. It never makes a healthy mount broken or a broken one healthy.
+func Combine(o *probes.Observation, s *Standing, host probes.Observation) {
+	switch {
+	case o.Health == probes.Healthy && s.Relation == Gone:
+		warn(o, probes.WarningHostBroken, "the host has no mount of the volume any more")
+	case !AsksHost(o, s):
+	case o.Health == probes.Healthy && host.Health == probes.Broken:
+		warn(o, probes.WarningHostBroken, fmt.Sprintf("the host's mount %s at %q is broken: %s %s", s.Mount.Device, s.Mount.MountPoint, host.Cause, host.Detail))
+	case o.Health == probes.Healthy:
+		warn(o, probes.WarningStaleGeneration, fmt.Sprintf("the host has mounted the volume anew, as %s at %q", s.Mount.Device, s.Mount.MountPoint))
+	case host.Health == probes.Healthy:
+		o.Detail = fmt.Sprintf("the host has mounted the volume anew, as %s at %q; in the container: %s %s", s.Mount.Device, s.Mount.MountPoint, o.Cause, o.Detail)
+		o.Tentative = s.Guess && !o.Definitive()
+		o.Cause = probes.CauseStaleGeneration
+	}
+}
+
+func warn(o *probes.Observation, w probes.Warning, detail string) {
+	if o.Warning == probes.WarningNone {
+		o.Warning, o.Detail = w, detail
+	}
+}
+
+// HostOnly makes of o, a container that cannot be looked into, what a look at the host's mount has found: only that it is
+// broken says anything.
+func HostOnly(o *probes.Observation, host probes.Observation) {
+	if host.Health != probes.Broken {
+		return
+	}
+	why := o.Detail
+	target, finished := o.Target, o.Finished
+	*o = host
+	o.Target, o.Finished = target, finished
+	o.Detail = fmt.Sprintf("the host's mount of the volume is broken: %s (%s)", host.Detail, why)
+}

@@ -1,0 +1,54 @@
+package view
+
+import (
+	"strings"
+	"syscall"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/mountinfo"
+)
+
+// Traits are what is known of a mount beside its line.
+type Traits struct {
+	ReadOnly bool // the pod has asked for a mount that takes no writes
+	Errors   bool // the kernel has counted errors of the file system; asked only where CountsErrors
+}
+
+// deleted is what the kernel appends to the root of a mount whose folder has no name any more. A real path never has
+// two slashes (dentry_path in fs/d_path.c).
+const deleted = "//deleted"
+
+// Text makes of the good answer of a look what the mount's line proves beyond it. A bad answer is left as it is.
+func Text(o *probes.Observation, m *mountinfo.Mount, t Traits) {
+	gone := strings.HasSuffix(m.Root, deleted)
+	switch {
+	case gone && o.Health == probes.Unknown && o.Operation == probes.OpStatx && o.Errno == syscall.ENOENT:
+		broken(o, probes.CauseSourceDeleted, "the mounted folder is deleted")
+	case o.Health != probes.Healthy:
+	case hasOption(m, "shutdown"):
+		broken(o, probes.CauseIOError, "the file system is shut down")
+	case gone && !IsRemote(m.FSType): // a FUSE or network file system drops a name that it only has to look up anew
+		broken(o, probes.CauseSourceDeleted, "the mounted folder is deleted")
+	case t.ReadOnly:
+	case hasOption(m, "emergency_ro"):
+		broken(o, probes.CauseReadOnly, "an error made the file system read-only")
+	case !isReadOnly(m):
+	case t.Errors:
+		broken(o, probes.CauseReadOnly, "the file system is read-only, and the kernel has counted errors of it")
+	default:
+		broken(o, probes.CauseReadOnly, "the file system is read-only")
+		o.ByDesign = true
+	}
+}
+
+func broken(o *probes.Observation, cause probes.Cause, detail string) {
+	o.Health, o.Cause, o.Warning, o.Detail = probes.Broken, cause, probes.WarningNone, detail
+}
+
+// MayBeReplaced reports whether the host can replace m by propagation: the mount below it follows the host's.
+// A dead mount then may come to life again without a new pod. own says that m is the one at the volume's mountPath,
+// whose bind itself never follows.
+func MayBeReplaced(t *mountinfo.Table, m *mountinfo.Mount, own bool) bool {
+	parent, ok := t.ByID(m.Parent)
+	return ok && parent.ID != m.ID && isSlave(&parent) && (!own || parent.MountPoint == m.MountPoint)
+}

@@ -1,0 +1,109 @@
+package view_test
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/mountinfo"
+	"github.com/mountwarden/mountwarden/probes/view"
+)
+
+func TestText(t *testing.T) {
+	good := probes.Observation{Health: probes.Healthy, Operation: probes.OpStatx, Warning: probes.WarningNoSpace}
+	for _, row := range []struct {
+		name     string
+		line     mountinfo.Mount
+		traits   view.Traits
+		look     probes.Observation
+		health   probes.Health
+		cause    probes.Cause
+		byDesign bool
+	}{
+		{"plain", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "rw"}, view.Traits{}, good, probes.Healthy, "", false},
+		{"the mount, not the super block, is read-only", mountinfo.Mount{Root: "/", Options: "ro", FSType: "ext4", SuperOptions: "rw"}, view.Traits{}, good, probes.Healthy, "", false},
+		{"options that only look so", mountinfo.Mount{Root: "/", FSType: "x", SuperOptions: "rw,ro,errors=remount-ro,noshutdown,emergency_ro=0"}, view.Traits{}, good, probes.Healthy, "", false},
+		{"errors, but it takes writes", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "rw"}, view.Traits{Errors: true}, good, probes.Healthy, "", false},
+		{"read-only", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "ro,x"}, view.Traits{}, good, probes.Broken, probes.CauseReadOnly, true},
+		{"read-only as asked", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "ro,x"}, view.Traits{ReadOnly: true, Errors: true}, good, probes.Healthy, "", false},
+		{"read-only after errors", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "ro"}, view.Traits{Errors: true}, good, probes.Broken, probes.CauseReadOnly, false},
+		{"emergency", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "rw,emergency_ro"}, view.Traits{}, good, probes.Broken, probes.CauseReadOnly, false},
+		{"emergency, though the pod only reads", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "rw,emergency_ro"}, view.Traits{ReadOnly: true}, good, probes.Healthy, "", false},
+		{"shut down", mountinfo.Mount{Root: "/", FSType: "xfs", SuperOptions: "rw,shutdown"}, view.Traits{ReadOnly: true}, good, probes.Broken, probes.CauseIOError, false},
+		{"deleted", mountinfo.Mount{Root: "/a//deleted", FSType: "ext4", SuperOptions: "rw"}, view.Traits{}, good, probes.Broken, probes.CauseSourceDeleted, false},
+		{"not deleted", mountinfo.Mount{Root: "/a/deleted", FSType: "ext4", SuperOptions: "rw"}, view.Traits{}, good, probes.Healthy, "", false},
+		{"renamed", mountinfo.Mount{Root: "/renamed", FSType: "ext4", SuperOptions: "rw"}, view.Traits{}, good, probes.Healthy, "", false},
+		{"a name that a FUSE looks up anew", mountinfo.Mount{Root: "/a//deleted", FSType: "fuse.x", SuperOptions: "rw"}, view.Traits{}, good, probes.Healthy, "", false},
+		{"deleted on a FUSE", mountinfo.Mount{Root: "/a//deleted", FSType: "fuse.x", SuperOptions: "rw"}, view.Traits{},
+			probes.Observation{Operation: probes.OpStatx, Errno: syscall.ENOENT}, probes.Broken, probes.CauseSourceDeleted, false},
+		{"not found, but not deleted", mountinfo.Mount{Root: "/a", FSType: "fuse.x", SuperOptions: "rw"}, view.Traits{},
+			probes.Observation{Operation: probes.OpStatx, Errno: syscall.ENOENT}, probes.Unknown, "", false},
+		{"a bad answer stays", mountinfo.Mount{Root: "/a//deleted", FSType: "ext4", SuperOptions: "ro,shutdown"}, view.Traits{},
+			probes.Observation{Health: probes.Broken, Cause: probes.CauseStale}, probes.Broken, probes.CauseStale, false},
+		{"no answer stays", mountinfo.Mount{Root: "/a//deleted", FSType: "ext4", SuperOptions: "ro,shutdown"}, view.Traits{}, probes.Observation{}, probes.Unknown, "", false},
+	} {
+		o := row.look
+		view.Text(&o, &row.line, row.traits)
+		if o.Health != row.health || o.Cause != row.cause || o.ByDesign != row.byDesign || o.Warning != "" && o.Health == probes.Broken {
+			t.Errorf("%s: %+v", row.name, o)
+		}
+	}
+}
+
+func TestTypes(t *testing.T) {
+	for fsType, want := range map[string][2]bool{ // FUSE, remote
+		"fuse": {true, true}, "fuseblk": {true, true}, "fuse.sshfs": {true, true}, "fusectl": {}, "fuse2": {}, "nfs": {false, true}, "nfs4": {false, true},
+		"cifs": {false, true}, "ceph": {false, true}, "9p": {false, true}, "virtiofs": {false, true}, "nfsd": {}, "ext4": {}, "tmpfs": {}, "overlay": {}, "": {},
+	} {
+		if got := [2]bool{view.IsFUSE(fsType), view.IsRemote(fsType)}; got != want {
+			t.Errorf("%s: %v", fsType, got)
+		}
+	}
+	for fsType, want := range map[string]bool{"autofs": true, "devtmpfs": true, "fuse.autofs": false, "tmpfs": false} {
+		if (view.Untouchable(fsType) != "") != want {
+			t.Errorf("%s", fsType)
+		}
+	}
+}
+
+func TestAnswersOnly(t *testing.T) {
+	for line, want := range map[string]bool{
+		"fuse.x rw,user_id=1000,group_id=100":                         true,
+		"fuse.x rw,user_id=1000,group_id=100,default_permissions":     true,
+		"fuse.x rw,user_id=0,group_id=0":                              false,
+		"fuse.x rw,user_id=1000,group_id=100,allow_other":             false,
+		"fuse.x rw,user_id=1000":                                      false,
+		"fuse.x rw,user_id=-1,group_id=100":                           false,
+		"fuse.x rw,user_id=99999999999,group_id=100":                  false,
+		"ntfs rw,user_id=1000,group_id=100":                           false,
+		"fuse.x rw,xuser_id=1000,user_id=0,group_id=100,group_id=100": false,
+	} {
+		m := table(t, "0:1 / /a "+line).Mounts[0]
+		o, ok := view.AnswersOnly(&m)
+		if ok != want || ok && o != (view.Owner{UID: 1000, GID: 100}) {
+			t.Errorf("%s: %+v %t", line, o, ok)
+		}
+	}
+}
+
+func TestMayBeReplaced(t *testing.T) {
+	for _, row := range []struct {
+		name       string
+		lines      []string
+		path       string
+		own, below bool
+	}{
+		{"on the root", []string{"0:1 / / overlay rw master:1", "0:2 / /a fuse"}, "/a", false, true},
+		{"private", []string{"0:1 / / overlay", "0:2 / /a ext4", "0:3 / /a/b fuse"}, "/a/b", false, false},
+		{"shared", []string{"0:1 / / overlay", "0:2 / /a ext4 rw shared:1", "0:3 / /a/b fuse"}, "/a/b", false, false},
+		{"below a slave", []string{"0:1 / / overlay", "0:2 / /a ext4 rw master:1", "0:3 / /a/b fuse"}, "/a/b", false, true},
+		{"on top of a slave", []string{"0:1 / / overlay", "0:2 / /a ext4 rw master:1", "0:3 / /a fuse"}, "/a", true, true},
+		{"the root itself", []string{"0:1 / / overlay rw master:1"}, "/", false, false},
+	} {
+		inside := table(t, row.lines...)
+		m, _ := inside.At(row.path)
+		if own, below := view.MayBeReplaced(inside, &m, true), view.MayBeReplaced(inside, &m, false); own != row.own || below != row.below {
+			t.Errorf("%s: %t %t", row.name, own, below)
+		}
+	}
+}
