@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	if err := check.Serve(check.Socket); err != nil {
+	if err := check.Serve(check.Socket, check.Memory); err != nil {
 		print("mountwarden-probe: ", err.Error(), "\n") // without fmt and os, to stay small
 		syscall.Exit(1)
 	}

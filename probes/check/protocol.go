@@ -10,52 +10,122 @@ import (
 
 // version is the first byte of every message, so that an agent and a worker of two builds refuse
 // each other instead of misunderstanding.
-const version = 1
+const version = 2
 
 // MaxPath is the longest path in bytes that a Request can carry, the kernel's PATH_MAX.
 const MaxPath = 4096
 
+// MaxBatch is the longest encoded batch in bytes: a third of what a socket takes at once by default.
+const MaxBatch = 64 << 10
+
 var errProtocol = errors.New("malformed message: agent and worker are not of the same build")
 
-// Request asks for one look. A descriptor of the target's /proc/PID travels with it.
+// Request asks for one look.
 type Request struct {
 	// MountID is the mount that Path is expected on. Another one is not looked at: its file system is
 	// not the one whose turn it is. 0 asks only which mount Path is on.
 	MountID uint64
 	Path    string // absolute, as the target sees it
 
-	CanaryFile      string // below Path: its first byte is read; "" for none
-	CanaryDirectory string // below Path: its first entries are read; "" for none
+	CanaryFile      string // relative to Path: its first byte is read; "" for none
+	CanaryDirectory string // relative to Path: its first entries are read; "" for none
 }
 
-const requestHeader = 1 + 8
-
-// Encode returns the message.
-func (r Request) Encode() []byte {
-	b := make([]byte, 0, requestHeader+len(r.Path))
-	b = append(b, version)
-	b = binary.LittleEndian.AppendUint64(b, r.MountID)
-	return append(b, r.Path...)
+// Size is the length in bytes of r in a batch.
+func (r Request) Size() int {
+	return requestHeader + len(r.Path) + len(r.CanaryFile) + len(r.CanaryDirectory)
 }
 
-// DecodeRequest is the inverse of Encode.
-func DecodeRequest(b []byte) (Request, error) {
-	if len(b) <= requestHeader || len(b) > requestHeader+MaxPath || b[0] != version {
-		return Request{}, errProtocol
+const (
+	batchHeader   = 1 // the version
+	requestHeader = 8 + 3*2
+)
+
+// EncodeBatch returns the message that asks for up to MaxItems looks through one target, at most MaxBatch bytes long. A
+// descriptor of the target's /proc/PID travels with it.
+func EncodeBatch(batch []Request) []byte {
+	size := batchHeader
+	for i := range batch {
+		size += batch[i].Size()
 	}
-	return Request{MountID: binary.LittleEndian.Uint64(b[1:]), Path: string(b[requestHeader:])}, nil
+	b := append(make([]byte, 0, size), version)
+	for i := range batch {
+		r := &batch[i]
+		b = binary.LittleEndian.AppendUint64(b, r.MountID)
+		for _, text := range []string{r.Path, r.CanaryFile, r.CanaryDirectory} {
+			b = binary.LittleEndian.AppendUint16(b, uint16(len(text)))
+			b = append(b, text...)
+		}
+	}
+	return b
+}
+
+// DecodeBatch is the inverse of EncodeBatch.
+func DecodeBatch(b []byte) (batch []Request, err error) {
+	if len(b) <= batchHeader || len(b) > MaxBatch || b[0] != version {
+		return nil, errProtocol
+	}
+	for b = b[batchHeader:]; len(b) > 0; {
+		var r Request
+		if b, err = r.decode(b); err != nil || len(batch) == MaxItems {
+			return nil, errProtocol
+		}
+		batch = append(batch, r)
+	}
+	return batch, nil
+}
+
+// decode fills r from the front of b and returns the rest of it.
+func (r *Request) decode(b []byte) ([]byte, error) {
+	if len(b) < requestHeader {
+		return nil, errProtocol
+	}
+	r.MountID, b = binary.LittleEndian.Uint64(b), b[8:]
+	for _, text := range []*string{&r.Path, &r.CanaryFile, &r.CanaryDirectory} {
+		if len(b) < 2 {
+			return nil, errProtocol
+		}
+		n := int(binary.LittleEndian.Uint16(b))
+		if b = b[2:]; n > len(b) || n > MaxPath {
+			return nil, errProtocol
+		}
+		*text, b = string(b[:n]), b[n:]
+	}
+	if r.Path == "" {
+		return nil, errProtocol
+	}
+	return b, nil
 }
 
 // Kind says what a Message is.
 type Kind uint8
 
-// The kinds of messages of a worker: KindHello once, then for each Request some KindProgress and one KindAnswer.
+// The kinds of messages of a worker: KindHello once, then KindDone for each batch.
 const (
 	KindHello Kind = iota
-	KindProgress
-	KindAnswer
+	KindDone       // the Board holds the answers
 	kinds
 )
+
+// Message is what a worker says.
+type Message struct {
+	Kind   Kind
+	Undone Privilege // KindHello: what could not be dropped
+}
+
+// MessageSize is the length of every encoded Message in bytes.
+const MessageSize = 3
+
+// Encode returns the message.
+func (m Message) Encode() []byte { return []byte{version, byte(m.Kind), byte(m.Undone)} }
+
+// DecodeMessage is the inverse of Encode.
+func DecodeMessage(b []byte) (Message, error) {
+	if len(b) != MessageSize || b[0] != version || b[1] >= byte(kinds) {
+		return Message{}, errProtocol
+	}
+	return Message{Kind: Kind(b[1]), Undone: Privilege(b[2])}, nil
+}
 
 // Stage is a step of a look.
 type Stage uint8
@@ -67,6 +137,7 @@ const (
 	StageIdentify              // ask which mount it is on; never blocks
 	StageStatfs
 	StageStatx
+	StageCanary // open and read the canaries
 	stages
 )
 
@@ -77,6 +148,8 @@ func (s Stage) Operation() probes.Operation {
 		return probes.OpStatfs
 	case StageStatx:
 		return probes.OpStatx
+	case StageCanary:
+		return probes.OpCanary
 	default:
 		return probes.OpOpen
 	}
@@ -92,17 +165,8 @@ type Answer struct {
 	Unasked   bool          // the kernel answered fstatfs without asking the FUSE server
 	Unlinked  bool          // the root of an NFS mount has no link any more
 	NoSpace   bool          // no block is left for those who are not root
+	WrongType bool          // the canary is neither the file nor the folder that it should be
 }
-
-// Message is what a worker says.
-type Message struct {
-	Kind   Kind
-	Undone Privilege // KindHello: what could not be dropped
-	Answer Answer    // KindAnswer; of KindProgress only the Stage, which begins now
-}
-
-// MessageSize is the length of every encoded Message in bytes.
-const MessageSize = 5 + 4 + 8
 
 const (
 	flagMountRoot = 1 << iota
@@ -110,20 +174,22 @@ const (
 	flagUnasked
 	flagUnlinked
 	flagNoSpace
+	flagWrongType
 	flagsEnd
 )
 
-// Encode returns the message.
-func (m Message) Encode() []byte {
-	b := make([]byte, 0, MessageSize)
-	b = append(b, version, byte(m.Kind), byte(m.Answer.Stage), m.Answer.flags(), byte(m.Undone))
-	b = binary.LittleEndian.AppendUint32(b, uint32(m.Answer.Errno))
-	return binary.LittleEndian.AppendUint64(b, m.Answer.MountID)
+func (a *Answer) flags() byte {
+	return flag(a.MountRoot, flagMountRoot) | flag(a.Mismatch, flagMismatch) | flag(a.Unasked, flagUnasked) |
+		flag(a.Unlinked, flagUnlinked) | flag(a.NoSpace, flagNoSpace) | flag(a.WrongType, flagWrongType)
 }
 
-func (a Answer) flags() byte {
-	return flag(a.MountRoot, flagMountRoot) | flag(a.Mismatch, flagMismatch) |
-		flag(a.Unasked, flagUnasked) | flag(a.Unlinked, flagUnlinked) | flag(a.NoSpace, flagNoSpace)
+func (a *Answer) setFlags(b byte) {
+	a.MountRoot = b&flagMountRoot != 0
+	a.Mismatch = b&flagMismatch != 0
+	a.Unasked = b&flagUnasked != 0
+	a.Unlinked = b&flagUnlinked != 0
+	a.NoSpace = b&flagNoSpace != 0
+	a.WrongType = b&flagWrongType != 0
 }
 
 func flag(set bool, bit byte) byte {
@@ -131,25 +197,4 @@ func flag(set bool, bit byte) byte {
 		return bit
 	}
 	return 0
-}
-
-// DecodeMessage is the inverse of Encode.
-func DecodeMessage(b []byte) (Message, error) {
-	if len(b) != MessageSize || b[0] != version || b[1] >= byte(kinds) || b[2] >= byte(stages) || b[3] >= flagsEnd {
-		return Message{}, errProtocol
-	}
-	return Message{
-		Kind:   Kind(b[1]),
-		Undone: Privilege(b[4]),
-		Answer: Answer{
-			Stage:     Stage(b[2]),
-			MountRoot: b[3]&flagMountRoot != 0,
-			Mismatch:  b[3]&flagMismatch != 0,
-			Unasked:   b[3]&flagUnasked != 0,
-			Unlinked:  b[3]&flagUnlinked != 0,
-			NoSpace:   b[3]&flagNoSpace != 0,
-			Errno:     syscall.Errno(binary.LittleEndian.Uint32(b[5:])),
-			MountID:   binary.LittleEndian.Uint64(b[9:]),
-		},
-	}, nil
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +21,7 @@ const workerEnv = "CHECK_TEST_WORKER"
 // The worker drops the privileges of its whole process, so it runs in one of its own.
 func TestMain(m *testing.M) {
 	if os.Getenv(workerEnv) != "" {
-		if err := check.Serve(check.Socket); err != nil {
+		if err := check.Serve(check.Socket, check.Memory); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -35,6 +34,8 @@ type worker struct {
 	cmd  *exec.Cmd
 	conn *net.UnixConn
 	proc int // of this process
+
+	board *check.Board
 }
 
 func startWorker(t *testing.T) *worker {
@@ -48,13 +49,22 @@ func startWorker(t *testing.T) *worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{conn: conn.(*net.UnixConn), cmd: exec.Command("/proc/self/exe")}
+	fd, err := sys.SharedMemory("test", check.BoardSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := sys.Map(fd, check.BoardSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := os.NewFile(uintptr(fd), "memory")
+	w := &worker{conn: conn.(*net.UnixConn), cmd: exec.Command("/proc/self/exe"), board: check.BoardAt(mem)}
 	w.cmd.Env = append(os.Environ(), workerEnv+"=1")
-	w.cmd.ExtraFiles = []*os.File{child}
+	w.cmd.ExtraFiles = []*os.File{child, memory}
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(parent.Close(), child.Close()); err != nil {
+	if err := errors.Join(parent.Close(), child.Close(), memory.Close()); err != nil {
 		t.Fatal(err)
 	}
 	w.proc, err = sys.OpenDir("/proc/self/") // the slash: the folder, not the link
@@ -66,6 +76,7 @@ func startWorker(t *testing.T) *worker {
 		_ = w.cmd.Process.Kill() // ended, usually
 		_ = w.cmd.Wait()
 		sys.Close(w.proc)
+		sys.Unmap(mem)
 	})
 	if hello := w.hear(t); hello.Kind != check.KindHello {
 		t.Fatalf("the first word is no hello: %+v", hello)
@@ -101,18 +112,30 @@ func (w *worker) send(t *testing.T, msg []byte, fd int) {
 	}
 }
 
-// look returns the answer and the stages that were announced before it.
-func (w *worker) look(t *testing.T, r check.Request) (check.Answer, []check.Stage) {
+// batch returns the answers, after which the worker holds no descriptor more than before.
+func (w *worker) batch(t *testing.T, proc int, batch ...check.Request) (answers []check.Answer) {
 	t.Helper()
-	w.send(t, r.Encode(), w.proc)
-	var begun []check.Stage
-	for {
-		m := w.hear(t)
-		if m.Kind == check.KindAnswer {
-			return m.Answer, begun
-		}
-		begun = append(begun, m.Answer.Stage)
+	w.board.Reset()
+	w.send(t, check.EncodeBatch(batch), proc)
+	if m := w.hear(t); m.Kind != check.KindDone {
+		t.Fatalf("not done: %+v", m)
 	}
+	if at, err := w.board.Progress(); err != nil || at.Item != len(batch) {
+		t.Fatalf("of %d items: %+v, %v", len(batch), at, err)
+	}
+	for i := range batch {
+		a, err := w.board.Answer(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, a)
+	}
+	return answers
+}
+
+func (w *worker) look(t *testing.T, r check.Request) check.Answer {
+	t.Helper()
+	return w.batch(t, w.proc, r)[0]
 }
 
 func TestLook(t *testing.T) {
@@ -122,31 +145,31 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	root, begun := w.look(t, check.Request{Path: "/proc"})
-	if root.Errno != 0 || root.Stage != check.StageIdentify || root.MountID == 0 || !root.MountRoot || len(begun) != 2 {
-		t.Errorf("resolve /proc: %+v after %v", root, begun)
+	root := w.look(t, check.Request{Path: "/proc"})
+	if root.Errno != 0 || root.Stage != check.StageIdentify || root.MountID == 0 || !root.MountRoot {
+		t.Errorf("resolve /proc: %+v", root)
 	}
-	inside, _ := w.look(t, check.Request{Path: "/proc/self"})
+	inside := w.look(t, check.Request{Path: "/proc/self"})
 	if inside.MountID != root.MountID || inside.MountRoot {
 		t.Errorf("resolve /proc/self: %+v", inside)
 	}
-	good, begun := w.look(t, check.Request{Path: "/proc", MountID: root.MountID})
-	if good.Errno != 0 || good.Stage != check.StageStatx || good.Mismatch || !slices.Equal(begun, []check.Stage{check.StageRoot, check.StageOpen, check.StageStatfs, check.StageStatx}) {
-		t.Errorf("look at /proc: %+v after %v", good, begun)
+	good := w.look(t, check.Request{Path: "/proc", MountID: root.MountID})
+	if good.Errno != 0 || good.Stage != check.StageStatx || good.Mismatch {
+		t.Errorf("look at /proc: %+v", good)
 	}
-	other, begun := w.look(t, check.Request{Path: file, MountID: root.MountID})
-	if !other.Mismatch || other.Stage != check.StageIdentify || len(begun) != 2 {
-		t.Errorf("a file on another mount was touched: %+v after %v", other, begun)
+	other := w.look(t, check.Request{Path: file, MountID: root.MountID})
+	if !other.Mismatch || other.Stage != check.StageIdentify {
+		t.Errorf("a file on another mount was touched: %+v", other)
 	}
-	none, _ := w.look(t, check.Request{Path: file + "/none", MountID: 1})
+	none := w.look(t, check.Request{Path: file + "/none", MountID: 1})
 	if none.Errno != syscall.ENOTDIR || none.Stage != check.StageOpen {
 		t.Errorf("no such path: %+v", none)
 	}
-	magic, _ := w.look(t, check.Request{Path: "/proc/self/cwd"})
+	magic := w.look(t, check.Request{Path: "/proc/self/cwd"})
 	if magic.Errno != syscall.ELOOP || magic.Stage != check.StageOpen {
 		t.Errorf("a magic link was followed: %+v", magic)
 	}
-	long, _ := w.look(t, check.Request{Path: "/\x00"})
+	long := w.look(t, check.Request{Path: "/\x00"})
 	if long.Errno != syscall.EINVAL {
 		t.Errorf("a path with a zero byte: %+v", long)
 	}
@@ -167,11 +190,10 @@ func TestTargetIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = sleeper.Wait() // killed
-	w.send(t, check.Request{Path: "/", MountID: 1}.Encode(), proc)
-	w.hear(t) // StageRoot begins
-	m := w.hear(t)
-	if a := m.Answer; m.Kind != check.KindAnswer || a.Stage != check.StageRoot || (a.Errno != syscall.ESRCH && a.Errno != syscall.ENOENT) {
-		t.Errorf("a dead target: %+v", m)
+	for _, a := range w.batch(t, proc, check.Request{Path: "/", MountID: 1}, check.Request{Path: "/"}) {
+		if a.Stage != check.StageRoot || (a.Errno != syscall.ESRCH && a.Errno != syscall.ENOENT) {
+			t.Errorf("a dead target: %+v", a)
+		}
 	}
 }
 
@@ -185,7 +207,7 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 		}
 		return len(fds)
 	}
-	root, _ := w.look(t, check.Request{Path: "/proc"})
+	root := w.look(t, check.Request{Path: "/proc"})
 	before := count()
 	for _, r := range []check.Request{{Path: "/proc"}, {Path: "/proc", MountID: root.MountID}, {Path: "/none"}, {Path: "/", MountID: 1}} {
 		w.look(t, r)
@@ -206,11 +228,11 @@ func TestWorkerEndsWithItsAgent(t *testing.T) {
 }
 
 func TestWorkerRefusesNonsense(t *testing.T) {
-	request := check.Request{Path: "/"}.Encode()
+	request := check.EncodeBatch([]check.Request{{Path: "/"}})
 	for name, send := range map[string]func(*worker){
 		"garbage":             func(w *worker) { w.send(t, []byte("garbage"), w.proc) },
 		"no descriptor":       func(w *worker) { w.send(t, request, -1) },
-		"longer than allowed": func(w *worker) { w.send(t, make([]byte, 2*check.MaxPath), w.proc) },
+		"longer than allowed": func(w *worker) { w.send(t, make([]byte, check.MaxBatch+1), w.proc) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := startWorker(t)

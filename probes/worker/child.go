@@ -11,32 +11,53 @@ import (
 )
 
 // child is a worker process. One goroutine reads what it says and reaps it; whoever took the worker
-// from the pool reads messages until the answer, or until the channel is closed.
+// from the pool waits for a message, or until the channel is closed, and then reads the board.
 type child struct {
 	process   *os.Process
 	conn      *net.UnixConn
-	messages  chan check.Message // closed when the process has been reaped
+	as        *Credential
+	mem       []byte
+	board     *check.Board       // in mem
+	messages  chan check.Message // KindDone; closed when the process has been reaped
 	exit      string             // how it ended; set before messages is closed
 	idleSince time.Time          // guarded by the pool
+	users     int                // who may still look at the board; guarded by the pool
 }
 
-// maxMessages is more than a worker may say for one request: a stage each, and the answer.
-const maxMessages = 16
+// maxMessages is more than a worker may say for one batch.
+const maxMessages = 2
 
-func newChild(s spawned) *child {
-	return &child{process: s.process, conn: s.conn, messages: make(chan check.Message, maxMessages)}
+func newChild(s spawned, as *Credential) *child {
+	return &child{
+		process: s.process, conn: s.conn, as: as, mem: s.mem, board: check.BoardAt(s.mem),
+		messages: make(chan check.Message, maxMessages),
+	}
 }
 
-// ask sends a request together with the folder of the target process.
-func (w *child) ask(target *proc.Process, r check.Request) error {
+// letGo is called by each user once, and gives the board back after the last.
+func (w *child) letGo() {
+	w.users--
+	if w.users == 0 {
+		sys.Unmap(w.mem)
+		w.mem, w.board = nil, nil
+	}
+}
+
+// ask sends a batch together with the folder of the target process.
+func (w *child) ask(target *proc.Process, batch []check.Request) error {
 	return target.Hand(func(dir int) error {
-		_, _, err := w.conn.WriteMsgUnix(r.Encode(), sys.Rights(dir), nil)
+		_, _, err := w.conn.WriteMsgUnix(check.EncodeBatch(batch), sys.Rights(dir), nil)
 		return err
 	})
 }
 
-// kill makes the worker end as soon as the kernel lets it. It never blocks.
-func (w *child) kill() { _ = w.process.Kill() } // an error means that it has ended already
+// kill makes the worker end as soon as the kernel lets it. It never blocks. A worker of another user, which takes
+// CAP_KILL, ends when it comes back and finds that nobody talks to it any more.
+func (w *child) kill() {
+	if w.process.Kill() != nil { // it may have ended already
+		_ = w.conn.CloseWrite()
+	}
+}
 
 // read passes on what the worker says until its socket is closed, which the kernel does when the
 // process ends; only then does it wait for it, so that no thread is ever blocked in wait(2).

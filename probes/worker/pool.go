@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,8 +26,8 @@ type Pool struct {
 
 	mu        sync.Mutex
 	workers   map[*child]struct{}
-	idle      []*child // the longest idle first
-	flights   map[*flight]struct{}
+	idle      []*child            // the longest idle first
+	batches   map[*batch]struct{} // that a worker has
 	parked    int
 	undropped check.Privilege
 	closed    bool
@@ -45,7 +46,7 @@ func New(opts Options) (*Pool, error) {
 		slots:   make(chan struct{}, opts.MaxActive),
 		spawner: newSpawner(opts.WorkerPath),
 		workers: map[*child]struct{}{},
-		flights: map[*flight]struct{}{},
+		batches: map[*batch]struct{}{},
 		drained: make(chan struct{}),
 	}
 	p.turns = newTurns(p, opts.ParkAfter)
@@ -78,8 +79,8 @@ func (p *Pool) ended() {
 	}
 }
 
-// take waits for a slot and returns a worker that holds it. The error is that of ctx, or of starting.
-func (p *Pool) take(ctx context.Context) (*child, error) {
+// take waits for a slot and returns a worker for b that holds it. The error is that of ctx, or of starting.
+func (p *Pool) take(ctx context.Context, b *batch) (*child, error) {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -87,39 +88,48 @@ func (p *Pool) take(ctx context.Context) (*child, error) {
 	case <-p.spawner.quit:
 		return nil, errClosed
 	}
-	if w := p.takeIdle(); w != nil {
-		return w, nil
+	w := p.takeIdle(b.as)
+	if w == nil {
+		var err error
+		if w, err = p.start(b.as); err != nil {
+			<-p.slots
+			return nil, err
+		}
 	}
-	w, err := p.start()
-	if err != nil {
-		<-p.slots
-	}
-	return w, err
-}
-
-func (p *Pool) takeIdle() *child {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := len(p.idle) - 1
-	if last < 0 {
-		return nil
-	}
-	w := p.idle[last]
-	p.idle = p.idle[:last]
-	return w
+	p.batches[b] = struct{}{}
+	return w, nil
 }
 
-func (p *Pool) start() (*child, error) {
-	s := p.spawner.spawn()
+func (p *Pool) takeIdle(as *Credential) *child {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		if w := p.idle[i]; sameCredential(w.as, as) {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			w.users++
+			return w
+		}
+	}
+	return nil
+}
+
+func (p *Pool) start(as *Credential) (*child, error) {
+	s := p.spawner.spawn(as)
 	if s.err != nil {
 		return nil, s.err
 	}
-	w := newChild(s)
+	w := newChild(s, as)
 	p.mu.Lock()
 	p.workers[w] = struct{}{}
+	w.users = 2 // who takes it, and who reads what it says
 	p.mu.Unlock()
 	if !p.run(func() { p.serve(w) }) {
 		p.serve(w) // the pool was closed meanwhile: end it here
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		w.letGo()
 		return nil, errClosed
 	}
 	return w, nil
@@ -138,7 +148,8 @@ func (p *Pool) serve(w *child) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.workers, w)
-	p.removeIdle(w)
+	p.idle = slices.DeleteFunc(p.idle, func(idle *child) bool { return idle == w })
+	w.letGo()
 }
 
 func (p *Pool) isClosed() bool {
@@ -147,68 +158,57 @@ func (p *Pool) isClosed() bool {
 	return p.closed
 }
 
-func (p *Pool) removeIdle(w *child) {
-	for i := range p.idle {
-		if p.idle[i] == w {
-			p.idle = append(p.idle[:i], p.idle[i+1:]...)
-			return
-		}
-	}
-}
-
-// rest puts a worker back that has answered. Its slot is given back apart.
-func (p *Pool) rest(w *child) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, alive := p.workers[w]; alive {
-		w.idleSince = time.Now()
-		p.idle = append(p.idle, w)
-	}
-}
-
-// enter counts a look that holds a slot.
-func (p *Pool) enter(f *flight) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.flights[f] = struct{}{}
-}
-
-// park takes an active look's slot away so that others get their turn. It reports whether the look is
+// park takes an active batch's slot away so that others get their turn. It reports whether the batch is
 // parked now, which fails when as many as allowed are.
-func (p *Pool) park(f *flight) bool {
+func (p *Pool) park(b *batch) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, entered := p.flights[f]
-	if f.parked || !entered {
+	if b.parked {
 		return true
 	}
 	if p.parked >= p.opts.MaxParked {
 		return false
 	}
-	f.parked = true
+	b.parked = true
 	p.parked++
 	<-p.slots
 	return true
 }
 
-// leave gives back what a look held: its slot, or its place among the parked.
-func (p *Pool) leave(f *flight) {
+// leave gives back what a batch held: its slot, or its place among the parked, and its worker, if that is alive. Of
+// more idle workers than may be active, the longest idle is let go.
+func (p *Pool) leave(b *batch, alive bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.flights, f)
-	if f.parked {
+	delete(p.batches, b)
+	if b.parked {
 		p.parked--
-		return
+	} else {
+		<-p.slots
 	}
-	<-p.slots
+	w := b.worker
+	w.letGo()
+	if _, known := p.workers[w]; alive && known {
+		w.idleSince = time.Now()
+		p.idle = append(p.idle, w)
+	}
+	if len(p.idle) > p.opts.MaxActive {
+		p.dismiss()
+	}
+}
+
+// dismiss ends the longest idle worker.
+func (p *Pool) dismiss() {
+	p.idle[0].kill()
+	p.idle = slices.Delete(p.idle, 0, 1)
 }
 
 // Stats is a snapshot of the workers, for metrics and health.
 type Stats struct {
 	Workers   int    // child processes alive, idle and parked ones included
 	Idle      int    // workers with nothing to do
-	InFlight  int    // looks under way, parked ones included
-	Parked    int    // looks without an answer for longer than Options.ParkAfter
+	InFlight  int    // workers that look, parked ones included
+	Parked    int    // workers without an answer for longer than Options.ParkAfter
 	MaxParked int    // from this many Parked on, mounts without an answer are Unknown
 	Undropped string // the privileges that the last worker could not drop; "" when none
 }
@@ -218,7 +218,7 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Stats{
-		Workers: len(p.workers), Idle: len(p.idle), InFlight: len(p.flights), Parked: p.parked,
+		Workers: len(p.workers), Idle: len(p.idle), InFlight: len(p.batches), Parked: p.parked,
 		MaxParked: p.opts.MaxParked, Undropped: p.undropped.String(),
 	}
 }

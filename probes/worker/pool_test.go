@@ -31,7 +31,8 @@ func TestOptions(t *testing.T) {
 func TestWorkersThatFail(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
-	for line, detail := range map[string]string{"0:2 /crash": "exit status 3", "0:3 /garbage": "killed", "0:4 /flood": "killed"} {
+	for line, detail := range map[string]string{"0:2 /crash": "exit status 3", "0:3 /garbage": "killed",
+		"0:4 /flood": errProtocol.Error(), "0:4 /scribble": "malformed", "0:4 /mad": "malformed"} {
 		failed(t, n.look(patience, line)[0], detail)
 	}
 	good(t, n.look(patience, "0:5 /a")[0])

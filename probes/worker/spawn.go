@@ -21,18 +21,25 @@ var errClosed = errors.New("the pool of workers is closed")
 // the thread that started the child ends, not the process, and Go's threads come and go.
 type spawner struct {
 	path     string
-	requests chan chan<- spawned
+	requests chan order
 	quit     chan struct{}
+}
+
+// order asks for a worker.
+type order struct {
+	as    *Credential
+	reply chan<- spawned
 }
 
 type spawned struct {
 	process *os.Process
 	conn    *net.UnixConn
+	mem     []byte // shared with the worker
 	err     error
 }
 
 func newSpawner(path string) *spawner {
-	return &spawner{path: path, requests: make(chan chan<- spawned), quit: make(chan struct{})}
+	return &spawner{path: path, requests: make(chan order), quit: make(chan struct{})}
 }
 
 // run serves until quit is closed. Its thread ends with it, and so do the workers that still live.
@@ -40,8 +47,8 @@ func (s *spawner) run() {
 	runtime.LockOSThread()
 	for {
 		select {
-		case reply := <-s.requests:
-			reply <- s.start()
+		case o := <-s.requests:
+			o.reply <- s.start(o.as)
 		case <-s.quit:
 			return
 		}
@@ -49,48 +56,68 @@ func (s *spawner) run() {
 }
 
 // spawn starts a worker; it takes as long as an exec.
-func (s *spawner) spawn() spawned {
+func (s *spawner) spawn(as *Credential) spawned {
 	reply := make(chan spawned, 1)
 	select {
-	case s.requests <- reply:
+	case s.requests <- order{as, reply}:
 		return <-reply
 	case <-s.quit:
 		return spawned{err: errClosed}
 	}
 }
 
-func (s *spawner) start() spawned {
-	conn, child, err := socketpair()
+func (s *spawner) start(as *Credential) spawned {
+	attr, err := attributes(as)
+	if err != nil {
+		return spawned{err: err}
+	}
+	mem, memory, err := sharedMemory()
 	if err != nil {
 		return spawned{err: fmt.Errorf("start worker: %w", err)}
 	}
-	defer func() { _ = child.Close() }() // the worker has its own copy
-	process, err := startWorker(s.path, child)
+	defer func() { _ = memory.Close() }() // both sides map it
+	conn, socket, err := socketpair()
 	if err != nil {
+		sys.Unmap(mem)
+		return spawned{err: fmt.Errorf("start worker: %w", err)}
+	}
+	defer func() { _ = socket.Close() }() // the worker has its own copy
+	process, err := startWorker(s.path, attr, socket, memory)
+	if err != nil {
+		sys.Unmap(mem)
 		_ = conn.Close() // nothing was sent
 		return spawned{err: fmt.Errorf("start worker %s: %w", s.path, err)}
 	}
-	return spawned{process: process, conn: conn}
+	return spawned{process: process, conn: conn, mem: mem}
 }
 
 // startWorker gives the worker no environment but what keeps it small, no files, and no folder.
-func startWorker(path string, socket *os.File) (*os.Process, error) {
+func startWorker(path string, attr *syscall.SysProcAttr, socket, memory *os.File) (*os.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = null.Close() }() // nothing was written
-	files := make([]*os.File, check.Socket+1)
-	for i := range files {
-		files[i] = null
-	}
-	files[check.Socket] = socket
+	files := []*os.File{null, null, null, check.Socket: socket, check.Memory: memory}
 	return os.StartProcess(path, []string{workerName}, &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=4MiB", "GODEBUG=asyncpreemptoff=1"},
 		Files: files,
-		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+		Sys:   attr,
 	})
+}
+
+func sharedMemory() ([]byte, *os.File, error) {
+	fd, err := sys.SharedMemory(workerName, check.BoardSize)
+	if err != nil {
+		return nil, nil, fmt.Errorf("memory to share with the worker: %w", err)
+	}
+	mem, err := sys.Map(fd, check.BoardSize)
+	if err != nil {
+		sys.Close(fd)
+		return nil, nil, fmt.Errorf("map the memory to share with the worker: %w", err)
+	}
+	return mem, os.NewFile(uintptr(fd), "memory shared with a worker"), nil
 }
 
 func socketpair() (*net.UnixConn, *os.File, error) {

@@ -26,27 +26,26 @@ func (p *Pool) shrink(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.idle) > keepIdle && now.Sub(p.idle[0].idleSince) > p.opts.IdleAfter {
-		p.idle[0].kill()
-		p.idle = p.idle[1:]
+		p.dismiss()
 	}
 }
 
 // endOrphans kills the parked workers whose container is gone: their descriptors would keep its file
 // systems from being unmounted, and nobody waits for the answer.
 func (p *Pool) endOrphans() {
-	for _, f := range p.parkedFlights() {
-		if errors.Is(f.target.Check(), proc.ErrGone) {
-			f.worker.kill()
+	for _, b := range p.parkedBatches() {
+		if errors.Is(b.target.Check(), proc.ErrGone) {
+			b.worker.kill()
 		}
 	}
 }
 
-func (p *Pool) parkedFlights() (parked []*flight) {
+func (p *Pool) parkedBatches() (parked []*batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for f := range p.flights {
-		if f.parked {
-			parked = append(parked, f)
+	for b := range p.batches {
+		if b.parked {
+			parked = append(parked, b)
 		}
 	}
 	return parked

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes/check"
-	"github.com/mountwarden/mountwarden/probes/proc"
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
 var (
@@ -21,101 +21,122 @@ var (
 type turns struct {
 	pool      *Pool
 	parkAfter time.Duration
+	cutAfter  time.Duration
+	epoch     time.Time // when CLOCK_MONOTONIC was 0
 
 	mu   sync.Mutex
-	held map[string]*flight // whose turn it is, by flight.key
+	held map[key]*flight // whose turn it is
 }
+
+// cutAfter is how long one item may keep the rest of its batch waiting: more than any healthy file system needs,
+// little beside the timeout of a look.
+const cutAfter = 20 * time.Millisecond
 
 func newTurns(p *Pool, parkAfter time.Duration) *turns {
-	return &turns{pool: p, parkAfter: parkAfter, held: map[string]*flight{}}
-}
-
-// flight is one look that is under way or waits for a worker.
-type flight struct {
-	target  *proc.Process
-	request check.Request
-	walk    string        // the key of the way to the path, which only this target goes
-	done    chan struct{} // closed when answer and err are final
-	worker  *child        // set before asked
-	parked  bool          // guarded by the pool
-
-	// guarded by turns.mu until done is closed
-	key    string        // what it holds: the device, or the way to it
-	left   chan struct{} // closed when it does not hold key any more
-	asked  bool          // a worker has it
-	begun  time.Time     // when the worker set out for the path; zero before
-	stage  check.Stage
-	answer check.Answer
-	err    error // why there is no answer
-}
-
-func newFlight(device string, target *proc.Process, r check.Request) *flight {
-	walk := fmt.Sprintf("walk %d/%d %s", target.PID, target.Start, r.Path)
-	f := &flight{target: target, request: r, walk: walk, key: walk, done: make(chan struct{}), left: make(chan struct{})}
-	if device != "" {
-		f.key = "device " + device
-	}
-	return f
-}
-
-// look asks a worker and waits for the answer, for its turn at the device before that, at most until
-// ctx ends. A file system that somebody else's look has been waiting for, for at least the timeout, is
-// answered at once. With device "" only the way to the path is held.
-func (t *turns) look(ctx context.Context, device string, target *proc.Process, r check.Request, timeout time.Duration) Result {
-	f := newFlight(device, target, r)
-	for {
-		other, left := t.claim(f)
-		if other == nil {
-			break
-		}
-		if !t.outlast(ctx, other, left, timeout) {
-			return t.unanswered(ctx, other, timeout)
-		}
-	}
-	t.launch(ctx, f)
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		if !f.isDone() {
-			return t.overdue(ctx, f, timeout)
-		}
-	}
-	return Result{Answer: f.answer, Err: f.err}
-}
-
-func (f *flight) isDone() bool {
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
+	return &turns{
+		pool: p, parkAfter: parkAfter, cutAfter: min(cutAfter, parkAfter), epoch: time.Now().Add(-sys.Monotonic()), held: map[key]*flight{},
 	}
 }
 
-// claim takes f's turn, or returns the flight that has it and when that will leave.
-func (t *turns) claim(f *flight) (*flight, <-chan struct{}) {
+// queue is a batch that waits for a flight of somebody else.
+type queue struct {
+	batch *batch
+	other *flight
+	left  <-chan struct{} // closed when other has left
+}
+
+// claim takes the turns of those flights of b that can have theirs now, and leaves only these in b. The others are
+// returned, together with whom they wait for. Flights of b for the same device follow one another.
+func (t *turns) claim(b *batch) (waiting []queue) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, key := range []string{f.key, f.walk} {
-		if other := t.held[key]; other != nil {
-			return other, other.left
+	all := b.flights
+	b.flights, b.size = nil, 0
+	for _, f := range all {
+		other := t.rival(f, b)
+		if other == nil {
+			t.hold(f)
+			f.batch, f.item = b, len(b.flights)
+			b.add(f)
+			continue
 		}
+		waiting = enqueue(waiting, other, f)
 	}
-	t.held[f.key] = f
-	return nil, nil
+	return waiting
 }
 
-// outlast waits for other to leave. It gives up, and reports false, when ctx ends or as soon as other has
+// rival returns the flight of another batch whose turn it is where f wants to go.
+func (t *turns) rival(f *flight, b *batch) *flight {
+	for _, k := range [...]key{f.key, f.way} {
+		if other := t.held[k]; other != nil && other.batch != b {
+			return other
+		}
+	}
+	return nil
+}
+
+func (t *turns) hold(f *flight) {
+	first := t.held[f.key]
+	if first == nil {
+		t.held[f.key] = f
+		return
+	}
+	first.last.next = f
+	first.last = f
+}
+
+func enqueue(waiting []queue, other, f *flight) []queue {
+	for i := range waiting {
+		if waiting[i].other == other {
+			waiting[i].batch.add(f)
+			return waiting
+		}
+	}
+	if other.left == nil {
+		other.left = make(chan struct{})
+	}
+	q := queue{batch: &batch{}, other: other, left: other.left}
+	q.batch.add(f)
+	return append(waiting, q)
+}
+
+// vacate gives f's turn to the next of its batch, or free.
+func (t *turns) vacate(f *flight) {
+	switch {
+	case t.held[f.key] != f:
+	case f.next != nil:
+		t.held[f.key] = f.next
+		f.next.last = f.last
+	default:
+		delete(t.held, f.key)
+	}
+	f.next, f.last = nil, f
+	if f.left != nil {
+		close(f.left)
+		f.left = nil
+	}
+}
+
+// release takes f out of its batch.
+func (t *turns) release(f *flight) {
+	t.vacate(f)
+	f.batch = nil
+}
+
+// asked reports whether a worker has f.
+func (f *flight) asked() bool { return f.batch != nil && f.batch.board != nil }
+
+// outlast waits for q.other to leave. It gives up, and reports false, when ctx ends or as soon as the other has
 // been under way for the timeout.
-func (t *turns) outlast(ctx context.Context, other *flight, left <-chan struct{}, timeout time.Duration) bool {
+func (t *turns) outlast(ctx context.Context, q queue) bool {
 	patience, cancel := context.WithCancel(ctx)
-	if begun := t.begunAt(other); !begun.IsZero() {
+	if begun := t.begunAt(q.other); !begun.IsZero() {
 		cancel()
-		patience, cancel = context.WithDeadline(ctx, begun.Add(timeout))
+		patience, cancel = context.WithDeadline(ctx, begun.Add(q.batch.timeout))
 	}
 	defer cancel()
 	select {
-	case <-left:
+	case <-q.left:
 		return true
 	case <-patience.Done():
 		return false
@@ -125,126 +146,71 @@ func (t *turns) outlast(ctx context.Context, other *flight, left <-chan struct{}
 func (t *turns) begunAt(f *flight) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return f.begun
+	begun, _ := t.where(f)
+	return begun
 }
 
-// launch hands f to a worker. On failure f is done.
-func (t *turns) launch(ctx context.Context, f *flight) {
-	w, err := t.pool.take(ctx)
-	if err != nil {
-		t.finish(f, check.Answer{}, err)
+// where returns since when f is on its way to the path or beyond, and in which stage. The time is zero when it is not.
+func (t *turns) where(f *flight) (time.Time, check.Stage) {
+	if f.landed || !f.asked() {
+		return time.Time{}, 0
+	}
+	at, err := f.batch.board.Progress()
+	if err != nil || at.Item != f.item || at.Stage == check.StageRoot {
+		return time.Time{}, 0
+	}
+	return t.epoch.Add(at.Begun), at.Stage
+}
+
+// finish ends flights with their results.
+func (t *turns) finish(flights []*flight, result func(i int) Result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, f := range flights {
+		f.landed = true
+		t.vacate(f)
+		report(f, result(i))
+	}
+}
+
+// fail ends flights of which nothing is known.
+func (t *turns) fail(flights []*flight, err error) {
+	t.finish(flights, func(int) Result { return Result{Err: err} })
+}
+
+// report hands the asker the result of f, unless it has one already.
+func report(f *flight, r Result) {
+	if f.reported {
 		return
 	}
-	f.worker = w
-	t.pool.enter(f)
+	f.reported = true
+	f.asker.results[f.index] = r
+	f.asker.pending--
+	if f.asker.pending == 0 {
+		close(f.asker.done)
+	}
+}
+
+// failUnanswered ends flights that have waited for other in vain.
+func (t *turns) failUnanswered(ctx context.Context, flights []*flight, other *flight) {
 	t.mu.Lock()
-	f.asked = true
+	r := t.unanswered(ctx, other, flights[0].asker.timeout)
 	t.mu.Unlock()
-	if err := w.ask(f.target, f.request); err != nil {
-		w.kill()
-		t.land(f, check.Answer{}, fmt.Errorf("ask worker: %w", err))
-		return
-	}
-	if !t.pool.run(func() { t.fly(f) }) {
-		t.land(f, check.Answer{}, errClosed)
-	}
-}
-
-// fly waits for the answer as long as it takes; a late one tells that the mount has recovered.
-func (t *turns) fly(f *flight) {
-	patience := time.NewTimer(t.parkAfter)
-	defer patience.Stop()
-	for {
-		select {
-		case m, alive := <-f.worker.messages:
-			switch {
-			case !alive:
-				t.land(f, check.Answer{}, fmt.Errorf("the worker ended during the look: %s", f.worker.exit))
-				return
-			case m.Kind == check.KindProgress:
-				t.advance(f, m.Answer.Stage)
-			default:
-				t.pool.rest(f.worker)
-				t.land(f, m.Answer, nil)
-				return
-			}
-		case <-patience.C:
-			if !t.pool.park(f) || !t.stray(f) {
-				patience.Reset(t.parkAfter)
-			}
-		}
-	}
-}
-
-func (t *turns) advance(f *flight, s check.Stage) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	f.stage = s
-	if s == check.StageOpen {
-		f.begun = time.Now()
-	}
-}
-
-// stray gives the device free when f is stuck on its way there: that says nothing about the device,
-// which others reach on other ways. It reports false while the worker has not set out yet.
-func (t *turns) stray(f *flight) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if f.stage != check.StageOpen || f.key == f.walk {
-		return !f.begun.IsZero()
-	}
-	t.vacate(f)
-	f.key, f.left = f.walk, make(chan struct{})
-	if t.held[f.key] == nil {
-		t.held[f.key] = f
-	}
-	return true
-}
-
-func (t *turns) vacate(f *flight) {
-	if t.held[f.key] == f {
-		delete(t.held, f.key)
-	}
-	close(f.left)
-}
-
-// land ends a flight that had a worker.
-func (t *turns) land(f *flight, answer check.Answer, err error) {
-	t.pool.leave(f)
-	t.finish(f, answer, err)
-}
-
-func (t *turns) finish(f *flight, answer check.Answer, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	f.answer, f.err = answer, err
-	t.vacate(f)
-	close(f.done)
-}
-
-// overdue is the result for who began the look. When no place is left among the parked, the worker is
-// given up: it would keep the slot that others need.
-func (t *turns) overdue(ctx context.Context, f *flight, timeout time.Duration) Result {
-	if !t.pool.park(f) {
-		f.worker.kill()
-		return Result{Err: fmt.Errorf("no answer within %s, and %w: %d", timeout, errFull, t.pool.opts.MaxParked)}
-	}
-	return t.unanswered(ctx, f, timeout)
+	t.finish(flights, func(int) Result { return r })
 }
 
 // unanswered is the result of waiting for f in vain. It is a hang only when the file system itself had at
 // least half of the timeout to answer; the rest may have gone by in waiting for a turn or a worker.
 func (t *turns) unanswered(ctx context.Context, f *flight, timeout time.Duration) Result {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	begun, stage := t.where(f)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return Result{Err: fmt.Errorf("the look was called off: %w", ctx.Err())}
-	case f.asked && f.begun.IsZero():
+	case begun.IsZero() && f.asked():
 		return Result{Err: errNotBegun}
-	case !f.asked || time.Since(f.begun) < timeout/2:
+	case begun.IsZero() || time.Since(begun) < timeout/2:
 		return Result{Err: errNoTurn}
 	default:
-		return Result{Since: f.begun, Stage: f.stage}
+		return Result{Since: begun, Stage: stage}
 	}
 }

@@ -23,83 +23,111 @@ func Pretend() (code int, ok bool) {
 	if os.Args[0] != name {
 		return 0, false
 	}
-	return pretend(check.Socket), true
+	return pretend(check.Socket, check.Memory), true
 }
 
-func pretend(socket int) int {
-	f := fake{socket}
+func pretend(socket, memory int) int {
+	mem, err := sys.Map(memory, check.BoardSize)
+	if err != nil {
+		return 4
+	}
+	f := fake{socket: socket, mem: mem, board: check.BoardAt(mem)}
 	f.say(check.Message{Kind: check.KindHello, Undone: check.BoundingSet})
-	buf := make([]byte, 2*check.MaxPath)
+	buf := make([]byte, check.MaxBatch+1)
 	for {
 		n, fd, err := sys.Receive(socket, buf)
 		if err != nil || n == 0 {
 			return 0
 		}
 		sys.Close(fd)
-		r, err := check.DecodeRequest(buf[:n])
+		batch, err := check.DecodeBatch(buf[:n])
 		if err != nil {
 			return 2
 		}
-		if code := f.play(path.Base(r.Path), r); code != 0 {
+		if code := f.serve(batch); code != 0 {
 			return code
 		}
 	}
 }
 
-type fake struct{ socket int }
+type fake struct {
+	socket int
+	mem    []byte
+	board  *check.Board
+}
 
 func (f fake) say(m check.Message) { _ = sys.Send(f.socket, m.Encode()) } // an agent that is gone is noticed by Receive
 
-func (f fake) begin(s check.Stage) {
-	f.say(check.Message{Kind: check.KindProgress, Answer: check.Answer{Stage: s}})
+// serve returns the exit code of a fake that crashes, else 0.
+func (f fake) serve(batch []check.Request) int {
+	for i, r := range batch {
+		if !f.board.Begin(i, sys.Monotonic()) {
+			break
+		}
+		what := path.Base(r.Path)
+		if strings.HasPrefix(what, "crash") {
+			return 3
+		}
+		f.misbehave(what)
+		f.board.Record(i, f.look(what, r))
+	}
+	f.board.End(len(batch))
+	f.say(check.Message{Kind: check.KindDone})
+	return 0
 }
 
-// play returns the exit code of a fake that crashes, else 0.
-func (f fake) play(what string, r check.Request) int {
-	is := func(prefix string) bool { return strings.HasPrefix(what, prefix) }
-	f.begin(check.StageRoot)
+// misbehave does what a worker never should, and returns when nothing like that is asked for.
+func (f fake) misbehave(what string) {
 	switch {
-	case is("crash"):
-		return 3
-	case is("garbage"):
+	case strings.HasPrefix(what, "garbage"):
 		_ = sys.Send(f.socket, []byte("garbage")) // the agent ends this process
 		hang()
-	case is("flood"):
+	case strings.HasPrefix(what, "flood"):
 		for {
-			f.begin(check.StageRoot)
+			f.say(check.Message{Kind: check.KindDone})
 		}
+	case strings.HasPrefix(what, "scribble"):
+		for i := range f.mem {
+			f.mem[i] = 0xff
+		}
+		hang()
+	}
+}
+
+func (f fake) look(what string, r check.Request) check.Answer {
+	is := func(prefix string) bool { return strings.HasPrefix(what, prefix) }
+	switch {
 	case is("gone"):
-		f.answer(check.Answer{Stage: check.StageRoot, Errno: syscall.ESRCH})
-		return 0
+		return check.Answer{Stage: check.StageRoot, Errno: syscall.ESRCH}
 	case is("idle"):
 		hang()
 	}
-	f.begin(check.StageOpen)
+	f.board.Enter(check.StageOpen)
 	switch {
 	case is("walk"):
 		hang()
+	case is("amble"):
+		<-time.After(300 * time.Millisecond)
 	case is("absent"):
-		f.answer(check.Answer{Stage: check.StageOpen, Errno: syscall.ENOENT})
-		return 0
+		return check.Answer{Stage: check.StageOpen, Errno: syscall.ENOENT}
 	case is("moved"):
-		f.answer(check.Answer{Stage: check.StageIdentify, MountID: 999, Mismatch: true})
-		return 0
+		return check.Answer{Stage: check.StageIdentify, MountID: 999, Mismatch: true}
 	case r.MountID == 0:
-		f.answer(check.Answer{Stage: check.StageIdentify, MountID: RootMount, MountRoot: what == "link-to-root"})
-		return 0
+		return check.Answer{Stage: check.StageIdentify, MountID: RootMount, MountRoot: what == "link-to-root"}
+	case is("mad"):
+		return check.Answer{Stage: 99}
 	}
-	f.begin(check.StageStatfs)
+	if !f.board.Enter(check.StageStatfs) {
+		return check.Answer{Stage: check.StageOpen}
+	}
 	switch {
 	case is("hang"):
 		hang()
 	case is("slow"):
 		<-time.After(300 * time.Millisecond)
 	}
-	f.begin(check.StageStatx)
-	f.answer(check.Answer{Stage: check.StageStatx, MountID: r.MountID, MountRoot: true})
-	return 0
+	f.board.Enter(check.StageStatx)
+	return check.Answer{Stage: check.StageStatx, MountID: r.MountID, MountRoot: true}
 }
-
-func (f fake) answer(a check.Answer) { f.say(check.Message{Kind: check.KindAnswer, Answer: a}) }
 
 func hang() { <-time.After(time.Hour) }

@@ -1,0 +1,138 @@
+package check_test
+
+import (
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/check"
+)
+
+func TestBoard(t *testing.T) {
+	b := &check.Board{}
+	at := progress(t, b)
+	if at.Item != -1 || at.Cut {
+		t.Errorf("before the first item: %+v", at)
+	}
+	want := check.Answer{Stage: check.StageStatx, Errno: syscall.ENOTCONN, MountID: 1<<64 - 1, MountRoot: true, Mismatch: true, Unasked: true,
+		Unlinked: true, NoSpace: true, WrongType: true}
+	if !b.Begin(0, 7) || !b.Enter(check.StageStatfs) {
+		t.Error("the worker was kept from its first item")
+	}
+	if at = progress(t, b); at.Item != 0 || at.Stage != check.StageStatfs || at.Begun != 7 {
+		t.Errorf("in the first item: %+v", at)
+	}
+	b.Record(0, want)
+	if !b.Begin(1, 8) {
+		t.Error("the worker was kept from its second item")
+	}
+	if got, err := b.Answer(0); err != nil || got != want {
+		t.Errorf("%+v became %+v, %v", want, got, err)
+	}
+	if _, cut := b.Cut(at); cut {
+		t.Error("cut where the worker has gone on")
+	}
+	if at, cut := b.Cut(progress(t, b)); !cut || !at.Cut || at.Item != 1 {
+		t.Errorf("not cut: %+v", at)
+	}
+	if !b.Enter(check.StageStatx) {
+		t.Error("a cut ends the item that is under way")
+	}
+	if b.Begin(2, 9) || b.End(2) {
+		t.Error("the worker went on after the cut")
+	}
+	if at = progress(t, b); at.Item != 1 || at.Stage != check.StageStatx || at.Begun != 8 || !at.Cut {
+		t.Errorf("after the cut: %+v", at)
+	}
+	b.Reset()
+	if !b.End(3) || progress(t, b).Item != 3 {
+		t.Error("the end is not on the board")
+	}
+}
+
+func TestStop(t *testing.T) {
+	b := &check.Board{}
+	b.Begin(0, 1)
+	b.Enter(check.StageOpen)
+	at, stopped := b.Stop(progress(t, b))
+	if !stopped || !at.Cut || b.Enter(check.StageIdentify) || progress(t, b).Stage != check.StageOpen {
+		t.Error("the worker went on")
+	}
+	b.Reset()
+	b.Begin(0, 1)
+	at = progress(t, b)
+	b.Enter(check.StageStatfs)
+	if _, stopped := b.Stop(at); stopped {
+		t.Error("stopped where the worker has gone on")
+	}
+}
+
+// Of "the worker begins the next item" and "the agent cuts" exactly one happens, and whatever is answered is readable.
+func TestCutOrGoOn(t *testing.T) {
+	b := &check.Board{}
+	wins := map[bool]int{}
+	for round := range 20_000 {
+		b.Reset()
+		b.Begin(0, 1)
+		at := progress(t, b)
+		var both sync.WaitGroup
+		var went, cut bool
+		both.Go(func() {
+			b.Enter(check.StageStatx)
+			b.Record(0, check.Answer{Stage: check.StageStatx, MountID: uint64(round)})
+			went = b.Begin(1, 2)
+		})
+		both.Go(func() {
+			for !cut && at.Item == 0 {
+				at, cut = b.Cut(at)
+				if !cut {
+					at, _ = b.Progress()
+				}
+			}
+		})
+		both.Wait()
+		end := progress(t, b)
+		if went == cut || end.Cut != cut || went != (end.Item == 1) {
+			t.Fatalf("round %d: went on %t, cut %t: %+v", round, went, cut, end)
+		}
+		if a, err := b.Answer(0); err != nil || a.MountID != uint64(round) {
+			t.Fatalf("round %d: %+v, %v", round, a, err)
+		}
+		wins[cut]++
+	}
+	t.Logf("cut %d times, went on %d times", wins[true], wins[false])
+}
+
+func FuzzBoard(f *testing.F) {
+	b := &check.Board{}
+	b.Begin(2, time.Hour)
+	f.Add(check.BytesOf(b)[:64], byte(1))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, byte(0))
+	f.Add([]byte{3, 5, 64, 0}, byte(63))
+	f.Fuzz(func(t *testing.T, mem []byte, item byte) {
+		b := &check.Board{}
+		copy(check.BytesOf(b), mem)
+		at, err := b.Progress()
+		if at.Item < -1 || at.Item > check.MaxItems || err != nil && at.Item != -1 {
+			t.Errorf("%+v, %v", at, err)
+		}
+		a, err := b.Answer(int(item) % check.MaxItems)
+		if err != nil && a != (check.Answer{}) || a.Errno > 4095 {
+			t.Errorf("%+v, %v", a, err)
+		}
+		if found := check.Judge(a); err != nil && found.Health != probes.Unknown {
+			t.Errorf("nonsense became %+v", found)
+		}
+	})
+}
+
+func progress(t *testing.T, b *check.Board) check.Progress {
+	t.Helper()
+	at, err := b.Progress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}

@@ -1,0 +1,94 @@
+package check
+
+import (
+	"syscall"
+
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
+)
+
+// look is one request on its way through the stages.
+type look struct {
+	board  *Board
+	answer Answer
+}
+
+// run has closed every descriptor but target when it returns: one of a volume, or of the container's root file system,
+// would pin it while the next item hangs.
+func (l *look) run(target int, r *Request) {
+	path, ok := l.open(target, r.Path)
+	if !ok {
+		return
+	}
+	defer sys.Close(path)
+	if l.identify(path, r.MountID) {
+		l.touch(path)
+	}
+}
+
+// open closes everything but the path itself before any call that may block for long.
+func (l *look) open(target int, path string) (fd int, ok bool) {
+	root, err := sys.OpenDirAt(target, "root")
+	if err != nil {
+		return -1, l.end(err)
+	}
+	defer sys.Close(root)
+	if !l.begin(StageOpen) {
+		return -1, false
+	}
+	fd, err = sys.OpenInRoot(root, path)
+	return fd, l.end(err)
+}
+
+// identify reports whether the look is to go on.
+func (l *look) identify(fd int, expected uint64) bool {
+	if !l.begin(StageIdentify) {
+		return false
+	}
+	id, err := sys.Identify(fd)
+	if !l.end(err) {
+		return false
+	}
+	l.answer.MountID, l.answer.MountRoot = id.MountID, id.MountRoot
+	l.answer.Mismatch = expected != 0 && id.MountID != expected
+	return expected != 0 && !l.answer.Mismatch
+}
+
+func (l *look) touch(fd int) {
+	if !l.begin(StageStatfs) {
+		return
+	}
+	info, err := sys.Statfs(fd)
+	if !l.end(err) {
+		return
+	}
+	l.answer.Unasked = info.Magic == sys.MagicFUSE && info.Empty
+	l.begin(StageStatx)
+	links, err := sys.StatSync(fd)
+	if l.end(err) {
+		l.answer.Unlinked = info.Magic == sys.MagicNFS && links == 0
+	}
+}
+
+// begin tells the agent what is about to be done, so that a hang names its operation. It reports false when the agent
+// does not want it done any more, which happens on the way to the path only: the answer then ends in StageOpen without
+// an errno.
+func (l *look) begin(s Stage) bool {
+	if !l.board.Enter(s) {
+		return false
+	}
+	l.answer.Stage = s
+	return true
+}
+
+// end notes how a stage ended and reports whether it was good.
+func (l *look) end(err error) bool {
+	if err == nil {
+		return true
+	}
+	errno, ok := err.(syscall.Errno) //nolint:errorlint // straight from the system call; errors.As would pull in reflection
+	if !ok {
+		errno = syscall.EINVAL
+	}
+	l.answer.Errno = errno
+	return false
+}

@@ -1,0 +1,67 @@
+package worker
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
+)
+
+// Credential is a user and a group, numbered as in the agent's user namespace. A FUSE mounted without allow_other answers only a
+// process all of whose user ids and group ids are those that it is mounted for (fuse_permissible_uidgid of the kernel);
+// to others it says "all is zero" or EACCES, dead or not.
+//
+// A worker is such a process from its start: it looks with no other privilege than any worker, so that it reaches the
+// containers of all pods. Workers of processes with the same ids may signal each other and no more: to trace one takes
+// what the worker has.
+//
+// To start one takes CAP_SETUID and CAP_SETGID, to end one CAP_KILL; the kernel also asks for CAP_KILL of a dying agent
+// whose workers are to die with it.
+type Credential struct{ UID, GID uint32 }
+
+// own is the agent's.
+func own() Credential { return Credential{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())} }
+
+// CanSwitchUsers returns nil when tasks with a Credential can be done, else why not. It is what the agent's own effective
+// capabilities allow.
+func CanSwitchUsers() error {
+	has, err := sys.EffectiveCapabilities()
+	if err != nil {
+		return fmt.Errorf("read the agent's capabilities: %w", err)
+	}
+	var missing []string
+	for _, need := range []struct {
+		capability sys.Capabilities
+		name       string
+	}{{sys.CapSetUID, "SETUID"}, {sys.CapSetGID, "SETGID"}, {sys.CapKill, "KILL"}} {
+		if has&need.capability == 0 {
+			missing = append(missing, need.name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("uid-switched workers need the capabilities SETUID, SETGID and KILL: %s is missing", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// attributes says how a worker is started. The kernel forgets the parent-death signal when credentials change;
+// syscall.SysProcAttr asks for it after that. The ambient capabilities outlive the exec as another user; the worker drops them
+// when it has what it keeps.
+func attributes(as *Credential) (*syscall.SysProcAttr, error) {
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if as == nil {
+		return attr, nil
+	}
+	if err := CanSwitchUsers(); err != nil {
+		return nil, err
+	}
+	has, err := sys.EffectiveCapabilities()
+	if err != nil {
+		return nil, fmt.Errorf("read the agent's capabilities: %w", err)
+	}
+	attr.Credential = &syscall.Credential{Uid: as.UID, Gid: as.GID} // and no supplementary groups
+	attr.AmbientCaps = (has & (sys.CapSysPtrace | sys.CapDACReadSearch)).Numbers()
+	return attr, nil
+}

@@ -1,0 +1,297 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes/check"
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
+)
+
+var errProtocol = errors.New("the worker has written what it never should; it was ended")
+
+// send is dispatch in a goroutine of its own.
+func (t *turns) send(ctx context.Context, b *batch) {
+	if !t.pool.run(func() { t.dispatch(ctx, b) }) {
+		t.fail(b.flights, errClosed)
+	}
+}
+
+// dispatch flies what has its turn, and sees to it that the rest gets a result, too. It waits for a worker, at most until
+// ctx ends.
+func (t *turns) dispatch(ctx context.Context, b *batch) {
+	for _, q := range t.claim(b) {
+		if !t.pool.run(func() { t.wait(ctx, q) }) {
+			t.fail(q.batch.flights, errClosed)
+		}
+	}
+	if len(b.flights) > 0 {
+		t.launch(ctx, b)
+	}
+}
+
+func (t *turns) wait(ctx context.Context, q queue) {
+	if t.outlast(ctx, q) {
+		t.dispatch(ctx, q.batch)
+		return
+	}
+	t.failUnanswered(ctx, q.batch.flights, q.other)
+}
+
+// launch hands b to a worker.
+func (t *turns) launch(ctx context.Context, b *batch) {
+	w, err := t.pool.take(ctx, b)
+	if err != nil {
+		t.fail(b.flights, err)
+		return
+	}
+	b.worker, b.asked = w, time.Now()
+	w.board.Reset()
+	t.mu.Lock()
+	b.board = w.board
+	t.mu.Unlock()
+	if err := w.ask(b.target, b.requests()); err != nil {
+		w.kill()
+		t.land(b, nil, fmt.Errorf("ask worker: %w", err))
+		return
+	}
+	if !t.pool.run(func() { t.fly(ctx, b) }) {
+		t.land(b, nil, errClosed)
+	}
+}
+
+// fly waits for the worker as long as it takes; a late answer tells that the mount has recovered.
+func (t *turns) fly(ctx context.Context, b *batch) {
+	timer := time.NewTimer(t.cutAfter)
+	defer timer.Stop()
+	ended := ctx.Done()
+	for {
+		select {
+		case _, alive := <-b.worker.messages:
+			t.arrive(ctx, b, alive)
+			return
+		case <-timer.C:
+			if next := t.tend(ctx, b); next > 0 {
+				timer.Reset(next)
+			}
+		case <-ended:
+			ended = nil
+			t.tend(ctx, b)
+			t.overdue(ctx, b)
+		}
+	}
+}
+
+// tend lands the flights of b that are answered, gives the later ones to others when one keeps them waiting, and parks that
+// one when it takes too long. It returns after how long it wants to be called again; 0 is never.
+func (t *turns) tend(ctx context.Context, b *batch) time.Duration {
+	at, err := b.worker.board.Progress()
+	if err == nil {
+		err = t.settle(b, at.Item)
+	}
+	if err != nil {
+		b.worker.kill() // so that the batch arrives
+		return 0
+	}
+	if at.Item < 0 || at.Item == len(b.flights) { // it has not begun, or is about to say that it is done
+		return t.cutAfter
+	}
+	age := sys.Monotonic() - at.Begun
+	if at.Item < len(b.flights)-1 {
+		if age < t.cutAfter && time.Since(b.asked) < t.parkAfter && ctx.Err() == nil {
+			return t.cutAfter
+		}
+		cut, done := b.worker.board.Cut(at)
+		if !done {
+			return t.tend(ctx, b) // the worker has gone on
+		}
+		at = cut
+		t.again(ctx, t.shed(b, at.Item))
+	}
+	if age < t.parkAfter {
+		return t.parkAfter - age
+	}
+	if !t.pool.park(b) || !t.stray(b, at) {
+		return t.parkAfter
+	}
+	return 0
+}
+
+// settle lands the flights before item.
+func (t *turns) settle(b *batch, item int) error {
+	if item > len(b.flights) {
+		return errProtocol
+	}
+	if item <= b.arrived {
+		return nil
+	}
+	answers, err := b.answers(item)
+	flights := b.flights[b.arrived : b.arrived+len(answers)]
+	b.arrived += len(answers)
+	t.finish(flights, func(i int) Result { return Result{Answer: answers[i]} })
+	return err
+}
+
+// answers reads those of the flights from the first that has not landed to before item, or up to the first that makes no sense.
+func (b *batch) answers(item int) (answers []check.Answer, err error) {
+	answers = make([]check.Answer, 0, item-b.arrived)
+	for i := b.arrived; i < item; i++ {
+		a, err := b.worker.board.Answer(i)
+		if err != nil {
+			return answers, err
+		}
+		answers = append(answers, a)
+	}
+	return answers, nil
+}
+
+// shed takes the flights from b that come after item, which the worker will not begin.
+func (t *turns) shed(b *batch, item int) (rest []*flight) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rest = b.flights[item+1:]
+	b.flights = b.flights[:item+1]
+	stuck := b.flights[item]
+	stuck.next, stuck.last = nil, stuck
+	for _, f := range rest {
+		t.release(f)
+	}
+	return rest
+}
+
+// again sends flights out that hold no turn: each device by itself, so that none waits for another.
+func (t *turns) again(ctx context.Context, flights []*flight) {
+	if ctx.Err() != nil {
+		t.fail(flights, errNoTurn)
+		return
+	}
+	devices := map[key]*batch{}
+	for _, f := range flights {
+		if devices[f.key] == nil {
+			devices[f.key] = &batch{}
+		}
+		devices[f.key].add(f)
+	}
+	for _, b := range devices {
+		t.send(ctx, b)
+	}
+}
+
+// stray gives the device free when the flight is stuck on its way there: that says nothing about the device,
+// which others reach on other ways. When it comes back it does not go on. It reports false when the worker has gone on.
+func (t *turns) stray(b *batch, at check.Progress) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := b.flights[at.Item]
+	if at.Stage > check.StageOpen || f.key == f.way {
+		return true
+	}
+	if _, stopped := b.board.Stop(at); !stopped {
+		return false
+	}
+	t.vacate(f)
+	f.key = f.way
+	if t.held[f.key] == nil {
+		t.held[f.key] = f
+	}
+	return true
+}
+
+// wasStopped reports whether the worker did not go on after a walk because it had been told so.
+func wasStopped(a check.Answer) bool { return a.Errno == 0 && a.Stage <= check.StageOpen }
+
+// restart sends flights out again that have strayed.
+func (t *turns) restart(ctx context.Context, flights []*flight) {
+	t.mu.Lock()
+	for _, f := range flights {
+		t.release(f)
+		f.key = f.goal()
+	}
+	t.mu.Unlock()
+	t.again(ctx, flights)
+}
+
+// arrive ends b when the worker has said that it is done, or has ended.
+func (t *turns) arrive(ctx context.Context, b *batch, alive bool) {
+	at, err := b.worker.board.Progress()
+	if err == nil {
+		err = t.arriveAt(ctx, b, at, alive)
+	}
+	if err != nil {
+		b.worker.kill()
+		t.land(b, nil, err)
+	}
+}
+
+func (t *turns) arriveAt(ctx context.Context, b *batch, at check.Progress, alive bool) error {
+	end := len(b.flights)
+	finished := at.Item == end || at.Cut && at.Item == end-1
+	switch {
+	case !alive:
+		return t.crashed(ctx, b, at)
+	case !finished:
+		return errProtocol
+	}
+	answers, err := b.answers(end)
+	if err != nil {
+		return err
+	}
+	var stopped []*flight
+	if last := len(answers) - 1; last >= 0 && at.Cut && wasStopped(answers[last]) {
+		stopped = b.flights[end-1:]
+		b.flights, answers = b.flights[:end-1], answers[:last]
+	}
+	t.land(b, answers, nil)
+	t.restart(ctx, stopped)
+	return nil
+}
+
+// crashed lands what was answered and blames the flight that was under way; the later ones go out again.
+func (t *turns) crashed(ctx context.Context, b *batch, at check.Progress) error {
+	if err := t.settle(b, at.Item); err != nil {
+		return err
+	}
+	if at.Item >= 0 && at.Item < len(b.flights)-1 {
+		t.again(ctx, t.shed(b, at.Item))
+	}
+	return fmt.Errorf("the worker ended during the look: %s", b.worker.exit)
+}
+
+// land gives the worker back, which is alive unless there is an error, and ends the flights that have not landed. The worker
+// is there for the next one who asks before anybody learns of the answers.
+func (t *turns) land(b *batch, answers []check.Answer, err error) {
+	t.mu.Lock()
+	b.board = nil
+	t.mu.Unlock()
+	t.pool.leave(b, err == nil)
+	t.finish(b.flights[b.arrived:], func(i int) Result {
+		if err != nil {
+			return Result{Err: err}
+		}
+		return Result{Answer: answers[i]}
+	})
+}
+
+// overdue reports the flights of b that have no answer when ctx ends. When no place is left among the parked, the worker is
+// given up: it would keep the slot that others need.
+func (t *turns) overdue(ctx context.Context, b *batch) {
+	if b.arrived == len(b.flights) {
+		return
+	}
+	var full error
+	if !t.pool.park(b) {
+		b.worker.kill()
+		full = fmt.Errorf("no answer within %s, and %w: %d", b.timeout, errFull, t.pool.opts.MaxParked)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range b.flights[b.arrived:] {
+		r := Result{Err: full}
+		if full == nil {
+			r = t.unanswered(ctx, f, b.timeout)
+		}
+		report(f, r)
+	}
+}
