@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
@@ -103,6 +104,21 @@ func TestTooLarge(t *testing.T) {
 		if _, err := mountinfo.Read(strings.NewReader(text)); !errors.Is(err, mountinfo.ErrTooLarge) {
 			t.Errorf("too many %s: %v", name, err)
 		}
+	}
+}
+
+// endless is a table of which a line comes each millisecond.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) {
+	<-time.After(time.Millisecond)
+	return copy(b, "1 2 3:4 / /a rw - x s rw\n"), nil
+}
+
+func TestTooSlow(t *testing.T) {
+	t.Parallel()
+	if _, err := mountinfo.Read(endless{}); !errors.Is(err, mountinfo.ErrTooLarge) {
+		t.Errorf("a table without an end: %v", err)
 	}
 }
 

@@ -1,9 +1,11 @@
 package mountinfo
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 const (
@@ -26,39 +28,41 @@ func (r *Reader) Read(from io.Reader) (*Table, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read mount table: %w", err)
-	case len(r.buf) > MaxBytes:
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxBytes)
 	case r.table != nil && string(r.buf) == r.text:
 		return r.table, nil
 	}
-	text := string(r.buf)
-	table, err := parse(text)
-	if err == nil {
-		r.text, r.table = text, table
-	}
-	return table, err
+	r.text = string(r.buf)
+	r.table = parse(r.text)
+	return r.table, nil
 }
 
-// fill reads one byte more than is allowed at most.
+// fill reads until the end, or until it is too much.
 func (r *Reader) fill(from io.Reader) error {
 	if r.buf == nil {
 		r.buf = make([]byte, 0, firstBytes)
 	}
 	r.buf = r.buf[:0]
-	for len(r.buf) <= MaxBytes {
+	lines, began := 0, time.Now()
+	for {
 		if len(r.buf) == cap(r.buf) {
 			r.buf = append(r.buf, 0)[:len(r.buf)]
 		}
 		n, err := from.Read(r.buf[len(r.buf):cap(r.buf)])
+		lines += bytes.Count(r.buf[len(r.buf):len(r.buf)+n], []byte{'\n'})
 		r.buf = r.buf[:len(r.buf)+n]
-		if errors.Is(err, io.EOF) {
+		switch {
+		case len(r.buf) > MaxBytes:
+			return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxBytes)
+		case lines > MaxLines:
+			return fmt.Errorf("%w: more than %d lines", ErrTooLarge, MaxLines)
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return err
+		case time.Since(began) > MaxTime:
+			return fmt.Errorf("%w: not read within %s", ErrTooLarge, MaxTime)
 		}
 	}
-	return nil
 }
 
 func (r *Reader) forget() {
