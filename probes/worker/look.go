@@ -22,6 +22,7 @@ type Result struct {
 	Since  time.Time   // not zero: there is no answer since then
 	Stage  check.Stage // with Since: where it waits
 	Err    error       // neither an answer nor a hang: why nothing is known
+	At     time.Time   // when all this was known: of several tasks, one does not wait for the other
 }
 
 // Look returns one Result for each task, in their order, within about timeout, which must be positive. It

@@ -184,6 +184,7 @@ func report(f *flight, r Result) {
 		return
 	}
 	f.reported = true
+	r.At = time.Now()
 	f.asker.results[f.index] = r
 	f.asker.pending--
 	if f.asker.pending == 0 {
