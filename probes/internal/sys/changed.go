@@ -1,0 +1,15 @@
+package sys
+
+import "golang.org/x/sys/unix"
+
+// MountsChanged reports whether mounts came, went or moved in the mount namespace of an open /proc/PID/mountinfo since
+// it was opened or asked about last (mounts_poll in fs/proc_namespace.c). Of any other file it is false. It does not block.
+func MountsChanged(fd int) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}
+	var n int
+	err := retry(func() (err error) {
+		n, err = unix.Poll(fds, 0)
+		return err
+	})
+	return n > 0 && fds[0].Revents&(unix.POLLPRI|unix.POLLERR) != 0, err
+}
