@@ -35,6 +35,9 @@ func Self(root string) (*Process, error) {
 	return open(root, n)
 }
 
+// Hold returns the process with the id, held under the /proc at root. It is ErrGone when there is none. Release it.
+func Hold(root string, pid int) (*Process, error) { return open(root, pid) }
+
 // open takes hold of the process, or of one of its threads when only the leader has exited.
 func open(root string, pid int) (*Process, error) {
 	fd, err := sys.OpenDir(filepath.Join(root, strconv.Itoa(pid)))

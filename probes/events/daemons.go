@@ -1,0 +1,174 @@
+package events
+
+import (
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
+)
+
+const (
+	scanShare    = 20              // a scan of /proc is followed by a pause of that many times its duration
+	scanPause    = time.Second     // and at least that: daemons end and start in groups
+	rescanAfter  = 5 * time.Minute // numbers of connections are used again, and descriptors handed over, without anybody's end
+	tendInterval = time.Minute
+)
+
+// daemons knows the processes that serve the watched FUSE connections. It is guarded by the Watcher's lock.
+type daemons struct {
+	held    map[identity]*daemon
+	looked  map[connection]bool // connections that the last scan has looked for, found or not
+	wake    chan struct{}       // capacity 1: a scan is due
+	scanned time.Time
+}
+
+// daemon is a process that holds a descriptor of a watched connection.
+type daemon struct {
+	pidfd       int
+	id          uint64 // of pidfd in the poller
+	connections map[connection]bool
+}
+
+func newDaemons() *daemons {
+	return &daemons{held: map[identity]*daemon{}, looked: map[connection]bool{}, wake: make(chan struct{}, 1)}
+}
+
+// due makes a scan due.
+func (d *daemons) due() {
+	select {
+	case d.wake <- struct{}{}:
+	default: // it is
+	}
+}
+
+// lack reports whether a scan is due for the connections: one is new, or the last scan is old.
+func (d *daemons) lack(connections map[connection]bool, now time.Time) bool {
+	return !contains(d.looked, connections) || len(connections) > 0 && now.Sub(d.scanned) > rescanAfter
+}
+
+// tend scans /proc when that is due and has paused long enough since the last time, and lets go of what was not renewed.
+func (w *Watcher) tend() {
+	ticker := time.NewTicker(tendInterval)
+	defer ticker.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	<-pause.C
+	due := w.daemons.wake
+	for {
+		select {
+		case <-due:
+			pause.Reset(w.scan())
+			due = nil
+		case <-pause.C:
+			due = w.daemons.wake
+		case now := <-ticker.C:
+			w.expire(now)
+		case <-w.quit:
+			return
+		}
+	}
+}
+
+// scan finds the daemons of the watched connections and returns how long to pause.
+func (w *Watcher) scan() time.Duration {
+	wanted := w.wanted()
+	if len(wanted) == 0 {
+		w.settle(nil, wanted)
+		return 0
+	}
+	start := time.Now()
+	found, err := findHolders(w.opts.ProcRoot, wanted, w.quit)
+	took := time.Since(start)
+	if err == nil {
+		w.settle(found, wanted)
+	}
+	return max(scanShare*took, scanPause)
+}
+
+// wanted returns the connections of all pods.
+func (w *Watcher) wanted() map[connection]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wanted := map[connection]bool{}
+	for _, p := range w.pods {
+		for c := range p.connections {
+			wanted[c] = true
+		}
+	}
+	return wanted
+}
+
+// settle replaces the held daemons by those found.
+func (w *Watcher) settle(found []holder, wanted map[connection]bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.daemons.looked, w.daemons.scanned = wanted, time.Now()
+	stay := map[identity]bool{}
+	for _, h := range found {
+		if !w.closed {
+			w.holdDaemon(h)
+			stay[identityOf(h.process)] = true
+		}
+		h.process.Release()
+	}
+	for id := range w.daemons.held {
+		if !stay[id] {
+			w.dropDaemon(id)
+		}
+	}
+}
+
+// holdDaemon takes a pidfd of the process unless it has one. A process that has ended since the scan has left its
+// connections to nobody, or to a successor: that is worth a look.
+func (w *Watcher) holdDaemon(h holder) {
+	id := identityOf(h.process)
+	if d := w.daemons.held[id]; d != nil {
+		d.connections = h.connections
+		return
+	}
+	pidfd, err := pidfdOf(h.process)
+	if err != nil {
+		w.announceFUSE(h.connections)
+		return
+	}
+	d := &daemon{pidfd: pidfd, connections: h.connections}
+	if d.id, err = w.poller.add(pidfd, sys.PollIn, func() { w.daemonEnded(id) }); err != nil {
+		sys.Close(pidfd)
+		return
+	}
+	w.daemons.held[id] = d
+}
+
+// daemonEnded announces the end and has a successor looked for.
+func (w *Watcher) daemonEnded(id identity) {
+	d := w.daemons.held[id]
+	w.dropDaemon(id)
+	w.announceFUSE(d.connections)
+	w.daemons.due()
+}
+
+func (w *Watcher) dropDaemon(id identity) {
+	d := w.daemons.held[id]
+	w.poller.remove(d.id)
+	sys.Close(d.pidfd)
+	delete(w.daemons.held, id)
+}
+
+// announceFUSE announces that a holder of the connections has ended.
+func (w *Watcher) announceFUSE(connections map[connection]bool) {
+	for uid, p := range w.pods {
+		if p.uses(connections) {
+			w.queue.announce(uid, probes.TriggerFUSEDaemon)
+		}
+	}
+}
+
+// uses reports whether one of the connections is the pod's.
+func (p *pod) uses(connections map[connection]bool) bool {
+	for c := range p.connections {
+		if connections[c] || connections[anyConnection] {
+			return true
+		}
+	}
+	return false
+}

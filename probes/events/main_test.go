@@ -1,0 +1,295 @@
+package events
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/mountinfo"
+	"github.com/mountwarden/mountwarden/probes/proc"
+)
+
+// roleEnv makes another process of the test binary: "inside" runs the tests in a mount namespace of their own, "container" obeys.
+const roleEnv = "MOUNTWARDEN_EVENTS_ROLE"
+
+// patience bounds waits that end at once on an idle machine.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	switch role := os.Getenv(roleEnv); {
+	case role == "container":
+		contain()
+	case role == "" && os.Geteuid() == 0:
+		os.Exit(runInside())
+	default:
+		goleak.VerifyTestMain(m)
+	}
+}
+
+// runInside keeps what the tests mount from the machine, and makes it vanish with them.
+func runInside() int {
+	runtime.LockOSThread() // the parent-death signal is the thread's
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), roleEnv+"=inside")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// contain is a process in a mount namespace of its own: it obeys one line of words after the other.
+func contain() {
+	tell := func(err error) {
+		if err == nil {
+			err = errors.New("ok")
+		}
+		if _, err := fmt.Fprintln(os.Stdout, err); err != nil {
+			os.Exit(1)
+		}
+	}
+	tell(nil)
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		tell(obey(strings.Fields(lines.Text())))
+	}
+	os.Exit(0)
+}
+
+func obey(words []string) error {
+	switch words[0] {
+	case "stat":
+		_, err := os.Stat(words[1])
+		return err
+	case "tmpfs":
+		return syscall.Mount("none", words[1], "tmpfs", 0, "")
+	case "mount":
+		return syscall.Mount(words[1], words[2], "ext4", 0, "")
+	case "readonly":
+		return syscall.Mount("", words[1], "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, "")
+	case "umount":
+		return syscall.Unmount(words[1], syscall.MNT_DETACH)
+	case "fuse": // a connection that nobody answers
+		fd, err := syscall.Open("/dev/fuse", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		return syscall.Mount("none", words[1], "fuse.events", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd))
+	case "storm":
+		for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			if err := errors.Join(obey([]string{"tmpfs", words[1]}), obey([]string{"umount", words[1]})); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "write": // and leave it dirty
+		return os.WriteFile(words[1], make([]byte, 1<<20), 0o600)
+	default:
+		return fmt.Errorf("unknown command %q", words)
+	}
+}
+
+// container is a running one.
+type container struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdin  io.Writer
+	stdout *bufio.Reader
+	held   *proc.Process
+}
+
+func newContainer(t *testing.T) *container {
+	t.Helper()
+	needRoot(t)
+	c := &container{t: t, cmd: exec.Command("/proc/self/exe")}
+	c.cmd.Env = append(os.Environ(), roleEnv+"=container")
+	c.cmd.Stderr = os.Stderr
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // Go makes / private then
+	var err error
+	c.stdin, err = c.cmd.StdinPipe()
+	must(t, err)
+	stdout, err := c.cmd.StdoutPipe()
+	must(t, err)
+	c.stdout = bufio.NewReader(stdout)
+	must(t, c.cmd.Start())
+	t.Cleanup(c.kill)
+	c.answer()
+	c.held, err = proc.Hold("/proc", c.cmd.Process.Pid)
+	must(t, err)
+	t.Cleanup(c.held.Release)
+	return c
+}
+
+func (c *container) do(words ...string) {
+	c.t.Helper()
+	_, err := fmt.Fprintln(c.stdin, strings.Join(words, " "))
+	must(c.t, err)
+	c.answer()
+}
+
+func (c *container) answer() {
+	c.t.Helper()
+	if line, err := c.stdout.ReadString('\n'); err != nil || line != "ok\n" {
+		c.t.Fatalf("container: %q %v", line, err)
+	}
+}
+
+// kill ends and reaps the process. It may be called again.
+func (c *container) kill() {
+	_ = c.cmd.Process.Kill() // gone already
+	_ = c.cmd.Wait()         // was killed
+}
+
+func (c *container) subject(devices ...Device) []Subject {
+	return []Subject{{Process: c.held, Devices: devices}}
+}
+
+// device returns the file system at the container's mount point.
+func (c *container) device(point string) Device {
+	c.t.Helper()
+	text, err := c.held.Read("mountinfo")
+	must(c.t, err)
+	table, err := mountinfo.Read(strings.NewReader(text))
+	must(c.t, err)
+	m, ok := table.At(point)
+	if !ok {
+		c.t.Fatalf("nothing is mounted at %s", point)
+	}
+	return Device{Device: m.Device, FSType: m.FSType}
+}
+
+// way is one of those to watch a mount table.
+type way struct {
+	name     string
+	closer   string
+	fanotify bool
+}
+
+func ways() []way {
+	return []way{{name: "fanotify", fanotify: true}, {name: "mountinfo"}, {name: "mountinfo with a closer", closer: "/bin/true"}}
+}
+
+func newWatcher(t *testing.T, by way) *Watcher {
+	t.Helper()
+	needRoot(t)
+	w := New(Options{Closer: by.closer})
+	t.Cleanup(w.Close)
+	if by.fanotify && !w.fanotify.Available {
+		t.Skip(w.fanotify.Detail)
+	}
+	w.fanotify.Available = by.fanotify
+	return w
+}
+
+func expectEvent(t *testing.T, w *Watcher, pod string, trigger probes.Trigger) {
+	t.Helper()
+	select {
+	case e := <-w.Events():
+		if e != (Event{Pod: pod, Trigger: trigger}) {
+			t.Fatalf("got %+v, want %s of %s", e, trigger, pod)
+		}
+	case <-time.After(patience):
+		t.Fatalf("no event, want %s of %s", trigger, pod)
+	}
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounts file systems: needs root")
+	}
+}
+
+// disk is an ext4 file system on a loop device.
+type disk struct {
+	t            *testing.T
+	image, block string
+}
+
+func newDisk(t *testing.T, folder string) *disk {
+	t.Helper()
+	needRoot(t)
+	d := &disk{t: t, image: filepath.Join(folder, "image")}
+	must(t, os.WriteFile(d.image, nil, 0o600))
+	must(t, os.Truncate(d.image, 16<<20))
+	d.attach()
+	t.Cleanup(func() { _ = exec.Command("losetup", "-d", d.block).Run() }) // detached already
+	run(t, "mkfs.ext4", "-q", d.block)
+	return d
+}
+
+func (d *disk) attach() {
+	d.t.Helper()
+	d.block = run(d.t, "losetup", "--find", "--show", d.image)
+}
+
+// mount mounts the disk here, in the namespace of the tests.
+func (d *disk) mount(point string) {
+	d.t.Helper()
+	must(d.t, syscall.Mount(d.block, point, "ext4", 0, ""))
+	d.t.Cleanup(func() { _ = syscall.Unmount(point, syscall.MNT_DETACH) }) // unmounted already
+}
+
+// shown is the kernel's folder of the mounted file system.
+func (d *disk) shown() string { return filepath.Join("/sys/fs/ext4", filepath.Base(d.block)) }
+
+func (d *disk) fail() {
+	d.t.Helper()
+	must(d.t, os.WriteFile(filepath.Join(d.shown(), "trigger_fs_error"), []byte("test"), 0o600))
+}
+
+// expectFree waits until no file system is on the device, and takes it away.
+func (d *disk) expectFree() {
+	d.t.Helper()
+	eventually(d.t, "the super block is gone", func() bool {
+		_, err := os.Stat(d.shown())
+		return errors.Is(err, os.ErrNotExist)
+	})
+	run(d.t, "losetup", "-d", d.block)
+	eventually(d.t, "the device is free", func() bool {
+		return run(d.t, "losetup", "--list", "--noheadings", "--associated", d.image) == ""
+	})
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("after %s still not: %s", patience, what)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

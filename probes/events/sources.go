@@ -1,0 +1,118 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
+	"github.com/mountwarden/mountwarden/probes/proc"
+)
+
+// The names of the sources, which stand in the log and in metric labels.
+const (
+	SourceFanotify  = "mount-table-fanotify"
+	SourceMountinfo = "mount-table-mountinfo"
+	SourceFUSE      = "fuse-daemon"
+	SourceExt4      = "ext4-errors"
+)
+
+// Source is a way in which the kernel announces changes.
+type Source struct {
+	Name      string
+	Available bool
+	Detail    string // why it is not available, or what it announces; for people
+}
+
+// Sources tells, in a fixed order, which sources there are on this node. Those that are not available are left to polling.
+func (w *Watcher) Sources() []Source {
+	return []Source{w.fanotify, w.mountinfo, w.fuse, w.ext4}
+}
+
+// try finds out which sources there are.
+func (w *Watcher) try() {
+	poller, err := newPoller()
+	w.poller = poller
+	root := w.opts.ProcRoot
+	w.fanotify = source(SourceFanotify, "mounts attached and detached in a container", err, func() error { return tryFanotify(root) })
+	w.mountinfo = source(SourceMountinfo, "mounts attached, detached and remounted in a container that fanotify does not watch", err,
+		func() error { return tryPidfd(root) })
+	w.fuse = source(SourceFUSE, "the end of a process that holds the connection of a FUSE mount", err, func() error { return tryPidfd(root) })
+	w.ext4 = source(SourceExt4, "errors that ext4 counts", err, func() error { return tryExt4(w.opts.SysRoot) })
+}
+
+// source is available when nothing has failed and nothing fails in trying.
+func source(name, detail string, err error, try func() error) Source {
+	if err == nil {
+		err = try()
+	}
+	if err != nil {
+		return Source{Name: name, Detail: err.Error()}
+	}
+	return Source{Name: name, Available: true, Detail: detail}
+}
+
+// tryFanotify marks the mount namespace of this process.
+func tryFanotify(procRoot string) error {
+	namespace, err := sys.OpenText(filepath.Join(procRoot, "self/ns/mnt"))
+	if err != nil {
+		return fmt.Errorf("open my mount namespace: %w", err)
+	}
+	defer sys.Close(namespace)
+	group, err := sys.WatchMounts(namespace)
+	switch {
+	case errors.Is(err, syscall.EINVAL):
+		return fmt.Errorf("mark a mount namespace: %w: it needs Linux 6.15", err)
+	case errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("mark a mount namespace: %w: it needs CAP_SYS_ADMIN", err)
+	case err != nil:
+		return fmt.Errorf("mark a mount namespace: %w", err)
+	}
+	sys.Close(group)
+	return nil
+}
+
+var errOtherNamespace = errors.New("the process ids there are not those of this process's pid namespace")
+
+// tryPidfd opens a pidfd of this process, whose number there must be that here: pidfd_open(2) counts in the pid namespace of
+// its caller. NSpid of proc_pid_status(5) lists one number for each namespace below that of the mounted proc.
+func tryPidfd(procRoot string) error {
+	self, err := proc.Self(procRoot)
+	if err != nil {
+		return err
+	}
+	defer self.Release()
+	status, err := self.Read("status")
+	if err != nil {
+		return fmt.Errorf("read %s/self/status: %w", procRoot, err)
+	}
+	if self.PID != os.Getpid() || !onePID(status) {
+		return fmt.Errorf("open processes of %s: %w: run with hostPID", procRoot, errOtherNamespace)
+	}
+	pidfd, err := pidfdOf(self)
+	if err != nil {
+		return fmt.Errorf("open a pidfd: %w: it needs Linux 5.10", err)
+	}
+	sys.Close(pidfd)
+	return nil
+}
+
+func onePID(status string) bool {
+	for line := range strings.Lines(status) {
+		if ids, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			return len(strings.Fields(ids)) == 1
+		}
+	}
+	return false
+}
+
+// tryExt4 looks for the folder below which ext4 shows its file systems once there is one.
+func tryExt4(sysRoot string) error {
+	if _, err := os.Stat(filepath.Join(sysRoot, "fs")); err != nil {
+		return fmt.Errorf("find file systems: %w: show the host's /sys as %s", err, sysRoot)
+	}
+	return nil
+}

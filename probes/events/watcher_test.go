@@ -1,0 +1,270 @@
+package events
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// Each change is announced for its own pod, and nothing else is: an event that nothing has caused would come before the next one.
+func TestMountTable(t *testing.T) {
+	for _, by := range ways() {
+		t.Run(by.name, func(t *testing.T) {
+			w, a, b, point := newWatcher(t, by), newContainer(t), newContainer(t), t.TempDir()
+			for range 3 {
+				w.Watch("a", a.subject())
+				w.Watch("b", b.subject())
+			}
+			a.do("stat", "/etc")
+			a.do("tmpfs", point)
+			expectEvent(t, w, "a", probes.TriggerMountTable)
+			b.do("tmpfs", point)
+			expectEvent(t, w, "b", probes.TriggerMountTable)
+			a.do("umount", point)
+			expectEvent(t, w, "a", probes.TriggerMountTable)
+			w.Forget("b")
+			b.do("umount", point)
+			w.Watch("c", newContainer(t).subject())
+			a.do("tmpfs", point)
+			expectEvent(t, w, "a", probes.TriggerMountTable)
+		})
+	}
+}
+
+// fanotify is silent about a remount, the mountinfo is not.
+func TestRemount(t *testing.T) {
+	w, c, point := newWatcher(t, way{}), newContainer(t), t.TempDir()
+	c.do("tmpfs", point)
+	w.Watch("a", c.subject())
+	c.do("readonly", point)
+	expectEvent(t, w, "a", probes.TriggerMountTable)
+}
+
+// The container holds the last mount of the device: with its end the device is free, whoever watches.
+func TestPinsNothing(t *testing.T) {
+	for _, by := range ways() {
+		t.Run(by.name, func(t *testing.T) {
+			w, disk, c, point := newWatcher(t, by), newDisk(t, t.TempDir()), newContainer(t), t.TempDir()
+			before := descriptors(t)
+			c.do("mount", disk.block, point)
+			w.Watch("a", c.subject(c.device(point)))
+			if _, err := os.Stat(disk.shown()); err != nil {
+				t.Fatal(err)
+			}
+			killed := time.Now()
+			c.kill()
+			disk.expectFree()
+			t.Logf("free %s after the kill", time.Since(killed).Round(100*time.Microsecond))
+			w.Forget("a")
+			eventually(t, "all descriptors closed", func() bool { return descriptors(t) <= before })
+		})
+	}
+}
+
+// The file system stays for another process of the namespace; its table is watched through that when the first has ended.
+func TestAnotherProcessOfTheNamespace(t *testing.T) {
+	w, c, point := newWatcher(t, way{}), newContainer(t), t.TempDir()
+	w.Watch("a", c.subject())
+	other := newContainer(t)
+	w.Watch("a", append(c.subject(), other.subject()...))
+	c.kill()
+	w.Watch("a", append(c.subject(), other.subject()...))
+	other.do("tmpfs", point)
+	expectEvent(t, w, "a", probes.TriggerMountTable)
+	eventually(t, "the dead process's table is let go", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.tables == 1
+	})
+}
+
+// Whoever takes down the namespace waits for a frozen disk: that must not be the Watcher.
+func TestNamespaceThatDoesNotComeDown(t *testing.T) {
+	w, outer, folder := newWatcher(t, way{closer: "/bin/true"}), newDisk(t, t.TempDir()), t.TempDir()
+	outer.mount(folder)
+	inner, point := newDisk(t, folder), t.TempDir()
+	c, other := newContainer(t), newContainer(t)
+	c.do("mount", inner.block, point)
+	w.Watch("a", c.subject(c.device(point)))
+	w.Watch("b", other.subject())
+	c.do("write", filepath.Join(point, "file"))
+	run(t, "fsfreeze", "--freeze", folder)
+	thaw := func() { run(t, "fsfreeze", "--unfreeze", folder) }
+	t.Cleanup(func() {
+		if thaw != nil {
+			thaw()
+		}
+	})
+	c.kill()
+	eventually(t, "a process closes the namespace", func() bool { return w.releaser.pending() == 1 })
+	other.do("tmpfs", point)
+	expectEvent(t, w, "b", probes.TriggerMountTable)
+	w.Close()
+	if _, err := os.Stat(inner.shown()); err != nil {
+		t.Errorf("the file system was not frozen: the test shows nothing: %v", err)
+	}
+	thaw()
+	thaw = nil
+	inner.expectFree()
+}
+
+func TestErrorsOfExt4(t *testing.T) {
+	w, disk, c, point := newWatcher(t, way{}), newDisk(t, t.TempDir()), newContainer(t), t.TempDir()
+	disk.mount(point)
+	var stat Device
+	c.do("mount", disk.block, point)
+	stat = c.device(point)
+	c.do("umount", point)
+	watch := func() {
+		w.Watch("a", []Subject{{Devices: []Device{stat, {FSType: "ext4"}}}})
+		w.Watch("b", []Subject{{Devices: []Device{stat}}})
+		w.Watch("c", []Subject{{Devices: []Device{{Device: stat.Device, FSType: "xfs"}}}})
+	}
+	both := func() {
+		t.Helper()
+		got := map[string]int{}
+		for range 2 {
+			e := <-w.Events()
+			got[e.Pod+" "+string(e.Trigger)]++
+		}
+		if len(got) != 2 || got["a FileSystemError"] != 1 || got["b FileSystemError"] != 1 {
+			t.Errorf("%v", got)
+		}
+	}
+	watch()
+	disk.fail()
+	both()
+	watch()
+	disk.fail()
+	both()
+	must(t, syscall.Unmount(point, 0))
+	disk.expectFree()
+
+	disk.attach() // the same name and number, another file system
+	disk.mount(point)
+	watch()
+	disk.fail()
+	both()
+	must(t, syscall.Unmount(point, 0))
+}
+
+// The end of the process that serves a connection is announced to the pods that use it.
+func TestFUSEDaemon(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		w, point := newWatcher(t, way{}), t.TempDir()
+		daemon, other := newContainer(t), newContainer(t)
+		daemon.do("fuse", point)
+		other.do("fuse", point)
+		a, b := daemon.device(point), other.device(point)
+		if a == b {
+			t.Fatal("the same connection")
+		}
+		w.Watch("a", []Subject{{Devices: []Device{a}}})
+		w.Watch("b", []Subject{{Devices: []Device{b}}})
+		w.Watch("c", []Subject{{Devices: []Device{{Device: a.Device, FSType: "nfs4"}}}})
+		held := func(want int) {
+			t.Helper()
+			eventually(t, "daemons are known", func() bool {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if !told { // as on a kernel that does not tell
+					for _, d := range w.daemons.held {
+						d.connections[anyConnection] = true
+					}
+				}
+				return len(w.daemons.held) == want
+			})
+		}
+		held(2)
+		killed := time.Now()
+		daemon.kill()
+		first := <-w.Events()
+		t.Logf("announced %s after the kill", time.Since(killed).Round(100*time.Microsecond))
+		if told {
+			if first != (Event{Pod: "a", Trigger: probes.TriggerFUSEDaemon}) {
+				t.Errorf("%+v", first)
+			}
+		} else if second := <-w.Events(); first.Pod == second.Pod || first.Pod == "c" || second.Pod == "c" {
+			t.Errorf("%+v %+v", first, second)
+		}
+		w.Forget("a")
+		held(1)
+		w.Forget("b")
+		held(0)
+	}
+}
+
+// A tenant who mounts without end gets a few looks a second, the last one after the last change.
+func TestStorm(t *testing.T) {
+	for _, by := range ways()[:2] {
+		t.Run(by.name, func(t *testing.T) {
+			t.Parallel()
+			w, c, point := newWatcher(t, by), newContainer(t), t.TempDir()
+			w.Watch("a", c.subject())
+			start := time.Now()
+			done := make(chan time.Time)
+			go func() {
+				c.do("storm", point)
+				done <- time.Now()
+			}()
+			var times []time.Time
+			var end time.Time
+			for end.IsZero() || times[len(times)-1].Before(end) {
+				select {
+				case <-w.Events():
+					times = append(times, time.Now())
+				case end = <-done:
+				case <-time.After(patience):
+					t.Fatalf("after %d events the last one is missing", len(times))
+				}
+			}
+			if most := int(time.Since(start)/gap) + 1; len(times) < 2 || len(times) > most {
+				t.Errorf("%d events in %s, want 2 to %d", len(times), time.Since(start), most)
+			}
+		})
+	}
+}
+
+func TestSources(t *testing.T) {
+	w := New(Options{ProcRoot: t.TempDir(), SysRoot: t.TempDir()})
+	defer w.Close()
+	var names []string
+	for _, s := range w.Sources() {
+		names = append(names, s.Name)
+		if s.Name != SourceExt4 && s.Available || s.Detail == "" {
+			t.Errorf("%+v", s)
+		}
+	}
+	if got := strings.Join(names, " "); got != "mount-table-fanotify mount-table-mountinfo fuse-daemon ext4-errors" {
+		t.Error(got)
+	}
+	w.Watch("a", []Subject{{}})
+	w.Close()
+	w.Watch("a", []Subject{{}})
+	w.Forget("a")
+}
+
+func TestExpires(t *testing.T) {
+	w, c := newWatcher(t, way{}), newContainer(t)
+	w.Watch("a", c.subject(Device{FSType: "fuse.x"}))
+	w.expire(time.Now().Add(forgetAfter / 2))
+	if w.tables != 1 {
+		t.Errorf("%d tables", w.tables)
+	}
+	w.expire(time.Now().Add(2 * forgetAfter))
+	if w.tables != 0 || len(w.pods) != 0 || len(w.queue.pods) != 0 {
+		t.Errorf("still held: %d tables, %v", w.tables, w.pods)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	names, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	return len(names)
+}

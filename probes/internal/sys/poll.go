@@ -1,0 +1,121 @@
+package sys
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// What EpollAdd waits for. Errors are always reported.
+const (
+	PollIn  = unix.EPOLLIN
+	PollPri = unix.EPOLLPRI // a file of /proc or /sys has changed since it was read or polled
+)
+
+// EpollCreate returns an epoll instance.
+func EpollCreate() (int, error) { return unix.EpollCreate1(unix.EPOLL_CLOEXEC) }
+
+// EpollAdd reports each of the events of fd under the id while it lasts. It does not block.
+func EpollAdd(epoll, fd int, events uint32, id uint64) error {
+	event := unix.EpollEvent{Events: events, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))}
+	return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &event)
+}
+
+// EpollDelete reports fd no longer. Closing fd alone does not do that while another process holds a copy of it.
+func EpollDelete(epoll, fd int) error {
+	return unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// EpollWait puts the ids of what has happened into ids and returns how many. It blocks its thread until something happens.
+func EpollWait(epoll int, ids []uint64) (n int, err error) {
+	events := make([]unix.EpollEvent, len(ids))
+	err = retry(func() error {
+		n, err = unix.EpollWait(epoll, events, -1)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i, e := range events[:n] {
+		ids[i] = uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
+	}
+	return n, nil
+}
+
+// Event returns an eventfd: it is readable when Signal was called.
+func Event() (int, error) { return unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) }
+
+// Signal makes an eventfd readable. It does not block.
+func Signal(event int) error {
+	return retry(func() error {
+		_, err := unix.Write(event, []byte{0, 0, 0, 0, 0, 0, 0, 1})
+		return err
+	})
+}
+
+// PidfdOpen returns a descriptor that becomes readable when all threads of the process have ended (Linux 5.10). It needs no
+// privilege, and pins neither the process's id nor its mounts. pid counts in this process's pid namespace.
+func PidfdOpen(pid int) (int, error) {
+	return unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+}
+
+// Ended reports whether the process of the pidfd has ended. It does not block.
+func Ended(pidfd int) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	err := retry(func() error {
+		_, err := unix.Poll(fds, 0)
+		return err
+	})
+	return fds[0].Revents != 0, err
+}
+
+// OpenText opens a file of /proc or /sys for reading, outside of Go's poller. Neither ever blocks.
+func OpenText(path string) (int, error) {
+	return openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_NONBLOCK)
+}
+
+// ReadStart reads a file of /proc or /sys from its start. The answer is ENODEV when what it tells of is gone.
+func ReadStart(fd int, buf []byte) (n int, err error) {
+	err = retry(func() error {
+		n, err = unix.Pread(fd, buf, 0)
+		return err
+	})
+	return n, err
+}
+
+// WatchMounts returns a non-blocking fanotify group that becomes readable when a mount is attached to or detached from the
+// mount namespace, an open /proc/PID/ns/mnt (Linux 6.15). It needs CAP_SYS_ADMIN in the user namespace that owns it; EMFILE
+// tells that the user has as many groups as /proc/sys/fs/fanotify/max_user_groups allows. The group does not pin the namespace.
+// Closing it waits for a grace period of the kernel, some 10 ms.
+func WatchMounts(namespace int) (int, error) {
+	group, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_REPORT_MNT|unix.FAN_NONBLOCK|unix.FAN_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	err = retry(func() error {
+		return unix.FanotifyMark(group, unix.FAN_MARK_ADD|unix.FAN_MARK_MNTNS, unix.FAN_MNT_ATTACH|unix.FAN_MNT_DETACH, namespace, "")
+	})
+	if err != nil {
+		Close(group)
+		return -1, err
+	}
+	return group, nil
+}
+
+// Drain reads and drops what is queued in a non-blocking descriptor, at most limit times len(buf) bytes.
+func Drain(fd int, buf []byte, limit int) error {
+	for range limit {
+		var n int
+		err := retry(func() (err error) {
+			n, err = unix.Read(fd, buf)
+			return err
+		})
+		if errors.Is(err, unix.EAGAIN) || err == nil && n == 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
