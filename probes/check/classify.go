@@ -6,26 +6,6 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Classify says what the answer errno to op proves. Whatever is not listed proves nothing: a denied
-// permission, a lack of descriptors or an interrupted call is no dead mount.
-func Classify(op probes.Operation, errno syscall.Errno) (probes.Health, probes.Cause) {
-	switch errno {
-	case 0:
-		if op == probes.OpStatx { // the last operation: all before it were good
-			return probes.Healthy, probes.CauseNone
-		}
-	case syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ESHUTDOWN:
-		return probes.Broken, probes.CauseDisconnected
-	case syscall.EIO, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN, syscall.ETIMEDOUT:
-		return probes.Broken, probes.CauseIOError
-	case syscall.ESTALE:
-		if op == probes.OpStatfs || op == probes.OpStatx { // elsewhere NFS says so of a timeout, too
-			return probes.Broken, probes.CauseStale
-		}
-	}
-	return probes.Unknown, probes.CauseNone
-}
-
 // Finding is what an Answer proves, in the terms of an Observation. The zero value is Unknown.
 type Finding struct {
 	Health   probes.Health
@@ -35,21 +15,71 @@ type Finding struct {
 	Detail   string // for people: why, where the errno does not tell
 }
 
-// Judge says what the answer proves.
+// Judge says what the answer proves. Whatever is not listed proves nothing: a denied permission, a lack of descriptors or
+// an interrupted call is no dead mount.
 func Judge(a Answer) Finding {
-	health, cause := Classify(a.Stage.Operation(), a.Errno)
 	switch {
 	case a.Stage == StageRoot:
 		return Finding{Detail: rootDetail(a.Errno)}
-	case health != probes.Healthy:
-		return Finding{Health: health, Cause: cause}
+	case a.Errno == syscall.ENOSPC && a.Stage >= StageStatfs:
+		return Finding{Health: probes.Healthy, Warning: probes.WarningNoSpace}
+	case a.Errno != 0 && a.Stage == StageCanary:
+		return judgeCanary(a.Errno)
+	case a.Errno != 0:
+		return judgeErrno(a.Stage, a.Errno)
+	case a.Stage < StageStatx || a.Mismatch: // not all of the questions were asked
+		return Finding{}
 	case a.Unlinked:
 		return Finding{Health: probes.Broken, Cause: probes.CauseStale, Detail: "the mount's root folder is deleted on the NFS server"}
 	case a.Unasked:
 		return Finding{Detail: "the FUSE server was not asked for its state: it is mounted without allow_other, or tells nothing"}
+	case a.WrongType:
+		return canaryByDesign("the canary is not of the type that it should be: a regular file or a directory")
+	case a.NoSpace:
+		return Finding{Health: probes.Healthy, Warning: probes.WarningNoSpace}
 	default:
-		return Finding{Health: health, Cause: cause}
+		return Finding{Health: probes.Healthy}
 	}
+}
+
+// judgeErrno is about all stages but the first and the last.
+func judgeErrno(s Stage, errno syscall.Errno) Finding {
+	switch errno {
+	case syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ESHUTDOWN:
+		return broken(probes.CauseDisconnected)
+	case syscall.EIO, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN, syscall.ETIMEDOUT:
+		return broken(probes.CauseIOError)
+	case syscall.ESTALE:
+		if s == StageStatfs || s == StageStatx { // elsewhere NFS says so of a timeout, too
+			return broken(probes.CauseStale)
+		}
+	}
+	return Finding{}
+}
+
+// judgeCanary is about a file that only the pod's owner knows: that it is not there may be a wrong annotation, unless it was
+// there before.
+func judgeCanary(errno syscall.Errno) Finding {
+	switch errno {
+	case syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ESHUTDOWN:
+		return broken(probes.CauseDisconnected)
+	case syscall.EIO, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN, syscall.ETIMEDOUT, syscall.ESTALE:
+		return broken(probes.CauseCanaryFailed)
+	case syscall.ENOENT, syscall.ENOTDIR:
+		return canaryByDesign("the canary does not exist")
+	case syscall.ELOOP:
+		return canaryByDesign("the way to the canary is a loop of symlinks, or leads over a magic link")
+	case syscall.EXDEV:
+		return Finding{Detail: "the way to the canary leads out of the volume: name a path that stays in it, without absolute symlinks"}
+	default:
+		return Finding{}
+	}
+}
+
+func broken(c probes.Cause) Finding { return Finding{Health: probes.Broken, Cause: c} }
+
+func canaryByDesign(detail string) Finding {
+	return Finding{Health: probes.Broken, Cause: probes.CauseCanaryFailed, ByDesign: true, Detail: detail}
 }
 
 // rootDetail explains why the container's root folder could not be opened, which says nothing of its

@@ -20,8 +20,8 @@ func (l *look) run(target int, r *Request) {
 		return
 	}
 	defer sys.Close(path)
-	if l.identify(path, r.MountID) {
-		l.touch(path)
+	if l.identify(path, r.MountID) && l.touch(path) {
+		l.canaries(path, r)
 	}
 }
 
@@ -53,20 +53,22 @@ func (l *look) identify(fd int, expected uint64) bool {
 	return expected != 0 && !l.answer.Mismatch
 }
 
-func (l *look) touch(fd int) {
-	if !l.begin(StageStatfs) {
-		return
-	}
+// touch reports whether both answers were good.
+func (l *look) touch(fd int) bool {
+	l.begin(StageStatfs)
 	info, err := sys.Statfs(fd)
 	if !l.end(err) {
-		return
+		return false
 	}
 	l.answer.Unasked = info.Magic == sys.MagicFUSE && info.Empty
+	l.answer.NoSpace = info.Full
 	l.begin(StageStatx)
 	links, err := sys.StatSync(fd)
-	if l.end(err) {
-		l.answer.Unlinked = info.Magic == sys.MagicNFS && links == 0
+	if !l.end(err) {
+		return false
 	}
+	l.answer.Unlinked = info.Magic == sys.MagicNFS && links == 0
+	return !l.answer.Unlinked
 }
 
 // begin tells the agent what is about to be done, so that a hang names its operation. It reports false when the agent

@@ -101,7 +101,7 @@ func startWorker(path string, attr *syscall.SysProcAttr, socket, memory *os.File
 	files := []*os.File{null, null, null, check.Socket: socket, check.Memory: memory}
 	return os.StartProcess(path, []string{workerName}, &os.ProcAttr{
 		Dir:   "/",
-		Env:   []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=4MiB", "GODEBUG=asyncpreemptoff=1"},
+		Env:   []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=4MiB", "GODEBUG=asyncpreemptoff=1,containermaxprocs=0"},
 		Files: files,
 		Sys:   attr,
 	})

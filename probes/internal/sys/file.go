@@ -94,6 +94,7 @@ const (
 type FSInfo struct {
 	Magic int64
 	Empty bool // block size, name length and all counters are zero: nobody was asked
+	Full  bool // takes writes, has blocks, and none is left for those who are not root
 }
 
 // Statfs asks the file system of fd. It may block for ever.
@@ -105,6 +106,7 @@ func Statfs(fd int) (FSInfo, error) {
 	return FSInfo{
 		Magic: int64(st.Type), //nolint:unconvert // the width differs between architectures
 		Empty: st.Bsize == 0 && st.Namelen == 0 && st.Blocks == 0 && st.Files == 0,
+		Full:  st.Blocks > 0 && st.Bavail == 0 && st.Flags&unix.ST_RDONLY == 0, // an image such as squashfs is full by design
 	}, nil
 }
 
