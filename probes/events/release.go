@@ -15,15 +15,16 @@ const (
 	// maxStuck is how many processes may wait inside the kernel for namespaces that do not come down; beyond, no namespace is
 	// pinned any more.
 	maxStuck = 32
-	// closeTime is how long a process may take to close a namespace before it counts as stuck, and Close to wait for them.
-	closeTime = 2 * time.Second
+	// closerPatience is how long a process may take to close a namespace before it is killed, and Close waits for them.
+	closerPatience = 2 * time.Second
 )
 
 // releaser closes descriptors that may be the last reference of a mount namespace, or take their time for another reason.
 // Closing the former is left to a process each, which ends at once, or waits for the file systems that it takes down.
 type releaser struct {
-	closer string // the program; "" closes in this process
-	wake   chan struct{}
+	closer   string // the program; "" closes in this process
+	patience time.Duration
+	wake     chan struct{} // capacity 1
 
 	mu      sync.Mutex
 	waiting []release
@@ -39,7 +40,7 @@ type release struct {
 }
 
 func newReleaser(closer string) *releaser {
-	return &releaser{closer: closer, wake: make(chan struct{}, 1), running: map[*os.File]int{}}
+	return &releaser{closer: closer, patience: closerPatience, wake: make(chan struct{}, 1), running: map[*os.File]int{}}
 }
 
 // put takes over the descriptor. It does not block.
@@ -141,7 +142,7 @@ func (r *releaser) hand(fds []int) {
 // await reaps the process when it has ended. One that was not meant to be a closer and does not end is killed.
 func (r *releaser) await(child *os.File, pid int) {
 	defer func() { _ = child.Close() }() // nothing was written
-	_ = child.SetReadDeadline(time.Now().Add(closeTime))
+	_ = child.SetReadDeadline(time.Now().Add(r.patience))
 	err := awaitEnd(child)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // what waits inside the kernel stays
@@ -190,7 +191,7 @@ func (r *releaser) letGo() {
 	select {
 	case <-ended:
 		return
-	case <-time.After(closeTime):
+	case <-time.After(r.patience):
 	}
 	r.mu.Lock()
 	for child := range r.running {

@@ -1,20 +1,27 @@
 package events
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
+	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
 // Each change is announced for its own pod, and nothing else is: an event that nothing has caused would come before the next one.
 func TestMountTable(t *testing.T) {
 	for _, by := range ways() {
 		t.Run(by.name, func(t *testing.T) {
+			t.Parallel()
 			w, a, b, point := newWatcher(t, by), newContainer(t), newContainer(t), t.TempDir()
 			for range 3 {
 				w.Watch("a", a.subject())
@@ -66,26 +73,39 @@ func TestPinsNothing(t *testing.T) {
 	}
 }
 
-// The file system stays for another process of the namespace; its table is watched through that when the first has ended.
+// A namespace lives on with another of its processes, through which it is watched when the first has ended.
 func TestAnotherProcessOfTheNamespace(t *testing.T) {
 	w, c, point := newWatcher(t, way{}), newContainer(t), t.TempDir()
 	w.Watch("a", c.subject())
-	other := newContainer(t)
-	w.Watch("a", append(c.subject(), other.subject()...))
+	other := exec.Command("nsenter", "--mount=/proc/"+strconv.Itoa(c.held.PID)+"/ns/mnt", "cat")
+	input, err := other.StdinPipe()
+	must(t, err)
+	must(t, other.Start())
+	defer func() {
+		_ = input.Close()
+		_ = other.Wait()
+	}()
+	eventually(t, "the other process is inside", func() bool {
+		return link(t, c.held.PID, "ns/mnt") == link(t, other.Process.Pid, "ns/mnt")
+	})
 	c.kill()
-	w.Watch("a", append(c.subject(), other.subject()...))
-	other.do("tmpfs", point)
-	expectEvent(t, w, "a", probes.TriggerMountTable)
 	eventually(t, "the dead process's table is let go", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return w.tables == 1
+		return w.tables == 0
 	})
+	held, err := proc.Hold("/proc", other.Process.Pid)
+	must(t, err)
+	defer held.Release()
+	w.Watch("a", append(c.subject(), Subject{Process: held}))
+	run(t, "nsenter", "--mount=/proc/"+strconv.Itoa(held.PID)+"/ns/mnt", "mount", "-t", "tmpfs", "none", point)
+	expectEvent(t, w, "a", probes.TriggerMountTable)
 }
 
 // Whoever takes down the namespace waits for a frozen disk: that must not be the Watcher.
 func TestNamespaceThatDoesNotComeDown(t *testing.T) {
 	w, outer, folder := newWatcher(t, way{closer: "/bin/true"}), newDisk(t, t.TempDir()), t.TempDir()
+	w.releaser.patience = 100 * time.Millisecond
 	outer.mount(folder)
 	inner, point := newDisk(t, folder), t.TempDir()
 	c, other := newContainer(t), newContainer(t)
@@ -260,6 +280,46 @@ func TestExpires(t *testing.T) {
 	if w.tables != 0 || len(w.pods) != 0 || len(w.queue.pods) != 0 {
 		t.Errorf("still held: %d tables, %v", w.tables, w.pods)
 	}
+}
+
+// What fanotify has no group for is watched by its mountinfo.
+func TestMoreThanFanotifyAllows(t *testing.T) {
+	w, c, point := newWatcher(t, way{fanotify: true}), newContainer(t), t.TempDir()
+	mine, err := os.Open("/proc/self/ns/mnt")
+	must(t, err)
+	defer mine.Close()
+	var groups []int
+	defer func() { closeAll(groups) }()
+	for {
+		group, err := sys.WatchMounts(int(mine.Fd()))
+		if errors.Is(err, syscall.EMFILE) {
+			break
+		}
+		must(t, err)
+		groups = append(groups, group)
+	}
+	w.Watch("a", c.subject())
+	if held := w.pods["a"].tables[identityOf(c.held)]; held == nil || !held.pins {
+		t.Errorf("held %+v", held)
+	}
+	c.do("tmpfs", point)
+	expectEvent(t, w, "a", probes.TriggerMountTable)
+}
+
+// closeAll closes at once what takes its time one by one.
+func closeAll(fds []int) {
+	var closing sync.WaitGroup
+	for _, fd := range fds {
+		closing.Go(func() { sys.Close(fd) })
+	}
+	closing.Wait()
+}
+
+func link(t *testing.T, pid int, name string) string {
+	t.Helper()
+	to, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), name))
+	must(t, err)
+	return to
 }
 
 func descriptors(t *testing.T) int {
