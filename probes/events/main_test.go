@@ -69,6 +69,9 @@ func contain() {
 	os.Exit(0)
 }
 
+// served is the connection of the container's FUSE.
+var served *os.File
+
 func obey(words []string) error {
 	switch words[0] {
 	case "stat":
@@ -87,7 +90,12 @@ func obey(words []string) error {
 		if err != nil {
 			return err
 		}
+		served = os.NewFile(uintptr(fd), "/dev/fuse")
 		return syscall.Mount("none", words[1], "fuse.events", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd))
+	case "heir": // holds the connection until the container's input ends, and then there is nobody else to obey
+		heir := exec.Command("cat")
+		heir.Stdin, heir.ExtraFiles = os.Stdin, []*os.File{served}
+		return heir.Start()
 	case "storm":
 		for end := time.Now().Add(time.Second); time.Now().Before(end); {
 			if err := errors.Join(obey([]string{"tmpfs", words[1]}), obey([]string{"umount", words[1]})); err != nil {
@@ -106,7 +114,7 @@ func obey(words []string) error {
 type container struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	stdin  io.Writer
+	stdin  io.WriteCloser
 	stdout *bufio.Reader
 	held   *proc.Process
 }
@@ -153,6 +161,7 @@ func (c *container) kill() {
 	_ = c.cmd.Wait()         // was killed
 }
 
+// subject is the container as Watch takes it.
 func (c *container) subject(devices ...Device) []Subject {
 	return []Subject{{Process: c.held, Devices: devices}}
 }

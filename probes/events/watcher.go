@@ -125,6 +125,21 @@ func (w *Watcher) Forget(uid string) {
 	w.dropUnused()
 }
 
+// Stats is a snapshot of what is watched.
+type Stats struct {
+	Pods        int
+	Tables      int // mount tables
+	Daemons     int // processes that hold the connection of a FUSE
+	FileSystems int // whose errors are counted
+}
+
+// Stats returns a snapshot of what is watched.
+func (w *Watcher) Stats() Stats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return Stats{Pods: len(w.pods), Tables: w.tables, Daemons: len(w.daemons.held), FileSystems: len(w.errors)}
+}
+
 // Close lets go of everything and ends what runs. Nothing is announced any more.
 func (w *Watcher) Close() {
 	w.mu.Lock()

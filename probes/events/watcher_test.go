@@ -2,6 +2,7 @@ package events
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,9 +91,7 @@ func TestAnotherProcessOfTheNamespace(t *testing.T) {
 	})
 	c.kill()
 	eventually(t, "the dead process's table is let go", func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.tables == 0
+		return w.Stats().Tables == 0
 	})
 	held, err := proc.Hold("/proc", other.Process.Pid)
 	must(t, err)
@@ -175,48 +174,64 @@ func TestErrorsOfExt4(t *testing.T) {
 
 // The end of the process that serves a connection is announced to the pods that use it.
 func TestFUSEDaemon(t *testing.T) {
-	for _, told := range []bool{true, false} {
-		w, point := newWatcher(t, way{}), t.TempDir()
-		daemon, other := newContainer(t), newContainer(t)
-		daemon.do("fuse", point)
-		other.do("fuse", point)
-		a, b := daemon.device(point), other.device(point)
-		if a == b {
-			t.Fatal("the same connection")
-		}
-		w.Watch("a", []Subject{{Devices: []Device{a}}})
-		w.Watch("b", []Subject{{Devices: []Device{b}}})
-		w.Watch("c", []Subject{{Devices: []Device{{Device: a.Device, FSType: "nfs4"}}}})
-		held := func(want int) {
-			t.Helper()
-			eventually(t, "daemons are known", func() bool {
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				if !told { // as on a kernel that does not tell
-					for _, d := range w.daemons.held {
-						d.connections[anyConnection] = true
-					}
-				}
-				return len(w.daemons.held) == want
-			})
-		}
-		held(2)
-		killed := time.Now()
-		daemon.kill()
-		first := <-w.Events()
-		t.Logf("announced %s after the kill", time.Since(killed).Round(100*time.Microsecond))
-		if told {
-			if first != (Event{Pod: "a", Trigger: probes.TriggerFUSEDaemon}) {
-				t.Errorf("%+v", first)
-			}
-		} else if second := <-w.Events(); first.Pod == second.Pod || first.Pod == "c" || second.Pod == "c" {
-			t.Errorf("%+v %+v", first, second)
-		}
-		w.Forget("a")
-		held(1)
-		w.Forget("b")
-		held(0)
+	w, point := newWatcher(t, way{}), t.TempDir()
+	daemon, other := newContainer(t), newContainer(t)
+	a, b := serve(t, daemon, point), serve(t, other, point)
+	w.Watch("a", []Subject{{Devices: []Device{a}}})
+	w.Watch("b", []Subject{{Devices: []Device{b, {FSType: "tmpfs"}}}})
+	w.Watch("c", []Subject{{Devices: []Device{{Device: a.Device, FSType: "nfs4"}}}})
+	expectDaemons(t, w, 2)
+	daemon.kill()
+	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
+	other.kill()
+	expectEvent(t, w, "b", probes.TriggerFUSEDaemon)
+	expectDaemons(t, w, 0)
+}
+
+// A kernel that does not tell the connection makes the end of any daemon concern every pod with a FUSE.
+func TestFUSEDaemonOfAnyConnection(t *testing.T) {
+	w, point, daemon := newWatcher(t, way{}), t.TempDir(), newContainer(t)
+	w.Watch("a", []Subject{{Devices: []Device{serve(t, daemon, point)}}})
+	w.Watch("b", []Subject{{Devices: []Device{{FSType: "fuse.any"}}}})
+	w.Watch("c", []Subject{{Devices: []Device{{FSType: "nfs4"}}}})
+	expectDaemons(t, w, 1)
+	w.mu.Lock()
+	for _, d := range w.daemons.held {
+		d.connections = map[connection]bool{anyConnection: true}
 	}
+	w.mu.Unlock()
+	daemon.kill()
+	got := map[string]bool{(<-w.Events()).Pod: true, (<-w.Events()).Pod: true}
+	if !got["a"] || !got["b"] {
+		t.Errorf("%v", got)
+	}
+}
+
+// Who hands its descriptor to another process and ends is replaced by that.
+func TestFUSEDaemonWithAnHeir(t *testing.T) {
+	w, point, daemon := newWatcher(t, way{}), t.TempDir(), newContainer(t)
+	w.Watch("a", []Subject{{Devices: []Device{serve(t, daemon, point)}}})
+	expectDaemons(t, w, 1)
+	daemon.do("heir")
+	must(t, daemon.cmd.Process.Kill())
+	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
+	expectDaemons(t, w, 1)
+	must(t, daemon.stdin.Close())
+	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
+	expectDaemons(t, w, 0)
+}
+
+// serve mounts a FUSE in the container and returns its device.
+func serve(t *testing.T, c *container, point string) Device {
+	t.Helper()
+	c.do("fuse", point)
+	return c.device(point)
+}
+
+// expectDaemons waits until so many daemons are known.
+func expectDaemons(t *testing.T, w *Watcher, want int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d daemons", want), func() bool { return w.Stats().Daemons == want })
 }
 
 // A tenant who mounts without end gets a few looks a second, the last one after the last change.
@@ -273,12 +288,12 @@ func TestExpires(t *testing.T) {
 	w, c := newWatcher(t, way{}), newContainer(t)
 	w.Watch("a", c.subject(Device{FSType: "fuse.x"}))
 	w.expire(time.Now().Add(forgetAfter / 2))
-	if w.tables != 1 {
-		t.Errorf("%d tables", w.tables)
+	if got := w.Stats(); got.Pods != 1 || got.Tables != 1 {
+		t.Errorf("%+v", got)
 	}
 	w.expire(time.Now().Add(2 * forgetAfter))
-	if w.tables != 0 || len(w.pods) != 0 || len(w.queue.pods) != 0 {
-		t.Errorf("still held: %d tables, %v", w.tables, w.pods)
+	if got := w.Stats(); got != (Stats{}) || len(w.queue.pods) != 0 {
+		t.Errorf("still held: %+v", got)
 	}
 }
 

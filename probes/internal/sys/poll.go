@@ -26,13 +26,14 @@ func EpollDelete(epoll, fd int) error {
 	return unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// EpollWait puts the ids of what has happened into ids and returns how many. It blocks its thread until something happens.
-func EpollWait(epoll int, ids []uint64) (n int, err error) {
+// EpollWait puts the ids of what has happened into ids and returns how many: none when a signal came. It blocks its thread
+// until something happens.
+func EpollWait(epoll int, ids []uint64) (int, error) {
 	events := make([]unix.EpollEvent, len(ids))
-	err = retry(func() error {
-		n, err = unix.EpollWait(epoll, events, -1)
-		return err
-	})
+	n, err := unix.EpollWait(epoll, events, -1)
+	if errors.Is(err, unix.EINTR) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
