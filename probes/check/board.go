@@ -31,12 +31,9 @@ type record struct {
 	end     atomic.Uint64 // stage, flags and errno
 }
 
-// The word: flags in the lowest byte, the stage in the next, above them the item counted from 1.
+// The word: a flag in the lowest byte, the stage in the next, above them the item counted from 1.
 const (
-	wordCut   = 1 << iota // no further item may be begun
-	wordStop              // not even the next stage of this item
-	wordFlags = wordCut | wordStop
-
+	wordCut    = 1 // no further item may be begun
 	stageShift = 8
 	itemShift  = 16
 )
@@ -63,15 +60,12 @@ func (b *Board) leave(next uint64) bool {
 	return word&wordCut == 0 && b.word.CompareAndSwap(word, next) // it fails only for a cut
 }
 
-// Enter is the worker's: the stage of the item begins now. It reports false when the worker must not go on.
-func (b *Board) Enter(s Stage) bool {
+// Enter is the worker's: the stage of the item begins now.
+func (b *Board) Enter(s Stage) {
 	for {
 		word := b.word.Load()
-		if word&wordStop != 0 {
-			return false
-		}
 		if b.word.CompareAndSwap(word, word&^(0xff<<stageShift)|uint64(s)<<stageShift) {
-			return true
+			return
 		}
 	}
 }
@@ -88,7 +82,7 @@ type Progress struct {
 	Stage Stage
 	Begun time.Duration // when the Item began, as sys.Monotonic counts
 	Cut   bool          // no item after Item will be begun
-	word  uint64
+	word  uint64        // from which all but Begun was read
 }
 
 // Progress is the agent's. The error tells that the worker has written what it never should.
@@ -96,7 +90,7 @@ func (b *Board) Progress() (Progress, error) {
 	word := b.word.Load()
 	item := int(word>>itemShift) - 1
 	p := Progress{Item: item, Stage: Stage(word >> stageShift), Cut: word&wordCut != 0, word: word}
-	if item > MaxItems || p.Stage >= stages || word&0xff > wordFlags {
+	if item > MaxItems || p.Stage >= stages || word&0xff > wordCut {
 		return Progress{Item: -1}, errProtocol
 	}
 	if item >= 0 && item < MaxItems {
@@ -106,19 +100,7 @@ func (b *Board) Progress() (Progress, error) {
 }
 
 // Cut is the agent's: it takes the items after p.Item away, unless the worker has gone on since p was read.
-func (b *Board) Cut(p Progress) (Progress, bool) { return b.mark(p, wordCut) }
-
-// Stop is Cut, and takes the later stages of the item away, too.
-func (b *Board) Stop(p Progress) (Progress, bool) { return b.mark(p, wordCut|wordStop) }
-
-func (b *Board) mark(p Progress, flags uint64) (Progress, bool) {
-	if !b.word.CompareAndSwap(p.word, p.word|flags) {
-		return p, false
-	}
-	p.word |= flags
-	p.Cut = true
-	return p, true
-}
+func (b *Board) Cut(p Progress) bool { return b.word.CompareAndSwap(p.word, p.word|wordCut) }
 
 // Answer is the agent's: it reads the answer of an item that Progress tells is answered. The error tells that the
 // worker has written what it never should.

@@ -31,19 +31,15 @@ func (l *look) open(target int, path string) (fd int, ok bool) {
 	if err != nil {
 		return -1, l.end(err)
 	}
-	defer sys.Close(root)
-	if !l.begin(StageOpen) {
-		return -1, false
-	}
+	l.begin(StageOpen)
 	fd, err = sys.OpenInRoot(root, path)
+	sys.Close(root)
 	return fd, l.end(err)
 }
 
 // identify reports whether the look is to go on.
 func (l *look) identify(fd int, expected uint64) bool {
-	if !l.begin(StageIdentify) {
-		return false
-	}
+	l.begin(StageIdentify)
 	id, err := sys.Identify(fd)
 	if !l.end(err) {
 		return false
@@ -71,15 +67,10 @@ func (l *look) touch(fd int) bool {
 	return !l.answer.Unlinked
 }
 
-// begin tells the agent what is about to be done, so that a hang names its operation. It reports false when the agent
-// does not want it done any more, which happens on the way to the path only: the answer then ends in StageOpen without
-// an errno.
-func (l *look) begin(s Stage) bool {
-	if !l.board.Enter(s) {
-		return false
-	}
+// begin tells the agent what is about to be done, so that a hang names its operation.
+func (l *look) begin(s Stage) {
+	l.board.Enter(s)
 	l.answer.Stage = s
-	return true
 }
 
 // end notes how a stage ended and reports whether it was good.

@@ -88,6 +88,9 @@ func (t *turns) fly(ctx context.Context, b *batch) {
 // one when it takes too long. It returns after how long it wants to be called again; 0 is never.
 func (t *turns) tend(ctx context.Context, b *batch) time.Duration {
 	at, err := b.worker.board.Progress()
+	if err == nil && at.Item == len(b.flights) { // it is about to say that it is done
+		return t.cutAfter
+	}
 	if err == nil {
 		err = t.settle(b, at.Item)
 	}
@@ -95,7 +98,7 @@ func (t *turns) tend(ctx context.Context, b *batch) time.Duration {
 		b.worker.kill() // so that the batch arrives
 		return 0
 	}
-	if at.Item < 0 || at.Item == len(b.flights) { // it has not begun, or is about to say that it is done
+	if at.Item < 0 {
 		return t.cutAfter
 	}
 	age := sys.Monotonic() - at.Begun
@@ -103,19 +106,18 @@ func (t *turns) tend(ctx context.Context, b *batch) time.Duration {
 		if age < t.cutAfter && time.Since(b.asked) < t.parkAfter && ctx.Err() == nil {
 			return t.cutAfter
 		}
-		cut, done := b.worker.board.Cut(at)
-		if !done {
+		if !b.worker.board.Cut(at) {
 			return t.tend(ctx, b) // the worker has gone on
 		}
-		at = cut
 		t.again(ctx, t.shed(b, at.Item))
 	}
 	if age < t.parkAfter {
 		return t.parkAfter - age
 	}
-	if !t.pool.park(b) || !t.stray(b, at) {
+	if !t.pool.park(b) {
 		return t.parkAfter
 	}
+	t.stray(b.flights[at.Item], at.Stage)
 	return 0
 }
 
@@ -179,38 +181,19 @@ func (t *turns) again(ctx context.Context, flights []*flight) {
 	}
 }
 
-// stray gives the device free when the flight is stuck on its way there: that says nothing about the device,
-// which others reach on other ways. When it comes back it does not go on. It reports false when the worker has gone on.
-func (t *turns) stray(b *batch, at check.Progress) bool {
+// stray gives the device free when f is stuck on its way there: that says nothing about the device,
+// which others reach on other ways. Should f come through, it may be the second one there.
+func (t *turns) stray(f *flight, at check.Stage) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := b.flights[at.Item]
-	if at.Stage > check.StageOpen || f.key == f.way {
-		return true
-	}
-	if _, stopped := b.board.Stop(at); !stopped {
-		return false
+	if at > check.StageOpen || f.key == f.way {
+		return
 	}
 	t.vacate(f)
 	f.key = f.way
 	if t.held[f.key] == nil {
 		t.held[f.key] = f
 	}
-	return true
-}
-
-// wasStopped reports whether the worker did not go on after a walk because it had been told so.
-func wasStopped(a check.Answer) bool { return a.Errno == 0 && a.Stage <= check.StageOpen }
-
-// restart sends flights out again that have strayed.
-func (t *turns) restart(ctx context.Context, flights []*flight) {
-	t.mu.Lock()
-	for _, f := range flights {
-		t.release(f)
-		f.key = f.goal()
-	}
-	t.mu.Unlock()
-	t.again(ctx, flights)
 }
 
 // arrive ends b when the worker has said that it is done, or has ended.
@@ -238,13 +221,7 @@ func (t *turns) arriveAt(ctx context.Context, b *batch, at check.Progress, alive
 	if err != nil {
 		return err
 	}
-	var stopped []*flight
-	if last := len(answers) - 1; last >= 0 && at.Cut && wasStopped(answers[last]) {
-		stopped = b.flights[end-1:]
-		b.flights, answers = b.flights[:end-1], answers[:last]
-	}
 	t.land(b, answers, nil)
-	t.restart(ctx, stopped)
 	return nil
 }
 

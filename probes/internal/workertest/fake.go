@@ -112,21 +112,27 @@ func (f fake) look(what string, r check.Request) check.Answer {
 		return check.Answer{Stage: check.StageOpen, Errno: syscall.ENOENT}
 	case is("moved"):
 		return check.Answer{Stage: check.StageIdentify, MountID: 999, Mismatch: true}
+	case r.MountID == 0 && what == "link-to-mount":
+		return check.Answer{Stage: check.StageIdentify, MountID: RootMount + 1, MountRoot: true}
 	case r.MountID == 0:
 		return check.Answer{Stage: check.StageIdentify, MountID: RootMount, MountRoot: what == "link-to-root"}
 	case is("mad"):
 		return check.Answer{Stage: 99}
 	}
-	if !f.board.Enter(check.StageStatfs) {
-		return check.Answer{Stage: check.StageOpen}
-	}
+	f.board.Enter(check.StageStatfs)
 	switch {
 	case is("hang"):
 		hang()
 	case is("slow"):
 		<-time.After(300 * time.Millisecond)
+	case is("dead"):
+		return check.Answer{Stage: check.StageStatfs, Errno: syscall.ENOTCONN, MountID: r.MountID, MountRoot: true}
 	}
 	f.board.Enter(check.StageStatx)
+	if r.CanaryFile != "" || r.CanaryDirectory != "" {
+		f.board.Enter(check.StageCanary)
+		return check.Answer{Stage: check.StageCanary, Errno: syscall.ENOENT, MountID: r.MountID, MountRoot: true}
+	}
 	return check.Answer{Stage: check.StageStatx, MountID: r.MountID, MountRoot: true}
 }
 
