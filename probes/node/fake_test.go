@@ -47,20 +47,47 @@ func newFakeNode(t *testing.T, opts Options, mountinfo ...string) *fakeNode {
 	n.mounts(mountinfo...)
 	n.Prober, err = New(opts)
 	must(t, err)
+	n.host.share, n.host.age = 0, 0 // the kernel does not tell that a file of ours has changed
 	t.Cleanup(func() { must(t, n.Close(context.Background())) })
 	n.look(patience, "/absent") // a first worker has started, which takes long under the race detector
 	return n
 }
 
-// mounts writes the table: the root, and lines of "major:minor mountpoint fstype root".
+// mounts writes the table: the root, and lines of "major:minor mountpoint fstype root superoptions propagation".
 func (n *fakeNode) mounts(lines ...string) {
 	n.t.Helper()
-	text := fmt.Sprintf("%d 1 0:1 / / rw - overlay overlay rw\n", workertest.RootMount)
+	n.write("mountinfo", tableOf("0:1", lines...))
+}
+
+// hosts writes the host's table, whose root is 8:1. Without it nothing is known of the host.
+func (n *fakeNode) hosts(lines ...string) {
+	n.t.Helper()
+	dir := filepath.Join(n.root, "1")
+	must(n.t, os.MkdirAll(dir, 0o755))
+	must(n.t, os.WriteFile(filepath.Join(dir, "stat"), []byte("1 (init) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 5 20 21 22\n"), 0o600))
+	must(n.t, os.WriteFile(filepath.Join(dir, "mountinfo"), []byte(tableOf("8:1", lines...)), 0o600))
+}
+
+// tableOf makes each line a mount on the one before whose mount point is above.
+func tableOf(root string, lines ...string) string {
+	text := fmt.Sprintf("%d 1 %s / / rw - ext4 disk rw\n", workertest.RootMount, root)
+	points := []string{"/"}
 	for i, line := range lines {
-		f := append(strings.Fields(line), "tmpfs", "/")
-		text += fmt.Sprintf("%d %d %s %s %s rw - %s source rw\n", workertest.RootMount+1+i, workertest.RootMount, f[0], f[3], f[1], f[2])
+		f := strings.Fields(line)
+		f = append(f, []string{"", "", "tmpfs", "/", "rw", ""}[len(f):]...)
+		parent := 0
+		for j, point := range points {
+			if len(point) >= len(points[parent]) && probes.Below(f[1], point) {
+				parent = j
+			}
+		}
+		points = append(points, f[1])
+		if f[5] != "" {
+			f[5] += " "
+		}
+		text += fmt.Sprintf("%d %d %s %s %s rw %s- %s source %s\n", workertest.RootMount+1+i, workertest.RootMount+parent, f[0], f[3], f[1], f[5], f[2], f[4])
 	}
-	n.write("mountinfo", text)
+	return text
 }
 
 func (n *fakeNode) write(name, text string) {

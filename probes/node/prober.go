@@ -14,6 +14,8 @@ import (
 type Options struct {
 	WorkerPath string        // the worker binary; default: mountwarden-probe beside this executable
 	ProcRoot   string        // where the host's /proc is seen; default /proc
+	SysRoot    string        // where /sys is seen; default /sys
+	HostPID    int           // the process whose mounts are the host's; default 1
 	MaxActive  int           // workers that may be looking at once, parked ones apart; default 16
 	MaxParked  int           // workers that may be parked; default 32
 	ParkAfter  time.Duration // a look without an answer for that long gives its turn away; default 250 ms
@@ -22,54 +24,64 @@ type Options struct {
 
 // Prober looks at mounts through a pool of worker processes. It is safe for concurrent use.
 type Prober struct {
-	root   string // of the /proc
-	finder *proc.Finder
-	pool   *worker.Pool
+	procRoot, sysRoot string
+
+	finder   *proc.Finder
+	pool     *worker.Pool
+	host     *host
+	memories *memories
 }
 
 // New checks the options and returns a Prober without workers: they are started on demand. Close it.
 func New(opts Options) (*Prober, error) {
+	if opts.HostPID < 0 {
+		return nil, fmt.Errorf("prober options: HostPID is %d; it must be a process id", opts.HostPID)
+	}
 	pool, err := worker.New(worker.Options{
 		WorkerPath: opts.WorkerPath, MaxActive: opts.MaxActive, MaxParked: opts.MaxParked, ParkAfter: opts.ParkAfter, IdleAfter: opts.IdleAfter,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("prober options: %w", err)
 	}
-	root := opts.ProcRoot
-	if root == "" {
-		root = "/proc"
-	}
-	return &Prober{root: root, finder: proc.NewFinder(root), pool: pool}, nil
+	root := or(opts.ProcRoot, "/proc")
+	return &Prober{
+		procRoot: root, sysRoot: or(opts.SysRoot, "/sys"), finder: proc.NewFinder(root), pool: pool,
+		host: newHost(root, or(opts.HostPID, 1)), memories: newMemories(),
+	}, nil
 }
 
-// Probe returns exactly one observation for each mount of each container, in their order, within
-// about timeout, which must be positive. It never blocks on a mount.
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// Probe looks at the mounts of each container and returns within about timeout, which must be positive. It never
+// blocks on a mount. The observations of the mounts come first, in their order: one each, except of those that are
+// BelowOnly. Those of the mounts below them follow.
 func (p *Prober) Probe(ctx context.Context, pod probes.Pod, timeout time.Duration) []probes.Observation {
-	var subjects []subject
-	for _, c := range pod.Containers {
-		v := p.containerView(c.ID)
-		for _, m := range c.Mounts {
-			subjects = append(subjects, subject{
-				view: v, target: probes.Target{Container: c.Name, Volume: m.Volume, Path: m.Path},
-			})
-		}
+	l := newLook(p, pod.UID, timeout)
+	for i := range pod.Containers {
+		l.add(p.open(&pod.Containers[i]))
 	}
-	return p.observe(ctx, subjects, timeout)
+	return l.run(ctx)
 }
 
-// ProbeSelf looks at absolute paths as this process sees them, in their order, within about timeout. A
-// path that is no mount point is looked at all the same: the health is that of its file system.
-func (p *Prober) ProbeSelf(ctx context.Context, paths []string, timeout time.Duration) []probes.Observation {
-	self, err := proc.Self(p.root)
+// ProbeSelf looks at mounts as this process sees them, in their order, within about timeout. A path that is no mount
+// point is looked at all the same: the health is that of its file system. Neither the host's mounts nor what
+// was there before count: a path that can only be read is Healthy, a canary that is not there is Broken.
+func (p *Prober) ProbeSelf(ctx context.Context, mounts []probes.Mount, timeout time.Duration) []probes.Observation {
+	self, err := proc.Self(p.procRoot)
 	if err == nil {
 		defer self.Release()
 	}
-	v := newView(self, err)
-	subjects := make([]subject, 0, len(paths))
-	for _, path := range paths {
-		subjects = append(subjects, subject{view: v, target: probes.Target{Path: path}, anyPath: true})
-	}
-	return p.observe(ctx, subjects, timeout)
+	c := &container{mounts: mounts, self: true, process: self, err: err, memory: newMemory()}
+	c.read()
+	l := newLook(p, "", timeout)
+	l.add(c)
+	return l.run(ctx)
 }
 
 // Stats is a snapshot of the workers, for metrics and health.
@@ -83,5 +95,6 @@ func (p *Prober) Stats() Stats { return p.pool.Stats() }
 // Close may be called again to wait for them. Looks under way are answered Unknown.
 func (p *Prober) Close(ctx context.Context) error {
 	p.finder.Close()
+	p.host.close()
 	return p.pool.Close(ctx)
 }

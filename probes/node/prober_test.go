@@ -81,18 +81,6 @@ func TestMissingProvesNothing(t *testing.T) {
 	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "container is gone")
 }
 
-// A second reading that knows the mount wins over the first.
-func TestSecondReadingWins(t *testing.T) {
-	n := newFakeNode(t, Options{}, "0:2 /x")
-	v := n.containerView(testID)
-	table, err := v.first()
-	must(t, err)
-	l := &look{pool: n.pool, subject: subject{view: v, target: probes.Target{Path: "/x"}}}
-	if m, ok := l.missing(table); !ok || m.MountPoint != "/x" || l.seen.Health != probes.Unknown {
-		t.Errorf("%+v %t, %+v", m, ok, l.seen)
-	}
-}
-
 func TestMountsThatKeepChanging(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:2 /moved")
 	expect(t, n.look(patience, "/moved")[0], probes.Unknown, "", "changed during the look")
@@ -100,26 +88,49 @@ func TestMountsThatKeepChanging(t *testing.T) {
 
 // A verdict is taken back when the container ended under it.
 func TestDoubt(t *testing.T) {
-	n := newFakeNode(t, Options{})
-	v := n.containerView(testID)
-	n.write("stat", "42 (app) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 50 20 21 22\n")
-	l := &look{subject: subject{view: v}}
-	l.broken(probes.CauseHung, "no answer")
+	n := newFakeNode(t, Options{}, "0:2 /a")
+	pod := n.pod("/a")
+	l := newLook(n.Prober, "", patience)
+	l.add(n.open(&pod.Containers[0]))
+	s := l.volumes[0]
+	s.seen.Health, s.seen.Cause = probes.Broken, probes.CauseHung
 	l.doubt()
-	expect(t, l.seen, probes.Unknown, "", "container is gone")
+	expect(t, s.seen, probes.Broken, probes.CauseHung, "")
+	n.write("stat", "42 (app) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 50 20 21 22\n")
+	l.doubt()
+	expect(t, s.seen, probes.Unknown, "", "container is gone")
 }
 
 func TestProbeSelf(t *testing.T) {
-	n := newFakeNode(t, Options{}, "0:2 /a")
-	seen := n.ProbeSelf(context.Background(), []string{"/a", "/a-folder", "/absent"}, patience)
-	if len(seen) != 3 || seen[1].Device != "0:1" {
-		t.Fatalf("%+v", seen)
+	n := newFakeNode(t, Options{}, "0:2 /a", "0:3 /ro squashfs / ro", "0:4 /net/b nfs4")
+	look := func(m probes.Mount) probes.Observation {
+		t.Helper()
+		return n.ProbeSelf(context.Background(), []probes.Mount{m}, patience)[0]
 	}
-	expect(t, seen[0], probes.Healthy, "", "")
-	expect(t, seen[1], probes.Healthy, "", "")
-	expect(t, seen[2], probes.Unknown, "", "no such file")
+	expect(t, look(probes.Mount{Path: "/a"}), probes.Healthy, "", "")
+	folder := look(probes.Mount{Path: "/a-folder"})
+	expect(t, folder, probes.Healthy, "", "")
+	if folder.Device != "0:1" {
+		t.Errorf("%+v", folder)
+	}
+	expect(t, look(probes.Mount{Path: "/absent"}), probes.Unknown, "", "no such file")
+	expect(t, look(probes.Mount{Path: "/ro"}), probes.Healthy, "", "")
+	canary := look(probes.Mount{Path: "/a", Canary: probes.Canary{File: "x"}})
+	expect(t, canary, probes.Broken, probes.CauseCanaryFailed, "")
+	if canary.ByDesign {
+		t.Errorf("who asks for a canary wants it to be there: %+v", canary)
+	}
+	below := n.ProbeSelf(context.Background(), []probes.Mount{{Path: "/net", Expected: []probes.Expected{{Path: "b"}, {Path: "c"}}}}, patience)
+	if len(below) != 3 {
+		t.Fatalf("%+v", below)
+	}
+	expect(t, below[1], probes.Healthy, "", "")
+	expect(t, below[2], probes.Broken, probes.CauseNotMounted, "declared")
+	if all := n.ProbeSelf(context.Background(), []probes.Mount{{Path: "/"}, {Path: "/a"}}, patience); len(all) != 2 || all[1].Target.Path != "/a" {
+		t.Errorf("%+v", all)
+	}
 	must(t, os.Remove(filepath.Join(n.root, "self")))
-	expect(t, n.ProbeSelf(context.Background(), []string{"/a"}, patience)[0], probes.Unknown, "", "find myself")
+	expect(t, look(probes.Mount{Path: "/a"}), probes.Unknown, "", "find myself")
 }
 
 func TestClose(t *testing.T) {

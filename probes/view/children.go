@@ -26,6 +26,8 @@ type Below struct {
 	Learnt   []string          // paths that were seen healthy
 	Others   []string          // clean paths of the container's other mounts: what is there or below is not the volume's
 	Own      bool              // Base itself counts, when somebody has mounted something over the volume
+
+	DeclaredOnly bool // nothing else is looked for
 }
 
 // Children lists the declared mounts, the learnt ones, and those that a process or a server provides and that are in
@@ -36,6 +38,9 @@ func Children(t *mountinfo.Table, b Below) []Child {
 		path := join(b.Base, e.Path)
 		m, ok := t.At(path)
 		all = add(all, Child{Path: path, Mount: m, Found: ok && matchesType(m.FSType, e.FSType), Declared: true})
+	}
+	if b.DeclaredOnly {
+		return all
 	}
 	declared := len(all)
 	for i := range t.Mounts {

@@ -88,9 +88,8 @@ func HostOnly(o *probes.Observation, host probes.Observation) {
 	if host.Health != probes.Broken {
 		return
 	}
-	why := o.Detail
-	target, finished := o.Target, o.Finished
+	why, target := o.Detail, o.Target
 	*o = host
-	o.Target, o.Finished = target, finished
+	o.Target = target
 	o.Detail = fmt.Sprintf("the host's mount of the volume is broken: %s (%s)", host.Detail, why)
 }

@@ -13,3 +13,9 @@ func MountsChanged(fd int) (bool, error) {
 	})
 	return n > 0 && fds[0].Revents&(unix.POLLPRI|unix.POLLERR) != 0, err
 }
+
+// OpenQuietAt is OpenAt for a mountinfo that MountsChanged is asked about: a non-blocking descriptor would be watched by Go's
+// poller, which would take the news.
+func OpenQuietAt(dir int, name string) (int, error) {
+	return openat(dir, name, unix.O_RDONLY)
+}

@@ -1,0 +1,93 @@
+package node
+
+import (
+	"path"
+	"slices"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/view"
+)
+
+// locateBelow finds the mounts that are or should be below a volume.
+func (l *look) locateBelow(v *subject) {
+	base := v.path
+	if v.found && !v.c.self {
+		base = v.at.MountPoint
+	}
+	if v.c.table == nil || v.c.err != nil {
+		l.blind(v, base)
+		return
+	}
+	b := view.Below{Base: base, Expected: v.mount.Expected, Own: v.mount.BelowOnly, DeclaredOnly: v.c.self}
+	if !v.c.self {
+		b.Learnt, b.Others = v.c.memory.children(v.mount.Volume), v.c.elsewhere(v.path)
+	}
+	for _, found := range view.Children(v.c.table, b) {
+		s := l.child(v, found.Path, found.Declared)
+		if s.done {
+			continue
+		}
+		s.at, s.found = found.Mount, found.Found
+		if rest, ok := below(found.Path, base); ok {
+			s.standing = l.host.Below(v.standing, rest, s.shows())
+		}
+	}
+}
+
+// blind makes the known mounts below a volume Unknown, so that they are not forgotten, when there is no table.
+func (l *look) blind(v *subject, base string) {
+	for _, e := range v.mount.Expected {
+		if s := l.child(v, path.Join(base, e.Path), true); !s.done {
+			s.unknown(v.c.err)
+		}
+	}
+	for _, learnt := range v.c.memory.children(v.mount.Volume) {
+		if s := l.child(v, learnt, false); !s.done {
+			s.unknown(v.c.err)
+		}
+	}
+}
+
+// child returns the subject of a mount below a volume.
+func (l *look) child(v *subject, at string, declared bool) *subject {
+	for _, s := range l.children {
+		if s.c == v.c && s.path == at {
+			return s
+		}
+	}
+	s := newSubject(v.c, v.mount, at, l.began)
+	s.volume, s.declared = v, declared
+	l.children = append(l.children, s)
+	return s
+}
+
+// elsewhere returns the paths of the container's other mounts: what is below them is not the volume's at path.
+func (c *container) elsewhere(at string) []string {
+	others := slices.Clone(c.others)
+	for i := range c.mounts {
+		if other := path.Clean(c.mounts[i].Path); other != at {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
+// tells reports whether the subject gives an observation. A mount below a volume that is neither declared nor was ever
+// seen healthy may be anything.
+func (s *subject) tells() bool {
+	return s.volume == nil || s.declared || s.seen.Health == probes.Healthy || s.c.memory.knows(s.path)
+}
+
+// below returns the path of at relative to base.
+func below(at, base string) (rest string, ok bool) {
+	switch {
+	case at == base:
+		return "", true
+	case !probes.Below(at, base):
+		return "", false
+	case base == "/":
+		return at[1:], true
+	default:
+		return at[len(base)+1:], true
+	}
+}

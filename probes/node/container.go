@@ -1,0 +1,60 @@
+package node
+
+import (
+	"errors"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/mountinfo"
+	"github.com/mountwarden/mountwarden/probes/proc"
+)
+
+var (
+	errNoMounts   = errors.New("the mount table is empty")
+	errNotRunning = errors.New("the container does not run")
+)
+
+// container is one container of a look, through whose process its mounts are seen.
+type container struct {
+	name   string
+	mounts []probes.Mount
+	others []string // paths of its mounts that are not looked at
+	self   bool     // it is this process: paths need not be mount points
+	memory *memory
+
+	process *proc.Process
+	table   *mountinfo.Table
+	reading int   // how often the table was read
+	err     error // why there is no table
+}
+
+// open finds the process of a container and reads its table.
+func (p *Prober) open(c *probes.Container) *container {
+	o := &container{name: c.Name, mounts: c.Mounts, others: c.Others}
+	if c.ID == "" {
+		o.memory, o.err = newMemory(), errNotRunning
+		return o
+	}
+	o.memory = p.memories.of(c.ID)
+	o.process, o.err = p.finder.Find(c.ID)
+	o.read()
+	return o
+}
+
+func (c *container) read() {
+	if c.err != nil {
+		return
+	}
+	c.reading++
+	c.table, c.err = c.memory.read(c.process)
+}
+
+// hasNoProcess reports whether the container cannot be looked into because nothing of it runs where it can be seen. It
+// ended, cannot be started, or its runtime hides it.
+func (c *container) hasNoProcess() bool {
+	for _, none := range []error{errNotRunning, proc.ErrNotFound, proc.ErrGone} {
+		if errors.Is(c.err, none) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,181 @@
+package node
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+const (
+	uid    = "0a1b"
+	volume = "/var/lib/kubelet/pods/" + uid + "/volumes/kubernetes.io~csi/v/mount"
+	token  = "0:90 /var/lib/kubelet/pods/" + uid + "/volumes/kubernetes.io~projected/token"
+	shared = "/var/lib/kubelet/pods/" + uid + "/volumes/kubernetes.io~empty-dir/e"
+)
+
+// probe looks at mounts of the one container.
+func (n *fakeNode) probe(mounts ...probes.Mount) []probes.Observation {
+	n.t.Helper()
+	return n.Probe(context.Background(), probes.Pod{UID: uid, Containers: []probes.Container{{Name: "app", ID: testID, Mounts: mounts}}}, patience)
+}
+
+func csi(path string) probes.Mount {
+	return probes.Mount{Volume: "v", Path: path, Host: probes.HostVolume{Folder: "kubernetes.io~csi/v/mount"}}
+}
+
+func hostPath(path, host string) probes.Mount {
+	return probes.Mount{Volume: "v", Path: path, Host: probes.HostVolume{Path: host}}
+}
+
+func TestTwoViews(t *testing.T) {
+	readOnly := csi("/d")
+	readOnly.ReadOnly = true
+	canary := csi("/d")
+	canary.Canary.File = "x"
+	for _, row := range []struct {
+		name      string
+		container string // the mount in it
+		mount     probes.Mount
+		host      []string
+		health    probes.Health
+		cause     probes.Cause
+		warning   probes.Warning
+		byDesign  bool
+	}{
+		{"both healthy", "0:70 /d fuse.x", csi("/d"), []string{token, "0:70 " + volume + " fuse.x"}, probes.Healthy, "", "", false},
+		{"host is not known", "0:70 /d fuse.x", csi("/d"), nil, probes.Healthy, "", "", false},
+		{"dead, host is not known", "0:70 /dead fuse.x", csi("/dead"), nil, probes.Broken, probes.CauseDisconnected, "", false},
+		{"both dead", "0:70 /dead fuse.x", csi("/dead"), []string{token, "0:70 " + volume + " fuse.x"}, probes.Broken, probes.CauseDisconnected, "", false},
+		{"dead, mounted anew", "0:70 /dead fuse.x", csi("/dead"), []string{token, "0:71 " + volume + " fuse.x"}, probes.Broken, probes.CauseStaleGeneration, "", false},
+		{"dead, mounted anew and dead", "0:70 /dead fuse.x", hostPath("/dead", "/dead-too"), []string{"0:71 /dead-too fuse.x"},
+			probes.Broken, probes.CauseDisconnected, "", false},
+		{"healthy, mounted anew", "0:70 /d fuse.x", csi("/d"), []string{token, "0:71 " + volume + " fuse.x"}, probes.Healthy, "", probes.WarningStaleGeneration, false},
+		{"healthy, mounted anew and dead", "0:70 /d fuse.x", hostPath("/d", "/dead"), []string{"0:71 /dead fuse.x"}, probes.Healthy, "", probes.WarningHostBroken, false},
+		{"bound before CSI mounted", "8:1 /d ext4 " + volume, csi("/d"), []string{token, "0:70 " + volume + " fuse.x"}, probes.Broken, probes.CauseNotMounted, "", false},
+		{"bound before hostPath was mounted", "8:1 /d ext4 /mnt/x", hostPath("/d", "/mnt/x"), []string{"0:70 /mnt/x fuse.x"}, probes.Broken, probes.CauseNotMounted, "", false},
+		{"plain hostPath", "8:1 /d ext4 /mnt/x", hostPath("/d", "/mnt/x"), []string{token}, probes.Healthy, "", "", false},
+		{"subPath", "0:70 /d fuse.x /s", csi("/d"), []string{token, "0:70 " + volume + " fuse.x"}, probes.Healthy, "", "", false},
+		{"read-only", "8:7 /d ext4 / ro", csi("/d"), []string{token}, probes.Broken, probes.CauseReadOnly, "", true},
+		{"read-only, mounted anew", "8:7 /d ext4 / ro", csi("/d"), []string{token, "8:6 " + volume + " ext4"}, probes.Broken, probes.CauseReadOnly, "", true},
+		{"read-only as asked", "8:7 /d ext4 / ro", readOnly, []string{token}, probes.Healthy, "", "", false},
+		{"read-only by an error", "8:7 /d ext4 / rw,emergency_ro", csi("/d"), nil, probes.Broken, probes.CauseReadOnly, "", false},
+		{"shut down", "8:7 /d xfs / rw,shutdown", csi("/d"), nil, probes.Broken, probes.CauseIOError, "", false},
+		{"deleted", "8:7 /d ext4 /x//deleted", csi("/d"), nil, probes.Broken, probes.CauseSourceDeleted, "", false},
+		{"no canary", "0:70 /d fuse.x", canary, nil, probes.Broken, probes.CauseCanaryFailed, "", true},
+		{"behind a symlink", "0:70 /real fuse.x", csi("/link-to-mount"), []string{token, "0:70 " + volume + " fuse.x"}, probes.Healthy, "", "", false},
+		{"missing", "0:70 /real fuse.x", csi("/d"), []string{token, "0:70 " + volume + " fuse.x"}, probes.Broken, probes.CauseNotMounted, "", false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n := newFakeNode(t, Options{}, row.container)
+			if row.host != nil {
+				n.hosts(row.host...)
+			}
+			for range 2 { // the second time with what the first has learnt
+				seen := n.probe(row.mount)
+				o := seen[0]
+				if len(seen) != 1 || o.Health != row.health || o.Cause != row.cause || o.Warning != row.warning || o.ByDesign != row.byDesign || o.Tentative {
+					t.Errorf("got %+v", seen)
+				}
+				if o.Finished.Before(o.Started) {
+					t.Errorf("finished before it began: %+v", o)
+				}
+			}
+		})
+	}
+}
+
+// A host's mount that was there once is missed; one that never was is not.
+func TestGoneOnTheHost(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:70 /d fuse.x")
+	n.hosts(token)
+	if o := n.probe(csi("/d"))[0]; o.Health != probes.Healthy || o.Warning != "" {
+		t.Errorf("%+v", o)
+	}
+	n.hosts(token, "0:70 "+volume+" fuse.x")
+	if o := n.probe(csi("/d"))[0]; o.Health != probes.Healthy || o.Warning != "" {
+		t.Errorf("%+v", o)
+	}
+	n.hosts(token)
+	if o := n.probe(csi("/d"))[0]; o.Health != probes.Healthy || o.Warning != probes.WarningHostBroken {
+		t.Errorf("%+v", o)
+	}
+	n.mounts()
+	if o := n.probe(csi("/d"))[0]; o.Cause != probes.CauseNotMounted || !o.Tentative {
+		t.Errorf("missing on both: %+v", o)
+	}
+}
+
+// The claim's folder is learnt while both agree.
+func TestClaimMountedAnew(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:70 /dead fuse.x", "0:80 /other fuse.x")
+	claims := []probes.Mount{{Volume: "v", Path: "/dead", Host: probes.HostVolume{Claim: true}}, {Volume: "w", Path: "/other", Host: probes.HostVolume{Claim: true}}}
+	other := "0:80 /var/lib/kubelet/pods/" + uid + "/volumes/kubernetes.io~nfs/w fuse.x"
+	n.hosts(token, "0:70 "+volume+" fuse.x", other)
+	expect(t, n.probe(claims...)[0], probes.Broken, probes.CauseDisconnected, "")
+	n.hosts(token, "0:71 "+volume+" fuse.x", other, "0:99 /var/lib/kubelet/pods/"+uid+"/volumes/kubernetes.io~csi/unwatched/mount fuse.x")
+	seen := n.probe(claims...)
+	expect(t, seen[0], probes.Broken, probes.CauseStaleGeneration, "0:71")
+	expect(t, seen[1], probes.Healthy, "", "")
+}
+
+func TestContainerThatDoesNotRun(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:70 /d fuse.x")
+	pod := func(id string, mounts ...probes.Mount) probes.Pod {
+		return probes.Pod{UID: uid, Containers: []probes.Container{{Name: "app", ID: id, Mounts: mounts}}}
+	}
+	for _, id := range []string{"", strings.Repeat("e", 64)} {
+		n.hosts(token, "0:70 "+volume+" fuse.x", "0:71 /dead fuse.x")
+		seen := n.Probe(context.Background(), pod(id, csi("/d"), hostPath("/x", "/dead"), hostPath("/y", "/dead/below")), patience)
+		expect(t, seen[0], probes.Unknown, "", "")
+		expect(t, seen[1], probes.Broken, probes.CauseDisconnected, "the host's mount")
+		expect(t, seen[2], probes.Broken, probes.CauseDisconnected, "the host's mount")
+		if seen[1].Target.Path != "/x" || seen[1].Device != "0:71" || seen[1].FSType != "fuse.x" || seen[1].Finished.Before(seen[1].Started) {
+			t.Errorf("%+v", seen[1])
+		}
+		must(t, os.RemoveAll(filepath.Join(n.root, "1")))
+		expect(t, n.Probe(context.Background(), pod(id, hostPath("/x", "/dead")), patience)[0], probes.Unknown, "", "")
+	}
+}
+
+func TestHostTableThatProvesNothing(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:70 /dead fuse.x")
+	n.hosts(token, "0:71 "+volume+" fuse.x")
+	expect(t, n.probe(csi("/dead"))[0], probes.Broken, probes.CauseStaleGeneration, "")
+	table := filepath.Join(n.root, "1", "mountinfo")
+	text, err := os.ReadFile(table)
+	must(t, err)
+	for name, broken := range map[string]string{"malformed": string(text) + "what is this\n", "empty": "", "truncated": string(text[:len(text)-12])} {
+		must(t, os.WriteFile(table, []byte(broken), 0o600))
+		if o := n.probe(csi("/dead"))[0]; o.Cause != probes.CauseDisconnected {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+}
+
+func TestHungVolumeMountedAnew(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:70 /hang fuse.x")
+	n.hosts(token, "0:71 "+volume+" fuse.x")
+	pod := probes.Pod{UID: uid, Containers: []probes.Container{{Name: "app", ID: testID, Mounts: []probes.Mount{csi("/hang")}}}}
+	expect(t, n.Probe(context.Background(), pod, time.Second)[0], probes.Broken, probes.CauseHung, "") // no time is left to ask the host
+	expect(t, n.Probe(context.Background(), pod, time.Second)[0], probes.Broken, probes.CauseStaleGeneration, "Hung")
+}
+
+// An ext4 is read-only by an error when the kernel has counted one.
+func TestErrorsOfExt4(t *testing.T) {
+	sys := t.TempDir()
+	n := newFakeNode(t, Options{SysRoot: sys}, "8:7 /d ext4 / ro")
+	must(t, os.MkdirAll(filepath.Join(sys, "dev/block"), 0o755))
+	must(t, os.Symlink("../../devices/x/sda7", filepath.Join(sys, "dev/block/8:7")))
+	must(t, os.MkdirAll(filepath.Join(sys, "fs/ext4/sda7"), 0o755))
+	for count, byDesign := range map[string]bool{"0\n": true, "": true, "2\n": false} {
+		must(t, os.WriteFile(filepath.Join(sys, "fs/ext4/sda7/errors_count"), []byte(count), 0o600))
+		if o := n.probe(csi("/d"))[0]; o.Cause != probes.CauseReadOnly || o.ByDesign != byDesign {
+			t.Errorf("%q: %+v", count, o)
+		}
+	}
+}
