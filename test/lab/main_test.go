@@ -118,6 +118,14 @@ func podOf(c *container, paths ...string) probes.Pod {
 	}
 }
 
+// selfAt are paths of this process to look at.
+func selfAt(paths ...string) (mounts []probes.Mount) {
+	for _, path := range paths {
+		mounts = append(mounts, probes.Mount{Path: path})
+	}
+	return mounts
+}
+
 // lookAt probes the one mount of a pod and requires one observation.
 func lookAt(t *testing.T, p *node.Prober, pod probes.Pod, timeout time.Duration) probes.Observation {
 	t.Helper()

@@ -178,7 +178,7 @@ func TestWorkerCrash(t *testing.T) {
 
 func TestWorkersAreSmallAndUnprivileged(t *testing.T) {
 	p := newProber(t, node.Options{})
-	seen := p.ProbeSelf(t.Context(), []string{"/"}, timeout)
+	seen := p.ProbeSelf(t.Context(), selfAt("/"), timeout)
 	expect(t, seen[0], probes.Healthy, probes.CauseNone)
 	pids := children(t)
 	if len(pids) != 1 {
