@@ -116,6 +116,7 @@ func (w *Watcher) settle(found []holder, wanted map[connection]bool) {
 			w.dropDaemon(id)
 		}
 	}
+	w.dropUnused() // a pod may have been forgotten during the scan
 }
 
 // holdDaemon takes a pidfd of the process unless it has one. A process that has ended since the scan has left its

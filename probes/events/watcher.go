@@ -131,13 +131,14 @@ type Stats struct {
 	Tables      int // mount tables
 	Daemons     int // processes that hold the connection of a FUSE
 	FileSystems int // whose errors are counted
+	Closing     int // processes that close mount namespaces
 }
 
 // Stats returns a snapshot of what is watched.
 func (w *Watcher) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Stats{Pods: len(w.pods), Tables: w.tables, Daemons: len(w.daemons.held), FileSystems: len(w.errors)}
+	return Stats{Pods: len(w.pods), Tables: w.tables, Daemons: len(w.daemons.held), FileSystems: len(w.errors), Closing: w.releaser.pending()}
 }
 
 // Close lets go of everything and ends what runs. Nothing is announced any more.
@@ -245,6 +246,11 @@ func (w *Watcher) dropUnused() {
 	for id, d := range w.daemons.held {
 		if !w.used(func(p *pod) bool { return p.uses(d.connections) }) {
 			w.dropDaemon(id)
+		}
+	}
+	for c := range w.daemons.looked { // whoever uses it again has its daemons looked for again
+		if !w.used(func(p *pod) bool { return p.connections[c] }) {
+			delete(w.daemons.looked, c)
 		}
 	}
 }
