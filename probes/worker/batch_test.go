@@ -87,7 +87,7 @@ func TestManyOfABatchHang(t *testing.T) {
 	for i := range 20 {
 		lines[3*i] = fmt.Sprintf("2:%d /hang-%d", i, i)
 	}
-	for i, r := range n.look(4*short, lines...) {
+	for i, r := range n.look(3*short, lines...) {
 		if i < 60 && i%3 == 0 {
 			hung(t, r, check.StageStatfs)
 		} else {

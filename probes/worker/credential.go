@@ -17,9 +17,17 @@ import (
 // containers of all pods. Workers of processes with the same ids may signal each other and no more: to trace one takes
 // what the worker has.
 //
-// To start one takes CAP_SETUID and CAP_SETGID, to end one CAP_KILL; the kernel also asks for CAP_KILL of a dying agent
+// The worker's binary must be executable, and the folders above it open, for all users. To start one takes CAP_SETUID and CAP_SETGID, to end one CAP_KILL; the kernel also asks for CAP_KILL of a dying agent
 // whose workers are to die with it.
 type Credential struct{ UID, GID uint32 }
+
+// phrase names the credential after a noun; "" when there is none.
+func (c *Credential) phrase() string {
+	if c == nil {
+		return ""
+	}
+	return fmt.Sprintf(" as user %d and group %d", c.UID, c.GID)
+}
 
 // own is the agent's.
 func own() Credential { return Credential{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())} }
@@ -41,14 +49,14 @@ func CanSwitchUsers() error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("uid-switched workers need the capabilities SETUID, SETGID and KILL: %s is missing", strings.Join(missing, ", "))
+		return fmt.Errorf("uid-switched workers need the capabilities SETUID, SETGID and KILL: the agent lacks %s", strings.Join(missing, ", "))
 	}
 	return nil
 }
 
 // attributes says how a worker is started. The kernel forgets the parent-death signal when credentials change;
-// syscall.SysProcAttr asks for it after that. The ambient capabilities outlive the exec as another user; the worker drops them
-// when it has what it keeps.
+// syscall.SysProcAttr asks for it after that. The ambient capabilities outlive the exec as another user: those that every worker keeps,
+// and the one to drop others with.
 func attributes(as *Credential) (*syscall.SysProcAttr, error) {
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if as == nil {
@@ -62,6 +70,6 @@ func attributes(as *Credential) (*syscall.SysProcAttr, error) {
 		return nil, fmt.Errorf("read the agent's capabilities: %w", err)
 	}
 	attr.Credential = &syscall.Credential{Uid: as.UID, Gid: as.GID} // and no supplementary groups
-	attr.AmbientCaps = (has & (sys.CapSysPtrace | sys.CapDACReadSearch)).Numbers()
+	attr.AmbientCaps = (has & (sys.CapSysPtrace | sys.CapDACReadSearch | sys.CapSetPCap)).Numbers()
 	return attr, nil
 }

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if code, ok := workertest.Pretend(); ok {
 		os.Exit(code)
 	}
+	if os.Getenv(agentEnv) != "" {
+		os.Exit(agent())
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -86,7 +86,7 @@ func (s *spawner) start(as *Credential) spawned {
 	if err != nil {
 		sys.Unmap(mem)
 		_ = conn.Close() // nothing was sent
-		return spawned{err: fmt.Errorf("start worker %s: %w", s.path, err)}
+		return spawned{err: fmt.Errorf("start worker %s%s: %w", s.path, as.phrase(), err)}
 	}
 	return spawned{process: process, conn: conn, mem: mem}
 }

@@ -87,7 +87,7 @@ func TestNoTurnInTimeIsUnknown(t *testing.T) {
 func TestParkedGiveTheirTurnAway(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxActive: 1, ParkAfter: time.Millisecond})
-	seen := n.look(patience/3, "0:2 /hang-1", "0:3 /hang-2", "0:4 /a")
+	seen := n.look(3*short, "0:2 /hang-1", "0:3 /hang-2", "0:4 /a")
 	hung(t, seen[0], check.StageStatfs)
 	hung(t, seen[1], check.StageStatfs)
 	good(t, seen[2])

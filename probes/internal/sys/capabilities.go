@@ -10,6 +10,7 @@ const (
 	CapKill          Capabilities = 1 << unix.CAP_KILL
 	CapSetGID        Capabilities = 1 << unix.CAP_SETGID
 	CapSetUID        Capabilities = 1 << unix.CAP_SETUID
+	CapSetPCap       Capabilities = 1 << unix.CAP_SETPCAP
 	CapSysPtrace     Capabilities = 1 << unix.CAP_SYS_PTRACE
 	CapDACReadSearch Capabilities = 1 << unix.CAP_DAC_READ_SEARCH
 )
