@@ -3,6 +3,7 @@ package node
 import (
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/view"
@@ -28,9 +29,7 @@ func (l *look) locateBelow(v *subject) {
 			continue
 		}
 		s.at, s.found = found.Mount, found.Found
-		if rest, ok := below(found.Path, base); ok {
-			s.standing = l.host.Below(v.standing, rest, s.shows())
-		}
+		s.rest = strings.TrimPrefix(strings.TrimPrefix(found.Path, base), "/")
 	}
 }
 
@@ -76,18 +75,4 @@ func (c *container) elsewhere(at string) []string {
 // seen healthy may be anything.
 func (s *subject) tells() bool {
 	return s.volume == nil || s.declared || s.seen.Health == probes.Healthy || s.c.memory.knows(s.path)
-}
-
-// below returns the path of at relative to base.
-func below(at, base string) (rest string, ok bool) {
-	switch {
-	case at == base:
-		return "", true
-	case !probes.Below(at, base):
-		return "", false
-	case base == "/":
-		return at[1:], true
-	default:
-		return at[len(base)+1:], true
-	}
 }

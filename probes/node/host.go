@@ -42,11 +42,12 @@ func newHost(root string, pid int) *host {
 	return &host{root: root, pid: pid, share: hostShare, age: hostAge}
 }
 
-// view returns the host's table and the process that sees it. A table that cannot be had is nil: it proves nothing.
-func (h *host) view() (*view.Host, *proc.Process) {
+// view returns the host's table and the process that sees it. A table that cannot be had is nil: it proves nothing. Only
+// who is about to call a mount broken needs the newest one, at any cost.
+func (h *host) view(newest bool) (*view.Host, *proc.Process) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || h.current() {
+	if h.closed || h.current(newest) {
 		return h.table, h.process
 	}
 	began := time.Now()
@@ -59,9 +60,9 @@ func (h *host) view() (*view.Host, *proc.Process) {
 }
 
 // current reports whether there is no need to read the table, or no right to do so yet.
-func (h *host) current() bool {
+func (h *host) current(newest bool) bool {
 	now := time.Now()
-	if now.Before(h.rested) {
+	if !newest && now.Before(h.rested) {
 		return true
 	}
 	if h.table == nil || now.Sub(h.read) >= h.age {

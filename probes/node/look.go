@@ -43,9 +43,11 @@ func (l *look) add(c *container) {
 func (l *look) run(ctx context.Context) []probes.Observation {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
+	l.seeHost(false)
 	for round := range maxRounds {
 		if round > 0 {
 			l.readAgain()
+			l.seeHost(true)
 		}
 		l.locate()
 		if open := l.touch(ctx); !open {
@@ -58,6 +60,10 @@ func (l *look) run(ctx context.Context) []probes.Observation {
 		}
 	})
 	l.doubt()
+	if l.has(probes.Broken) {
+		l.seeHost(true)
+		l.relate()
+	}
 	l.askHost(ctx)
 	l.remember()
 	return l.observations()
@@ -89,9 +95,6 @@ func (l *look) readAgain() {
 
 // locate finds every mount that is open, and what the host has of it. What a container without a table has is Unknown.
 func (l *look) locate() {
-	if !l.isSelf() {
-		l.host, l.hostPID = l.prober.host.view()
-	}
 	for _, s := range l.volumes {
 		switch {
 		case s.done:
@@ -101,23 +104,30 @@ func (l *look) locate() {
 			s.locate()
 		}
 	}
-	l.relate()
 	for _, s := range l.volumes {
 		l.locateBelow(s)
 	}
+	l.relate()
 }
 
-// relate asks the host's table about all volumes of the pod together.
-func (l *look) relate() {
-	if l.host == nil {
-		return
+func (l *look) seeHost(newest bool) {
+	if !l.isSelf() {
+		l.host, l.hostPID = l.prober.host.view(newest)
 	}
+}
+
+// relate asks the host's table about all volumes of the pod together, and about the mounts below them. That of nothing
+// proves nothing.
+func (l *look) relate() {
 	volumes := make([]view.Volume, len(l.volumes))
 	for i, s := range l.volumes {
 		volumes[i] = view.Volume{Name: s.mount.Volume, Host: s.mount.Host, Seen: s.shows()}
 	}
 	for i, standing := range l.host.Volumes(l.uid, volumes) {
 		l.volumes[i].standing = standing
+	}
+	for _, s := range l.children {
+		s.standing = l.host.Below(s.volume.standing, s.rest, s.shows())
 	}
 }
 
@@ -147,6 +157,11 @@ func (l *look) touch(ctx context.Context) (open bool) {
 func (l *look) isOpen() (open bool) {
 	l.each(func(s *subject) { open = open || !s.done })
 	return open
+}
+
+func (l *look) has(h probes.Health) (has bool) {
+	l.each(func(s *subject) { has = has || s.seen.Health == h })
+	return has
 }
 
 // doubt takes back bad verdicts about a container that has ended meanwhile: its mounts went with it.

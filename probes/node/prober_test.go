@@ -102,7 +102,7 @@ func TestDoubt(t *testing.T) {
 }
 
 func TestProbeSelf(t *testing.T) {
-	n := newFakeNode(t, Options{}, "0:2 /a", "0:3 /ro squashfs / ro", "0:4 /net/b nfs4")
+	n := newFakeNode(t, Options{}, "0:2 /a", "0:3 /ro ext4 / ro", "0:4 /net/b nfs4")
 	look := func(m probes.Mount) probes.Observation {
 		t.Helper()
 		return n.ProbeSelf(context.Background(), []probes.Mount{m}, patience)[0]

@@ -30,6 +30,7 @@ type subject struct {
 	path  string // clean
 
 	volume   *subject // of a mount below; nil of the volume's own
+	rest     string   // of a mount below: its path relative to the volume's
 	declared bool     // a mount below that must be there
 
 	// where it is, by the latest reading of the table

@@ -32,6 +32,11 @@ func Untouchable(fsType string) string {
 	}
 }
 
+// takesNoWrites reports whether no file system of the type takes any.
+func takesNoWrites(fsType string) bool {
+	return slices.Contains([]string{"squashfs", "erofs", "iso9660", "cramfs", "romfs"}, fsType)
+}
+
 // matchesType reports whether a file system is of the type that was declared: "fuse" stands for every "fuse.x".
 func matchesType(fsType, declared string) bool {
 	return declared == "" || fsType == declared || strings.HasPrefix(fsType, declared+".")

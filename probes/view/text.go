@@ -32,7 +32,7 @@ func Text(o *probes.Observation, m *mountinfo.Mount, t Traits) {
 	case t.ReadOnly:
 	case hasOption(m, "emergency_ro"):
 		broken(o, probes.CauseReadOnly, "an error made the file system read-only")
-	case !isReadOnly(m):
+	case !isReadOnly(m) || takesNoWrites(m.FSType):
 	case t.Errors:
 		broken(o, probes.CauseReadOnly, "the file system is read-only, and the kernel has counted errors of it")
 	default:

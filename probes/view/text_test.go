@@ -25,6 +25,7 @@ func TestText(t *testing.T) {
 		{"options that only look so", mountinfo.Mount{Root: "/", FSType: "x", SuperOptions: "rw,ro,errors=remount-ro,noshutdown,emergency_ro=0"}, view.Traits{}, good, probes.Healthy, "", false},
 		{"errors, but it takes writes", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "rw"}, view.Traits{Errors: true}, good, probes.Healthy, "", false},
 		{"read-only", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "ro,x"}, view.Traits{}, good, probes.Broken, probes.CauseReadOnly, true},
+		{"read-only by its type", mountinfo.Mount{Root: "/", FSType: "squashfs", SuperOptions: "ro"}, view.Traits{}, good, probes.Healthy, "", false},
 		{"read-only as asked", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "ro,x"}, view.Traits{ReadOnly: true, Errors: true}, good, probes.Healthy, "", false},
 		{"read-only after errors", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "ro"}, view.Traits{Errors: true}, good, probes.Broken, probes.CauseReadOnly, false},
 		{"emergency", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "rw,emergency_ro"}, view.Traits{}, good, probes.Broken, probes.CauseReadOnly, false},
