@@ -142,6 +142,73 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
+func TestCheckCanary(t *testing.T) {
+	folder := t.TempDir()
+	canary := filepath.Join(folder, "state", "canary")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(filepath.Dir(canary), 0o755))
+	must(os.WriteFile(canary, []byte("alive"), 0o600))
+	must(os.Symlink("/etc/hostname", filepath.Join(folder, "outside")))
+	for _, tc := range []struct {
+		flag, path string
+		code       int
+	}{
+		{"--canary-file", "state/canary", exitHealthy},
+		{"--canary-directory", "state", exitHealthy},
+		{"--canary-file", "absent", exitUnhealthy},
+		{"--canary-file", "state", exitUnhealthy},
+		{"--canary-directory", "state/canary", exitUnhealthy},
+		{"--canary-file", "outside", exitUnknown},
+		{"--canary-file", "../x", 2},
+		{"--canary-directory", "/etc", 2},
+	} {
+		stdout, stderr, code := run(t, "check", "--worker-path", worker(t), tc.flag, tc.path, folder)
+		if code != tc.code {
+			t.Errorf("%s %s: exit code %d, want %d: %s%s", tc.flag, tc.path, code, tc.code, stdout, stderr)
+		}
+	}
+}
+
+// Watching tells each change once, and ends with the exit code of what was seen last.
+func TestCheckWatches(t *testing.T) {
+	folder := t.TempDir()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	r, w := io.Pipe()
+	cmd := root()
+	cmd.SetOut(w)
+	cmd.SetArgs([]string{"check", "--worker-path", worker(t), "--watch", "--period", "10ms", "--output", "json", "--canary-file", "canary", folder})
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.ExecuteContext(ctx) }()
+	changes := json.NewDecoder(r)
+	next := func(health, cause string) {
+		t.Helper()
+		var l line
+		if err := changes.Decode(&l); err != nil || l.Health != health || string(l.Cause) != cause {
+			t.Errorf("%v: %+v, want %s %s", err, l, health, cause)
+		}
+	}
+	next("Broken", "CanaryFailed")
+	if err := os.WriteFile(filepath.Join(folder, "canary"), []byte("alive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next("Healthy", "")
+	if err := os.Remove(filepath.Join(folder, "canary")); err != nil {
+		t.Fatal(err)
+	}
+	next("Broken", "CanaryFailed")
+	stop()
+	var exit exitError
+	if err := <-ended; !errors.As(err, &exit) || exit.code != exitUnhealthy {
+		t.Errorf("ended with %v, want exit code 1", err)
+	}
+}
+
 // The keys of the JSON lines are an API; the text must not be taken over by a file system's words.
 func TestCheckOutput(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -152,8 +219,10 @@ func TestCheckOutput(t *testing.T) {
 	unknown := probes.Observation{Target: probes.Target{Path: "/c"}, Detail: "no\x1b[31m", Started: start, Finished: start}
 	for format, want := range map[string]string{
 		"text": `"/a\nb" Broken Disconnected (ENOTCONN from fstatfs)` + "\n" + `"/c" Unknown: "no\x1b[31m"` + "\n",
-		"json": `{"path":"/a\nb","health":"Broken","cause":"Disconnected","errno":"ENOTCONN","operation":"fstatfs","fsType":"fuse","seconds":1.5}` + "\n" +
-			`{"path":"/c","health":"Unknown","detail":"no\u001b[31m","seconds":0}` + "\n",
+		"text-timed": `2026-01-02T03:04:06Z "/a\nb" Broken Disconnected (ENOTCONN from fstatfs)` + "\n" +
+			`2026-01-02T03:04:05Z "/c" Unknown: "no\x1b[31m"` + "\n",
+		"json": `{"time":"2026-01-02T03:04:06.5Z","path":"/a\nb","health":"Broken","cause":"Disconnected","errno":"ENOTCONN","operation":"fstatfs","fsType":"fuse","seconds":1.5}` + "\n" +
+			`{"time":"2026-01-02T03:04:05Z","path":"/c","health":"Unknown","detail":"no\u001b[31m","seconds":0}` + "\n",
 	} {
 		var out strings.Builder
 		if err := write(&out, format, []probes.Observation{broken, unknown}); err != nil {

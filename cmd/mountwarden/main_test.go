@@ -125,7 +125,7 @@ func TestExitCodesOfTheProcess(t *testing.T) {
 		{[]string{"version"}, 0, ""},
 		{nil, 0, ""},
 		{[]string{"bogus"}, 2, "mountwarden: unknown command \"bogus\" (see --help)\n"},
-		{[]string{"check", "/", "--worker-path", "/nowhere"}, 3, "mountwarden: prober options: worker /nowhere: stat /nowhere: no such file or directory\n"},
+		{[]string{"check", "/", "--worker-path", "/nowhere"}, 3, "mountwarden: worker options: worker /nowhere: stat /nowhere: no such file or directory\n"},
 	} {
 		p := command(t, nil, tc.args...)
 		if code := p.code(t, p.Run()); code != tc.code || p.stderr.String() != tc.stderr {
