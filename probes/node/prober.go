@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/events"
 	"github.com/mountwarden/mountwarden/probes/proc"
 	"github.com/mountwarden/mountwarden/probes/worker"
 )
@@ -20,6 +21,7 @@ type Options struct {
 	MaxParked  int           // workers that may be parked; default 32
 	ParkAfter  time.Duration // a look without an answer for that long gives its turn away; default 250 ms
 	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 30 s
+	Events     bool          // tell by Events when a look is due before its turn
 }
 
 // Prober looks at mounts through a pool of worker processes. It is safe for concurrent use.
@@ -30,6 +32,7 @@ type Prober struct {
 	pool     *worker.Pool
 	host     *host
 	memories *memories
+	events   *events.Watcher // nil without Options.Events
 }
 
 // New checks the options and returns a Prober without workers: they are started on demand. Close it.
@@ -43,11 +46,15 @@ func New(opts Options) (*Prober, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prober options: %w", err)
 	}
-	root := or(opts.ProcRoot, "/proc")
-	return &Prober{
-		procRoot: root, sysRoot: or(opts.SysRoot, "/sys"), finder: proc.NewFinder(root), pool: pool,
+	root, sysRoot := or(opts.ProcRoot, "/proc"), or(opts.SysRoot, "/sys")
+	p := &Prober{
+		procRoot: root, sysRoot: sysRoot, finder: proc.NewFinder(root), pool: pool,
 		host: newHost(root, or(opts.HostPID, 1)), memories: newMemories(),
-	}, nil
+	}
+	if opts.Events {
+		p.events = events.New(events.Options{ProcRoot: root, SysRoot: sysRoot, Closer: pool.Path()})
+	}
+	return p, nil
 }
 
 func or[T comparable](value, otherwise T) T {
@@ -66,6 +73,7 @@ func (p *Prober) Probe(ctx context.Context, pod probes.Pod, timeout time.Duratio
 	for i := range pod.Containers {
 		l.add(p.open(&pod.Containers[i]))
 	}
+	defer l.watch()
 	return l.run(ctx)
 }
 
@@ -94,6 +102,9 @@ func (p *Prober) Stats() Stats { return p.pool.Stats() }
 // says how many are still inside the kernel; they are reaped in the background when they return, and
 // Close may be called again to wait for them. Looks under way are answered Unknown.
 func (p *Prober) Close(ctx context.Context) error {
+	if p.events != nil {
+		p.events.Close()
+	}
 	p.finder.Close()
 	p.host.close()
 	return p.pool.Close(ctx)
