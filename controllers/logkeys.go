@@ -3,6 +3,7 @@ package controllers
 // Log keys. They are an API: queries match on them.
 const (
 	KeyAction    = "action"
+	KeyAvailable = "available"
 	KeyCause     = "cause"
 	KeyContainer = "container"
 	KeyDetail    = "detail"
@@ -15,6 +16,7 @@ const (
 	KeyPhase     = "phase"
 	KeyPodUID    = "podUID"
 	KeySince     = "since"
+	KeySource    = "source"
 	KeyTrigger   = "trigger"
 	KeyVolume    = "volume"
 	KeyWarning   = "warning"

@@ -73,10 +73,13 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	if err := permitted(ctx, log, client, cfg); err != nil {
 		return err
 	}
-	prober, err := node.New(node.Options{WorkerPath: cfg.WorkerPath, ProcRoot: cfg.ProcRoot, MaxActive: cfg.MaxWorkers, MaxParked: cfg.MaxParkedWorkers})
+	prober, err := node.New(node.Options{
+		WorkerPath: cfg.WorkerPath, ProcRoot: cfg.ProcRoot, MaxActive: cfg.MaxWorkers, MaxParked: cfg.MaxParkedWorkers, Events: cfg.Events,
+	})
 	if err != nil {
 		return fmt.Errorf("start the prober: %w", err)
 	}
+	logAbilities(log, prober)
 	mgr, err := newManager(ctx, restConfig, client, prober, cfg)
 	if err == nil {
 		err = mgr.Start(ctx)
@@ -88,6 +91,13 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	}
 	log.Info("Stopped")
 	return err
+}
+
+// logAbilities tells once what this node and the agent's privileges allow.
+func logAbilities(log logr.Logger, prober *node.Prober) {
+	for _, s := range prober.EventSources() {
+		log.Info("Event source", controllers.KeySource, s.Name, controllers.KeyAvailable, s.Available, controllers.KeyDetail, s.Detail)
+	}
 }
 
 // connect reads the client configuration: in a pod its ServiceAccount, elsewhere KUBECONFIG or ~/.kube/config.

@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/metrics"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
+	"github.com/mountwarden/mountwarden/probes/events"
 	"github.com/mountwarden/mountwarden/probes/node"
 )
 
@@ -62,7 +64,20 @@ func newManager(ctx context.Context, restConfig *rest.Config, client kubernetes.
 	if err != nil {
 		return nil, err
 	}
-	return mgr, errors.Join(reconciler.SetupWithManager(mgr), registerLive(reconciler, prober), addChecks(mgr, reconciler, prober, cfg))
+	announcer := manager.RunnableFunc(func(ctx context.Context) error { return announce(ctx, prober, reconciler) })
+	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), registerLive(reconciler, prober), addChecks(mgr, reconciler, prober, cfg))
+}
+
+// announce has the pods looked at that the prober's events name, until ctx ends.
+func announce(ctx context.Context, prober *node.Prober, reconciler *podmount.Reconciler) error {
+	for {
+		select {
+		case e := <-prober.Events():
+			reconciler.Announce(ctx, e.Pod, e.Trigger)
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // cacheOptions keeps this node's pods only, stripped, and has a read of anything else fail instead of opening a
@@ -84,6 +99,7 @@ func registerLive(r *podmount.Reconciler, prober *node.Prober) error {
 		LastScan:      r.LastScan,
 		Workers:       func() int { return prober.Stats().Workers },
 		ParkedProbes:  func() int { return prober.Stats().Parked },
+		EventSources:  func() map[string]bool { return available(prober.EventSources()) },
 		Version:       versionText(),
 		KernelRelease: kernelRelease(),
 	})
@@ -91,6 +107,14 @@ func registerLive(r *podmount.Reconciler, prober *node.Prober) error {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	return nil
+}
+
+func available(sources []events.Source) map[string]bool {
+	all := map[string]bool{}
+	for _, s := range sources {
+		all[s.Name] = s.Available
+	}
+	return all
 }
 
 // addChecks ties liveness to the loop, which a restart may help, and readiness to the room for looks, which it does
