@@ -53,12 +53,18 @@ func Children(t *mountinfo.Table, b Below) []Child {
 		}
 	}
 	for _, path := range b.Learnt {
-		if b.has(path) {
-			m, ok := t.At(path)
+		if m, ok := t.At(path); b.has(path) && (ok || !onAutofs(t, path)) {
 			all = add(all, Child{Path: path, Mount: m, Found: ok && (path != b.Base || IsRemote(m.FSType))})
 		}
 	}
 	return all
+}
+
+// onAutofs reports whether path lies on an automount point: what was mounted there goes when nobody uses it, and comes
+// back when somebody does (autofs(5)).
+func onAutofs(t *mountinfo.Table, path string) bool {
+	m, ok := t.Covering(path)
+	return ok && m.FSType == "autofs"
 }
 
 // has reports whether a mount at path is one below the volume.

@@ -146,7 +146,8 @@ func TestBelowMissing(t *testing.T) {
 
 func TestChildren(t *testing.T) {
 	inside := table(t, "0:50 / / overlay", "8:1 /e /d ext4", "0:60 / /d/a fuse.x", "0:61 / /d/b tmpfs", "0:62 / /d/c/e nfs4", "0:63 / /d/other fuse.x",
-		"0:64 / /d/other/in fuse.x", "0:65 / /data fuse.x", "0:66 / /d/hidden fuse.x", "0:67 / /d/hidden tmpfs")
+		"0:64 / /d/other/in fuse.x", "0:65 / /data fuse.x", "0:66 / /d/hidden fuse.x", "0:67 / /d/hidden tmpfs",
+		"0:68 / /d/auto autofs")
 	type want struct {
 		path            string
 		found, declared bool
@@ -159,6 +160,10 @@ func TestChildren(t *testing.T) {
 		{"found", view.Below{Base: "/d", Others: []string{"/d/other", "/", "/d"}}, []want{{"/d/a", true, false}, {"/d/c/e", true, false}}},
 		{"learnt", view.Below{Base: "/d", Others: []string{"/d/other"}, Learnt: []string{"/d/a", "/d/gone", "/d/other/gone", "/elsewhere"}},
 			[]want{{"/d/a", true, false}, {"/d/c/e", true, false}, {"/d/gone", false, false}}},
+		{"learnt on an automount point", view.Below{Base: "/d", Others: []string{"/d/other"}, Learnt: []string{"/d/auto/expired"}},
+			[]want{{"/d/a", true, false}, {"/d/c/e", true, false}}},
+		{"declared on an automount point", view.Below{Base: "/d/auto", Expected: []probes.Expected{{Path: "expired"}}, Learnt: []string{"/d/auto/expired"}},
+			[]want{{"/d/auto/expired", false, true}}},
 		{"declared", view.Below{Base: "/d", Others: []string{"/d/other"}, Expected: []probes.Expected{
 			{Path: "a"}, {Path: "b", FSType: "tmpfs"}, {Path: "c/e", FSType: "nfs"}, {Path: "none"}}},
 			[]want{{"/d/a", true, true}, {"/d/b", true, true}, {"/d/c/e", false, true}, {"/d/none", false, true}}},
