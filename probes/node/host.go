@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	hostShare = 20               // a reading of the host's table is followed by a pause of that many times its duration
-	hostAge   = 30 * time.Second // it is read again after that, although the kernel reports no change
+	hostShare = 20               // a reading in vain is followed by a pause of that many times its duration
+	hostAge   = 30 * time.Second // the table is read again after that, although the kernel reports no change
 )
 
 // host is the view of the host: the mounts of one process, by default the first one. Its table has thousands of lines
@@ -34,7 +34,7 @@ type host struct {
 	reader  mountinfo.Reader
 	table   *view.Host
 	read    time.Time
-	rested  time.Time // not read again before that, however much changes
+	rested  time.Time // while there is no table, not read again before that
 	closed  bool
 }
 
@@ -42,12 +42,12 @@ func newHost(root string, pid int) *host {
 	return &host{root: root, pid: pid, share: hostShare, age: hostAge}
 }
 
-// view returns the host's table and the process that sees it. A table that cannot be had is nil: it proves nothing. Only
-// who is about to call a mount broken needs the newest one, at any cost.
-func (h *host) view(newest bool) (*view.Host, *proc.Process) {
+// view returns the host's table as it is now, and the process that sees it. A table that cannot be had is nil: it proves
+// nothing.
+func (h *host) view() (*view.Host, *proc.Process) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || h.current(newest) {
+	if h.closed || h.current() {
 		return h.table, h.process
 	}
 	began := time.Now()
@@ -60,12 +60,12 @@ func (h *host) view(newest bool) (*view.Host, *proc.Process) {
 }
 
 // current reports whether there is no need to read the table, or no right to do so yet.
-func (h *host) current(newest bool) bool {
+func (h *host) current() bool {
 	now := time.Now()
-	if !newest && now.Before(h.rested) {
-		return true
-	}
-	if h.table == nil || now.Sub(h.read) >= h.age {
+	switch {
+	case h.table == nil:
+		return now.Before(h.rested)
+	case now.Sub(h.read) >= h.age:
 		return false
 	}
 	changed, err := h.changed()

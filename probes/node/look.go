@@ -43,11 +43,11 @@ func (l *look) add(c *container) {
 func (l *look) run(ctx context.Context) []probes.Observation {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	l.seeHost(false)
+	l.seeHost()
 	for round := range maxRounds {
 		if round > 0 {
 			l.readAgain()
-			l.seeHost(true)
+			l.seeHost()
 		}
 		l.locate()
 		if open := l.touch(ctx); !open {
@@ -61,7 +61,7 @@ func (l *look) run(ctx context.Context) []probes.Observation {
 	})
 	l.doubt()
 	if l.has(probes.Broken) {
-		l.seeHost(true)
+		l.seeHost()
 		l.relate()
 	}
 	l.askHost(ctx)
@@ -110,9 +110,9 @@ func (l *look) locate() {
 	l.relate()
 }
 
-func (l *look) seeHost(newest bool) {
+func (l *look) seeHost() {
 	if !l.isSelf() {
-		l.host, l.hostPID = l.prober.host.view(newest)
+		l.host, l.hostPID = l.prober.host.view()
 	}
 }
 
