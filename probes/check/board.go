@@ -31,6 +31,9 @@ type record struct {
 	end     atomic.Uint64 // stage, flags and errno
 }
 
+// unanswered is the end of an item that has begun; no answer looks like it. It keeps one of a former batch from being read.
+const unanswered = ^uint64(0)
+
 // The word: a flag in the lowest byte, the stage in the next, above them the item counted from 1.
 const (
 	wordCut    = 1 // no further item may be begun
@@ -49,6 +52,7 @@ func (b *Board) Reset() { b.word.Store(0) }
 // Begin is the worker's: it writes that item, and with it StageRoot, begins now. It reports false when the batch is cut.
 func (b *Board) Begin(item int, now time.Duration) bool {
 	b.records[item].begun.Store(int64(now))
+	b.records[item].end.Store(unanswered)
 	return b.leave(wordOf(item, StageRoot))
 }
 

@@ -22,6 +22,9 @@ func TestBoard(t *testing.T) {
 		t.Error("the worker was kept from its first item")
 	}
 	b.Enter(check.StageStatfs)
+	if a, err := b.Answer(0); err == nil {
+		t.Errorf("an answer before there is one: %+v", a)
+	}
 	if at = progress(t, b); at.Item != 0 || at.Stage != check.StageStatfs || at.Begun != 7 {
 		t.Errorf("in the first item: %+v", at)
 	}
@@ -46,6 +49,10 @@ func TestBoard(t *testing.T) {
 		t.Errorf("after the cut: %+v", at)
 	}
 	b.Reset()
+	b.Begin(0, 9)
+	if a, err := b.Answer(0); err == nil {
+		t.Errorf("the answer of a former batch: %+v", a)
+	}
 	if !b.End(3) || progress(t, b).Item != 3 {
 		t.Error("the end is not on the board")
 	}
