@@ -35,11 +35,12 @@ type bind struct {
 	Source, Path string
 	Propagation  uintptr // MS_PRIVATE for None, MS_SLAVE for HostToContainer
 	ReadOnly     bool
+	File         bool // the source is no folder
 }
 
 func (b bind) mount(root string) error {
 	path := filepath.Join(root, b.Path)
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := b.makePlace(path); err != nil {
 		return err
 	}
 	if err := syscall.Mount(b.Source, path, "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
@@ -52,6 +53,14 @@ func (b bind) mount(root string) error {
 		return remountReadOnly(path)
 	}
 	return nil
+}
+
+// makePlace makes what the source can be mounted on, without a look at a source that may be dead.
+func (b bind) makePlace(path string) error {
+	if !b.File {
+		return os.MkdirAll(path, 0o755)
+	}
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644))
 }
 
 // remountReadOnly makes the mount refuse writes, not its file system.

@@ -11,59 +11,6 @@ import (
 	"github.com/mountwarden/mountwarden/test/faultfs"
 )
 
-func TestFaults(t *testing.T) {
-	p := newProber(t, node.Options{})
-	fail := func(op faultfs.Op, errno syscall.Errno) func(*faultfs.Server) error {
-		return func(s *faultfs.Server) error { return s.Error(op, errno) }
-	}
-	for _, row := range []struct {
-		name      string
-		options   faultfs.Options
-		fault     func(*faultfs.Server) error
-		health    probes.Health
-		cause     probes.Cause
-		operation probes.Operation
-		errno     syscall.Errno
-	}{
-		{name: "none", health: probes.Healthy, operation: probes.OpStatx},
-		{name: "daemon killed", fault: (*faultfs.Server).Kill,
-			health: probes.Broken, cause: probes.CauseDisconnected, operation: probes.OpStatfs, errno: syscall.ENOTCONN},
-		{name: "daemon killed, attributes cached", options: faultfs.Options{CacheFor: time.Hour}, fault: (*faultfs.Server).Kill,
-			health: probes.Broken, cause: probes.CauseDisconnected, operation: probes.OpStatfs, errno: syscall.ENOTCONN},
-		{name: "statfs fails", fault: fail(faultfs.Statfs, syscall.EIO),
-			health: probes.Broken, cause: probes.CauseIOError, operation: probes.OpStatfs, errno: syscall.EIO},
-		{name: "getattr fails though cached", options: faultfs.Options{CacheFor: time.Hour}, fault: fail(faultfs.Getattr, syscall.EIO),
-			health: probes.Broken, cause: probes.CauseIOError, operation: probes.OpStatx, errno: syscall.EIO},
-		{name: "stale", fault: fail(faultfs.All, syscall.ESTALE),
-			health: probes.Broken, cause: probes.CauseStale, operation: probes.OpStatfs, errno: syscall.ESTALE},
-		{name: "getattr stale", fault: fail(faultfs.Getattr, syscall.ESTALE),
-			health: probes.Broken, cause: probes.CauseStale, operation: probes.OpStatx, errno: syscall.ESTALE},
-		{name: "denied", fault: fail(faultfs.All, syscall.EACCES),
-			health: probes.Unknown, operation: probes.OpStatfs, errno: syscall.EACCES},
-		{name: "slow", fault: func(s *faultfs.Server) error { return s.Slow(faultfs.Getattr, 500*time.Millisecond) },
-			health: probes.Healthy, operation: probes.OpStatx},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			s := newVolume(t, row.options)
-			c := newContainer(t, spec{Binds: map[string]string{"/data": s.Mountpoint()}})
-			pod := podOf(c, "/data")
-			expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
-			c.do(t, "stat", "/data")
-			if row.fault != nil {
-				must(t, row.fault(s))
-			}
-			o := lookAt(t, p, pod, timeout)
-			expect(t, o, row.health, row.cause)
-			if o.Operation != row.operation || o.Errno != row.errno {
-				t.Errorf("ended in %s with %v, want %s with %v: %+v", o.Operation, o.Errno, row.operation, row.errno, o)
-			}
-			if o.FSType != faultfs.FSType || o.Source != faultfs.DefaultSource || o.Device == "" {
-				t.Errorf("mount not told: %+v", o)
-			}
-		})
-	}
-}
-
 func TestHangAndRecovery(t *testing.T) {
 	for _, row := range []struct {
 		name        string
@@ -117,20 +64,10 @@ func TestTimeoutIsTheCallersOwn(t *testing.T) {
 	expect(t, lookAt(t, p, podOf(c, "/data"), timeout), probes.Healthy, probes.CauseNone)
 }
 
-// A dead FUSE without allow_other answers statfs with zeros; statx does not let itself be deceived.
-func TestZeroStatfsOfADeadMount(t *testing.T) {
-	p := newProber(t, node.Options{})
-	s := newVolume(t, faultfs.Options{OwnerOnly: true})
-	c := newContainer(t, spec{Binds: map[string]string{"/data": s.Mountpoint()}})
-	expect(t, lookAt(t, p, podOf(c, "/data"), timeout), probes.Healthy, probes.CauseNone)
-	must(t, s.Kill())
-	expect(t, lookAt(t, p, podOf(c, "/data"), timeout), probes.Broken, probes.CauseDisconnected)
-}
-
 func TestProbeSelf(t *testing.T) {
 	p := newProber(t, node.Options{})
 	s := newVolume(t, faultfs.Options{})
-	seen := p.ProbeSelf(context.Background(), []string{s.Mountpoint(), t.TempDir(), "/nowhere", "relative"}, timeout)
+	seen := p.ProbeSelf(context.Background(), selfAt(s.Mountpoint(), t.TempDir(), "/nowhere", "relative"), timeout)
 	if len(seen) != 4 {
 		t.Fatalf("%d observations of 4 paths", len(seen))
 	}
@@ -142,6 +79,6 @@ func TestProbeSelf(t *testing.T) {
 		t.Errorf("no such path: %+v", seen[2])
 	}
 	must(t, s.Kill())
-	seen = p.ProbeSelf(context.Background(), []string{s.Mountpoint()}, timeout)
+	seen = p.ProbeSelf(context.Background(), selfAt(s.Mountpoint()), timeout)
 	expect(t, seen[0], probes.Broken, probes.CauseDisconnected)
 }

@@ -54,6 +54,9 @@ func buildWorker() (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // some workers run as another user
+		return dir, err
+	}
 	worker := filepath.Join(dir, "mountwarden-probe")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", worker,
 		"github.com/mountwarden/mountwarden/cmd/mountwarden-probe")

@@ -1,0 +1,277 @@
+package lab_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/node"
+)
+
+// scenario is one row of the table of failures and of what only looks like one.
+type scenario struct {
+	name  string // what has happened, in the words of who searches for it
+	does  string // how the lab brings it about
+	want  string // what must become of it: see failed, stays, warned and unknown
+	at    string // path of the mount that fails; "" when the pod has one only
+	shows string // what the evidence must contain; "" for anything
+	run   func(*scene)
+}
+
+// promise is the time from any failure to the decision to remove the pod, with default settings.
+const promise = time.Minute
+
+// What becomes of a pod.
+const (
+	stays   = "stays: Healthy"
+	unknown = "stays: Unknown"
+	ignored = "stays: not looked at"
+)
+
+func failed(c probes.Cause) string   { return "Failed: " + string(c) }
+func warned(w probes.Warning) string { return stays + ", warning " + string(w) }
+
+func scenarios() (all []scenario) {
+	for _, family := range [][]scenario{
+		fuseScenarios(), ownerScenarios(), hostScenarios(), sourceScenarios(), childScenarios(), diskScenarios(), canaryScenarios(),
+		healthyScenarios(), identityScenarios(),
+	} {
+		all = append(all, family...)
+	}
+	return all
+}
+
+// row is what a scenario came to in this run.
+type row struct {
+	shows, verdict, result string
+}
+
+// TestFailures runs all scenarios. MOUNTWARDEN_LAB_TABLE names a file that the table is written to.
+func TestFailures(t *testing.T) {
+	needRoot(t)
+	all := scenarios()
+	rows := make([]row, len(all))
+	p := newProber(t, nodeOptions())
+	t.Run("row", func(t *testing.T) {
+		for i, sc := range all {
+			t.Run(sc.name, func(t *testing.T) {
+				t.Parallel()
+				rows[i] = row{result: "no result"}
+				sc.play(newScene(t, p), &rows[i])
+			})
+		}
+	})
+	table := runTable(all, rows)
+	t.Log("\n" + table)
+	if file := os.Getenv("MOUNTWARDEN_LAB_TABLE"); file != "" {
+		must(t, os.WriteFile(file, []byte(table), 0o644))
+	}
+}
+
+// nodeOptions are those of an agent whose node is this process.
+func nodeOptions() node.Options { return node.Options{HostPID: os.Getpid(), MaxParked: 128} }
+
+func (sc scenario) play(s *scene, r *row) {
+	defer func() {
+		if s.skipped != "" {
+			*r = row{result: "cannot be made here: " + s.skipped}
+		}
+	}()
+	sc.run(s)
+	if s.failure != nil {
+		s.t.Errorf("to be removed before anything has happened: %+v", s.failure)
+	}
+	took := s.judge(sc.want)
+	*r = row{shows: s.shows(), verdict: s.outcome(), result: "as it should be"}
+	if s.failure != nil {
+		r.verdict += fmt.Sprintf(" after %.0f s", took.Seconds())
+	}
+	s.check(sc, took)
+	if s.after != nil {
+		s.after()
+	}
+	if s.t.Failed() {
+		r.result = "**WRONG**"
+	}
+}
+
+// check compares what has become of the pod with what should have.
+func (s *scene) check(sc scenario, took time.Duration) {
+	s.t.Helper()
+	got := s.outcome()
+	if got != sc.want {
+		s.t.Errorf("%s, want %s", got, sc.want)
+	}
+	if s.failure != nil && took > promise {
+		s.t.Errorf("to be removed after %s, at most %s are promised", took, promise)
+	}
+	if s.failure != nil && sc.at != "" && s.failure.Observation.Target.Path != sc.at {
+		s.t.Errorf("%s has failed, want %s", s.failure.Observation.Target.Path, sc.at)
+	}
+	if s.failure != nil {
+		if o := s.failure.Observation; o.Operation != probes.OpTable && (o.FSType == "" || o.Device == "") {
+			s.t.Errorf("the mount is not told: %+v", o)
+		}
+	}
+	if shown := s.shows(); !strings.Contains(shown, sc.shows) {
+		s.t.Errorf("the kernel shows %q, want %q", shown, sc.shows)
+	}
+	if s.t.Failed() {
+		for _, o := range s.seen {
+			s.t.Logf("%+v", o)
+		}
+	}
+}
+
+// judge looks as often as the agent would, until the pod is to be removed or has stayed for as long as is promised. What was
+// broken was so from right after the last look. A warning may come later: the host's table is not read at every look.
+func (s *scene) judge(want string) (took time.Duration) {
+	s.t.Helper()
+	began := s.clock.now()
+	s.clock.skip(s.rules.Period)
+	for s.look(); s.failure == nil && s.clock.now().Sub(began) < promise; s.look() {
+		s.clock.skip(s.verdict.Next)
+	}
+	if took = s.clock.now().Sub(began); strings.HasPrefix(want, stays+",") {
+		eventually(s.t, want, func() bool { s.look(); return s.failure != nil || s.outcome() == want })
+	}
+	return took
+}
+
+// outcome says what has become of the pod, in the words of a scenario.
+func (s *scene) outcome() string {
+	if s.failure != nil {
+		return failed(s.failure.Observation.Cause)
+	}
+	if len(s.seen) == 0 {
+		return ignored
+	}
+	o := s.worst()
+	switch m := s.state[o.Target]; {
+	case m.Unseen > 0:
+		return unknown
+	case m.Phase != verdict.Healthy:
+		return "stays: " + m.Phase.String() + " " + string(o.Cause)
+	case o.Warning != probes.WarningNone:
+		return warned(o.Warning)
+	default:
+		return stays
+	}
+}
+
+// worst is the latest look at the mount that is in the poorest state.
+func (s *scene) worst() (worst probes.Observation) {
+	rank := func(o probes.Observation) int {
+		m := s.state[o.Target]
+		switch {
+		case m.Phase != verdict.Healthy:
+			return 3
+		case m.Unseen > 0:
+			return 2
+		case o.Warning != probes.WarningNone:
+			return 1
+		default:
+			return 0
+		}
+	}
+	worst = s.seen[0]
+	for _, o := range s.seen[1:] {
+		if rank(o) > rank(worst) {
+			worst = o
+		}
+	}
+	return worst
+}
+
+// shows says what the latest look at the mount in question was told by the kernel.
+func (s *scene) shows() string {
+	if len(s.seen) == 0 {
+		return "nothing to look at"
+	}
+	o := s.worst()
+	if s.failure != nil {
+		o = s.failure.Observation
+	}
+	switch {
+	case o.Cause == probes.CauseHung:
+		return fmt.Sprintf("no answer to %s", o.Operation)
+	case o.Errno != 0:
+		return fmt.Sprintf("%s from %s", probes.ErrnoName(o.Errno), o.Operation)
+	case o.Detail != "":
+		return strings.ReplaceAll(o.Detail, s.root, "")
+	default:
+		return "good answers"
+	}
+}
+
+func runTable(all []scenario, rows []row) string {
+	var text strings.Builder
+	fmt.Fprintln(&text, "| what has happened | what the kernel shows | verdict | result |\n|---|---|---|---|")
+	for i, sc := range all {
+		fmt.Fprintf(&text, "| %s | %s | %s | %s |\n", sc.name, strings.ReplaceAll(rows[i].shows, "|", `\|`), rows[i].verdict, rows[i].result)
+	}
+	return text.String()
+}
+
+func TestEveryCauseHasAScenario(t *testing.T) {
+	wanted := map[string]bool{}
+	for _, sc := range scenarios() {
+		wanted[sc.want] = true
+	}
+	for _, c := range probes.Causes() {
+		if !wanted[failed(c)] {
+			t.Errorf("no scenario fails with %s", c)
+		}
+	}
+	for _, w := range probes.Warnings() {
+		if !wanted[warned(w)] {
+			t.Errorf("no scenario is warned of with %s", w)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/failures.md anew")
+
+// TestDocumentation holds docs/failures.md against the scenarios; with -update, which go generate uses, it writes it.
+func TestDocumentation(t *testing.T) {
+	path := filepath.Join("..", "..", "docs", "failures.md")
+	now := documentation()
+	if *update {
+		must(t, os.WriteFile(path, []byte(now), 0o644))
+		return
+	}
+	file, err := os.ReadFile(path)
+	must(t, err)
+	if diff := cmp.Diff(string(file), now); diff != "" {
+		t.Errorf("%s is out of date: run go test -run TestDocumentation ./lab -update in test/ (-file +now):\n%s", path, diff)
+	}
+}
+
+func documentation() string {
+	var text strings.Builder
+	fmt.Fprint(&text, `# What counts as a failure
+
+Generated by `+"`go generate ./lab`"+` in test/ from the scenarios of the lab; do not edit. The lab brings each of them about on real
+mounts (`+"`make test-root`"+`, which also shows what the kernel said) and holds the agent to the verdict, with default settings.
+`)
+	for _, section := range []struct{ title, prefix string }{
+		{fmt.Sprintf("Found: the pod is replaced, within %.0f s", promise.Seconds()), "Failed: "},
+		{"Left alone: the pod stays, whatever it looks like", "stays: "},
+	} {
+		fmt.Fprintf(&text, "\n## %s\n\n| what has happened | how the lab does it | verdict |\n|---|---|---|\n", section.title)
+		for _, sc := range scenarios() {
+			if want, ok := strings.CutPrefix(sc.want, section.prefix); ok {
+				fmt.Fprintf(&text, "| %s | %s | %s |\n", sc.name, sc.does, want)
+			}
+		}
+	}
+	return text.String()
+}
