@@ -101,6 +101,12 @@ fuzz: ## Fuzz every parser, FUZZTIME (default 30s) each; RUN=regexp chooses
 	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | grep -E '$(RUN)' | while IFS=: read -r file target; do \
 		(cd "$$(dirname "$$file")" && $(GO) test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x . </dev/null) || exit; done
 
+.PHONY: bench
+bench: build $(CLUSTER) ## Measure cost and speed of the agent (root, 20 minutes); BENCH=--short only tries it; results in bin/bench.json
+	cd test && $(BUILD) -o $(BIN)/bench ./bench
+	$(BIN)/bench --agent $(BIN)/mountwarden --worker $(BIN)/mountwarden-probe --etcd "$$($(CLUSTER) bin etcd)" \
+		--kube-apiserver "$$($(CLUSTER) bin kube-apiserver)" --output $(BIN)/bench.json $(BENCH)
+
 ## Before a change is offered
 
 .PHONY: lint
