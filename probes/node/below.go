@@ -2,7 +2,6 @@ package node
 
 import (
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/mountwarden/mountwarden/probes"
@@ -21,7 +20,7 @@ func (l *look) locateBelow(v *subject) {
 	}
 	b := view.Below{Base: base, Expected: v.mount.Expected, Own: v.mount.BelowOnly, DeclaredOnly: v.c.self}
 	if !v.c.self {
-		b.Learnt, b.Others = v.c.memory.children(v.mount.Volume), v.c.elsewhere(v.path)
+		b.Learnt, b.Others = v.c.memory.children(v.mount.Volume), v.c.points
 	}
 	for _, found := range view.Children(v.c.table, b) {
 		s := l.child(v, found.Path, found.Declared)
@@ -58,17 +57,6 @@ func (l *look) child(v *subject, at string, declared bool) *subject {
 	s.volume, s.declared = v, declared
 	l.children = append(l.children, s)
 	return s
-}
-
-// elsewhere returns the paths of the container's other mounts: what is below them is not the volume's at path.
-func (c *container) elsewhere(at string) []string {
-	others := slices.Clone(c.others)
-	for i := range c.mounts {
-		if other := path.Clean(c.mounts[i].Path); other != at {
-			others = append(others, other)
-		}
-	}
-	return others
 }
 
 // tells reports whether the subject gives an observation. A mount below a volume that is neither declared nor was ever

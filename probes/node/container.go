@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"path"
 
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
@@ -17,7 +18,7 @@ var (
 type container struct {
 	name   string
 	mounts []probes.Mount
-	others []string // paths of its mounts that are not looked at
+	points []string // where all its volumes are mounted
 	self   bool     // it is this process: paths need not be mount points
 	memory *memory
 
@@ -29,7 +30,7 @@ type container struct {
 
 // open finds the process of a container and reads its table.
 func (p *Prober) open(c *probes.Container) *container {
-	o := &container{name: c.Name, mounts: c.Mounts, others: c.Others}
+	o := &container{name: c.Name, mounts: c.Mounts, points: points(c)}
 	if c.ID == "" {
 		o.memory, o.err = newMemory(), errNotRunning
 		return o
@@ -38,6 +39,14 @@ func (p *Prober) open(c *probes.Container) *container {
 	o.process, o.err = p.finder.Find(c.ID)
 	o.read()
 	return o
+}
+
+func points(c *probes.Container) []string {
+	all := make([]string, 0, len(c.Mounts)+len(c.Others))
+	for i := range c.Mounts {
+		all = append(all, path.Clean(c.Mounts[i].Path))
+	}
+	return append(all, c.Others...)
 }
 
 func (c *container) read() {

@@ -30,11 +30,11 @@ const testID = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 // fakeNode is a /proc with one container, 42, and a prober that sees it.
 type fakeNode struct {
 	*Prober
-	t    *testing.T
+	t    testing.TB
 	root string
 }
 
-func newFakeNode(t *testing.T, opts Options, mountinfo ...string) *fakeNode {
+func newFakeNode(t testing.TB, opts Options, mountinfo ...string) *fakeNode {
 	t.Helper()
 	exe, err := os.Executable()
 	must(t, err)
@@ -112,14 +112,14 @@ func (n *fakeNode) look(timeout time.Duration, paths ...string) []probes.Observa
 	return seen
 }
 
-func expect(t *testing.T, o probes.Observation, health probes.Health, cause probes.Cause, detail string) {
+func expect(t testing.TB, o probes.Observation, health probes.Health, cause probes.Cause, detail string) {
 	t.Helper()
 	if o.Health != health || o.Cause != cause || !strings.Contains(o.Detail, detail) {
 		t.Errorf("got %s/%s %q, want %s/%s %q", o.Health, o.Cause, o.Detail, health, cause, detail)
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ type Below struct {
 	Base     string            // where the volume is mounted in the container: absolute, clean, no symlink
 	Expected []probes.Expected // declared ones
 	Learnt   []string          // paths that were seen healthy
-	Others   []string          // clean paths of the container's other mounts: what is there or below is not the volume's
+	Others   []string          // clean paths of mounts of volumes: what is there or below is not this volume's, unless Base is below, too
 	Own      bool              // Base itself counts, when somebody has mounted something over the volume
 
 	DeclaredOnly bool // nothing else is looked for

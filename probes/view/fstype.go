@@ -1,7 +1,6 @@
 package view
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
@@ -15,9 +14,12 @@ func IsFUSE(fsType string) bool {
 // IsRemote reports whether somebody else than this kernel serves the file system: a FUSE or one of a network, which
 // can go away while the node lives.
 func IsRemote(fsType string) bool {
-	return IsFUSE(fsType) || slices.Contains([]string{
-		"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "9p", "virtiofs", "afs", "lustre", "gpfs", "beegfs", "orangefs", "wekafs", "gfs2", "ocfs2",
-	}, fsType)
+	switch fsType {
+	case "nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "9p", "virtiofs", "afs", "lustre", "gpfs", "beegfs", "orangefs", "wekafs", "gfs2", "ocfs2":
+		return true
+	default:
+		return IsFUSE(fsType)
+	}
 }
 
 // Untouchable says why a mount is never looked at, "" for all others.
@@ -34,7 +36,12 @@ func Untouchable(fsType string) string {
 
 // takesNoWrites reports whether no file system of the type takes any.
 func takesNoWrites(fsType string) bool {
-	return slices.Contains([]string{"squashfs", "erofs", "iso9660", "cramfs", "romfs"}, fsType)
+	switch fsType {
+	case "squashfs", "erofs", "iso9660", "cramfs", "romfs":
+		return true
+	default:
+		return false
+	}
 }
 
 // matchesType reports whether a file system is of the type that was declared: "fuse" stands for every "fuse.x".
