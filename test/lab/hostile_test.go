@@ -20,14 +20,16 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 	"github.com/mountwarden/mountwarden/probes/node"
+	"github.com/mountwarden/mountwarden/test/faultfs"
 	"github.com/mountwarden/mountwarden/test/rawfuse"
 )
 
 // inside runs f on a thread that is in the container's mount namespace and at its root.
-func (c *container) inside(t *testing.T, f func() error) {
-	t.Helper()
+func (c *container) inside(f func() error) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", c.cmd.Process.Pid))
-	must(t, err)
+	if err != nil {
+		return err
+	}
 	defer ns.Close()
 	done := make(chan error)
 	go func() {
@@ -44,10 +46,9 @@ func (c *container) inside(t *testing.T, f func() error) {
 	}()
 	err, ran := <-done
 	if !ran {
-		c.inside(t, f)
-		return
+		return c.inside(f)
 	}
-	must(t, err)
+	return err
 }
 
 func newRawFUSE(t *testing.T, say rawfuse.Reaction) *rawfuse.Server {
@@ -126,7 +127,7 @@ func TestHostileFields(t *testing.T) {
 		"/pods/uid/volumes/kubernetes.io~csi/x/mount": "/var/lib/kubelet/pods/uid/volumes/kubernetes.io~csi/x/mount",
 	}
 	paths := []string{"/good", "/bad", "/forged"}
-	tenant.inside(t, func() error {
+	must(t, tenant.inside(func() error {
 		const volume = "/pods/uid/volumes/kubernetes.io~csi/x/mount"
 		for path, source := range sources {
 			if err := errors.Join(os.MkdirAll(path, 0o755), mountTmpfs(source, path)); err != nil {
@@ -136,7 +137,7 @@ func TestHostileFields(t *testing.T) {
 		// The root field of a bind mount of this folder reads like somebody's volume.
 		forged := volume + volume
 		return errors.Join(os.MkdirAll(forged, 0o755), bindAt(forged, "/forged"))
-	})
+	}))
 	for path := range sources {
 		paths = append(paths, path)
 	}
@@ -229,7 +230,7 @@ func TestHostileTableSize(t *testing.T) {
 	s := spec{Binds: map[string]string{"/data": dead.Dir()}}
 	tenant, other := newContainer(t, s), newContainer(t, s)
 	began := time.Now()
-	tenant.inside(t, func() error { return mountMany(mounts) })
+	must(t, tenant.inside(func() error { return mountMany(mounts) }))
 	t.Logf("%d mounts made in %s", mounts, time.Since(began))
 	for range 2 {
 		began = time.Now()
@@ -363,4 +364,89 @@ func TestHostileHungMounts(t *testing.T) {
 	if took > 2*hangTimeout {
 		t.Errorf("the other tenant waited %s", took)
 	}
+}
+
+// A tenant mounts and unmounts as fast as he can: his looks come at a bounded rate, and the others' as soon as ever.
+func TestHostileStorm(t *testing.T) {
+	p := newProber(t, node.Options{Events: true})
+	volume := newVolume(t, faultfs.Options{})
+	c := newContainer(t, spec{})
+	tenant, other := podOf(c, "/"), podOf(newContainer(t, spec{Binds: map[string]string{"/data": volume.Mountpoint()}}), "/data")
+	tenant.UID, other.UID = "tenant", "other"
+	lookAt(t, p, tenant, timeout)
+	expect(t, lookAt(t, p, other, timeout), probes.Healthy, probes.CauseNone)
+
+	quit, storm := make(chan struct{}), make(chan error, 1)
+	go func() { storm <- c.inside(func() error { return storming(quit) }) }()
+	counts, first := map[string]int{}, map[string]time.Time{}
+	began := time.Now()
+	kill, end := time.After(hangTimeout), time.After(2*hangTimeout)
+	var killed time.Time
+	for over := false; !over; {
+		select {
+		case e := <-p.Events():
+			counts[e.Pod]++
+			if counts[e.Pod] == 1 {
+				first[e.Pod] = time.Now()
+			}
+			if e.Pod == tenant.UID {
+				p.Probe(t.Context(), tenant, timeout)
+			}
+		case <-kill:
+			killed = time.Now()
+			must(t, volume.Kill())
+		case <-end:
+			over = true
+		}
+	}
+	close(quit)
+	must(t, <-storm)
+	lasted := time.Since(began)
+	if n := counts[tenant.UID]; n == 0 || n > int(lasted/(200*time.Millisecond)) {
+		t.Errorf("%d looks in %s", n, lasted)
+	}
+	if counts[other.UID] == 0 {
+		t.Fatalf("the storm hid the other's event: %v", counts)
+	}
+	t.Logf("storm: %d looks in %s, the other's after %s", counts[tenant.UID], lasted, first[other.UID].Sub(killed))
+	if after := first[other.UID].Sub(killed); after < 0 || after > hangTimeout {
+		t.Errorf("the other's event came %s after the daemon's death", after)
+	}
+}
+
+// storming mounts and unmounts until quit.
+func storming(quit <-chan struct{}) error {
+	for {
+		select {
+		case <-quit:
+			return nil
+		default:
+		}
+		if err := errors.Join(bindAt("/old", "/storm"), syscall.Unmount("/storm", syscall.MNT_DETACH)); err != nil {
+			return err
+		}
+	}
+}
+
+// A tenant whose mounts reach the host's table names them like the volume of another tenant's pod. A healthy pod stays healthy,
+// whatever the host's mounts of that name are.
+func TestHostileHostPaths(t *testing.T) {
+	const below = "pods/victim/volumes/kubernetes.io~csi/x/mount"
+	p := newProber(t, node.Options{HostPID: os.Getpid()})
+	genuine, forged := filepath.Join(t.TempDir(), below), filepath.Join(t.TempDir(), below)
+	must(t, errors.Join(os.MkdirAll(genuine, 0o755), os.MkdirAll(forged, 0o755)))
+	volume := newVolume(t, faultfs.Options{Mountpoint: genuine})
+	pod := podOf(newContainer(t, spec{Binds: map[string]string{"/data": genuine}}), "/data")
+	pod.UID = "victim"
+	pod.Containers[0].Mounts[0].Host = probes.HostVolume{Folder: "kubernetes.io~csi/x/mount"}
+	expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
+
+	forger, err := rawfuse.Mount(forged, rawfuse.Honest)
+	must(t, err)
+	t.Cleanup(func() { must(t, forger.Unmount()) })
+	expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
+	forger.Die()
+	expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
+	must(t, volume.Kill())
+	expect(t, lookAt(t, p, pod, timeout), probes.Broken, probes.CauseDisconnected)
 }
