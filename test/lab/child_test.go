@@ -91,8 +91,7 @@ func mountAnew(s *scene, path string, server *faultfs.Server) error {
 		s.t.Errorf("it should be seen dead: %+v", o)
 	}
 	s.clock.skip(s.verdict.Next)
-	s.unmount(path)
-	s.fuse(path, faultfs.Options{})
+	remount(s, path)
 	return nil
 }
 

@@ -23,6 +23,10 @@ func hostScenarios() []scenario {
 			want: failed(probes.CauseStaleGeneration), run: remountedWhenDead(privateHostPath),
 		},
 		{
+			name: "host remounted one of two claims", does: "the same with two PersistentVolumeClaims, one of which is well",
+			want: failed(probes.CauseStaleGeneration), at: "/other", run: oneOfTwoClaims,
+		},
+		{
 			name: "container hangs, host remounted", does: "SIGSTOP to the daemon; the driver mounts anew at the kubelet's path",
 			want: failed(probes.CauseStaleGeneration), run: remountedWhenHung,
 		},
@@ -48,23 +52,28 @@ func hostScenarios() []scenario {
 		},
 		{
 			name: "unmounted on the host", does: "`umount -l` of the kubelet's path; the container keeps a working mount",
-			want: warned(probes.WarningHostBroken), run: onHost((*scene).unmount),
+			want: warned(probes.WarningHostBroken), run: onHost((*scene).csi, (*scene).unmount),
+		},
+		{
+			name: "claim unmounted on the host", does: "the same with a PersistentVolumeClaim",
+			want: warned(probes.WarningHostBroken), run: onHost((*scene).claim, (*scene).unmount),
 		},
 		{
 			name: "host broken, container fine", does: "a FUSE mounted over the kubelet's path, whose daemon is killed",
-			want: warned(probes.WarningHostBroken), run: onHost(func(s *scene, path string) { s.must(s.fuse(path, faultfs.Options{}).Kill()) }),
+			want: warned(probes.WarningHostBroken), run: onHost((*scene).csi, func(s *scene, path string) { s.must(s.fuse(path, faultfs.Options{}).Kill()) }),
 		},
 		{
 			name: "host remounted, container fine", does: "`umount -l` of the kubelet's path and another mount there; the old daemon serves on",
 			want: warned(probes.WarningStaleGeneration),
-			run: onHost(func(s *scene, path string) {
-				s.unmount(path)
-				s.fuse(path, faultfs.Options{})
-			}),
+			run:  onHost((*scene).csi, remount),
+		},
+		{
+			name: "host remounted a claim, container fine", does: "the same with a PersistentVolumeClaim",
+			want: warned(probes.WarningStaleGeneration), run: onHost((*scene).claim, remount),
 		},
 		{
 			name: "host overmounted, container fine", does: "another FUSE mounted over the kubelet's path",
-			want: warned(probes.WarningStaleGeneration), run: onHost(func(s *scene, path string) { s.fuse(path, faultfs.Options{}) }),
+			want: warned(probes.WarningStaleGeneration), run: onHost((*scene).csi, func(s *scene, path string) { s.fuse(path, faultfs.Options{}) }),
 		},
 	}
 }
@@ -88,8 +97,7 @@ func remountedWhenDead(volumeOf func(*scene) volume) func(*scene) {
 		s.start(v)
 		s.good(1)
 		s.must(server.Kill())
-		s.unmount(v.source)
-		s.fuse(v.source, faultfs.Options{})
+		remount(s, v.source)
 	}
 }
 
@@ -99,8 +107,7 @@ func remountedWhenHung(s *scene) {
 	s.start(v)
 	s.good(1)
 	s.must(server.Stop())
-	s.unmount(v.source)
-	s.fuse(v.source, faultfs.Options{})
+	remount(s, v.source)
 	s.timeout = hangTimeout
 }
 
@@ -116,15 +123,33 @@ func inContainer(words ...string) func(*scene) {
 
 // onHost has a prober of its own, whose first reading of the host's table shows the mount: the next one may be put off for
 // longer than the looks of a scenario take.
-func onHost(act func(s *scene, path string)) func(*scene) {
+func onHost(volumeOf func(*scene) volume, act func(s *scene, path string)) func(*scene) {
 	return func(s *scene) {
 		s.prober = newProber(s.t, nodeOptions())
-		v := s.csi()
+		v := volumeOf(s)
 		s.fuse(v.source, faultfs.Options{})
 		s.start(v)
 		s.good(1)
 		act(s, v.source)
 	}
+}
+
+func remount(s *scene, path string) {
+	s.unmount(path)
+	s.fuse(path, faultfs.Options{})
+}
+
+// oneOfTwoClaims has a prober of its own for the sake of onHost.
+func oneOfTwoClaims(s *scene) {
+	s.prober = newProber(s.t, nodeOptions())
+	one, two := s.claim(), s.claim()
+	two.mount.Volume, two.mount.Path = "other", "/other"
+	s.fuse(one.source, faultfs.Options{})
+	server := s.fuse(two.source, faultfs.Options{})
+	s.start(one, two)
+	s.good(2)
+	s.must(server.Kill())
+	remount(s, two.source)
 }
 
 func hidden(s *scene) {

@@ -118,8 +118,7 @@ func restarted(s *scene) {
 	s.must(server.Kill())
 	s.look()
 	s.clock.skip(s.verdict.Next)
-	s.unmount(v.source)
-	s.fuse(v.source, faultfs.Options{})
+	remount(s, v.source)
 	s.restart()
 }
 

@@ -40,6 +40,14 @@ func sourceScenarios() []scenario {
 			want: stays, run: socket(func(*scene, string) {}),
 		},
 		{
+			name: "hostPath over a symlink", does: "a FUSE at `/srv/real`; the volume's path is a symlink to it",
+			want: stays, run: linked(func(*faultfs.Server) error { return nil }),
+		},
+		{
+			name: "hostPath over a symlink: daemon killed", does: "the same; SIGKILL to the daemon",
+			want: failed(probes.CauseDisconnected), shows: "ENOTCONN", run: linked((*faultfs.Server).Kill),
+		},
+		{
 			name: "folder named deleted", does: "a hostPath `/srv/data/deleted`",
 			want: stays, run: deletedByName,
 		},
@@ -78,6 +86,19 @@ func deletedByName(s *scene) {
 	v.mount.Host.Path = v.source
 	s.start(v)
 	s.good(1)
+}
+
+// linked has a mount that the host's table tells under another path than the pod.
+func linked(fault func(*faultfs.Server) error) func(*scene) {
+	return func(s *scene) {
+		v := s.hostPath()
+		server := s.fuse(s.dir("srv/real"), faultfs.Options{})
+		s.must(os.Remove(v.source))
+		s.must(os.Symlink("real", v.source))
+		s.start(v)
+		s.good(1)
+		s.must(fault(server))
+	}
 }
 
 func subPath(fault func(*faultfs.Server) error) func(*scene) {
