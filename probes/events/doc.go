@@ -13,8 +13,8 @@
 //     mounts. Therefore it goes with a pidfd of the process and is let go when that process ends. When others live on
 //     in the same namespace, the next look finds one of them and calls Watch again.
 //   - Who closes the last reference of a namespace takes down its file systems inside close(2), and may wait there for a dead
-//     disk or server, unkillable. Hence such a descriptor is handed to a short-lived process of its own (Options.Closer), which
-//     does nothing but end. Closing it here cannot block then.
+//     disk or server, unkillable. Hence a short-lived process of its own (Options.Closer) gets a copy of such a descriptor and ends
+//     after it was closed here, which cannot block then.
 //   - A FUSE connection ends with the last descriptor of /dev/fuse, at the latest when its processes end. fdinfo tells the
 //     connection of such a descriptor as "fuse_connection: N", N being the device number of the mount (Linux 6.16); older kernels
 //     do not, and the end of any holder is announced for every pod with a FUSE. Other users' processes need CAP_SYS_PTRACE

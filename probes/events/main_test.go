@@ -188,7 +188,7 @@ type way struct {
 }
 
 func ways() []way {
-	return []way{{name: "fanotify", fanotify: true}, {name: "mountinfo"}, {name: "mountinfo with a closer", closer: "/bin/true"}}
+	return []way{{name: "fanotify", fanotify: true}, {name: "mountinfo"}, {name: "mountinfo with a closer", closer: "/bin/cat"}}
 }
 
 func newWatcher(t *testing.T, by way) *Watcher {

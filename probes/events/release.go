@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mountwarden/mountwarden/probes/check"
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
@@ -20,7 +21,7 @@ const (
 )
 
 // releaser closes descriptors that may be the last reference of a mount namespace, or take their time for another reason.
-// Closing the former is left to a process each, which ends at once, or waits for the file systems that it takes down.
+// Closing the former is left to a process each, which ends then, or waits for the file systems that it takes down.
 type releaser struct {
 	closer   string // the program; "" closes in this process
 	patience time.Duration
@@ -88,55 +89,83 @@ func (r *releaser) take() []release {
 }
 
 func (r *releaser) close(c release) {
-	if c.pins && r.closer != "" {
-		r.hand([]int{c.fd})
+	if c.pins {
+		r.leave([]int{c.fd})
+	} else {
+		sys.Close(c.fd)
 	}
-	sys.Close(c.fd)
 }
 
 // finish leaves all pins to one process: this one is about to end, and most of the namespaces live on.
 func (r *releaser) finish() {
-	left := r.take()
 	var pins []int
-	for _, c := range left {
+	for _, c := range r.take() {
 		if c.pins {
 			pins = append(pins, c.fd)
+		} else {
+			sys.Close(c.fd)
 		}
 	}
-	if len(pins) > 0 && r.closer != "" {
-		r.hand(pins)
-	}
-	for _, c := range left {
-		sys.Close(c.fd)
+	if len(pins) > 0 {
+		r.leave(pins)
 	}
 	r.letGo()
 }
 
-const (
-	firstHanded = 8           // those before it are left closed: a worker looks there for its socket and its memory
-	notOpen     = ^uintptr(0) // for syscall.StartProcess
-)
+// leave closes the descriptors while a closer has copies of them, and lets that end only then: the last one to close is the closer,
+// for sure. Without a closer there is no other way than to close them here.
+func (r *releaser) leave(fds []int) {
+	closer, err := r.start(fds)
+	for _, fd := range fds {
+		sys.Close(fd)
+	}
+	if err != nil {
+		return
+	}
+	sys.Close(closer.socket) // it ends now
+	child := os.NewFile(uintptr(closer.pidfd), "pidfd")
+	r.mu.Lock()
+	r.running[child] = closer.pid
+	r.mu.Unlock()
+	r.goroutines.Go(func() { r.await(child, closer.pid) })
+}
 
-// hand starts a process that has copies of the descriptors. Without one they are closed here, as there is no third way.
-func (r *releaser) hand(fds []int) {
-	files := slices.Repeat([]uintptr{notOpen}, firstHanded)
+// closer is a process that lives until its socket is closed.
+type closer struct{ pid, pidfd, socket int }
+
+var errNoCloser = errors.New("no program to close mount namespaces")
+
+// start runs the program with the descriptors of a worker, and then with copies of those that it is to close.
+func (r *releaser) start(fds []int) (c closer, err error) {
+	if r.closer == "" {
+		return c, errNoCloser
+	}
+	memory, err := sys.SharedMemory("closer", check.BoardSize)
+	if err != nil {
+		return c, err
+	}
+	defer sys.Close(memory)
+	ours, theirs, err := sys.Socketpair()
+	if err != nil {
+		return c, err
+	}
+	defer sys.Close(theirs)
+	c.socket = ours
+	files := slices.Repeat([]uintptr{uintptr(theirs)}, check.Socket+1) // for others than a worker it is their standard input
+	files = append(files, uintptr(memory))
 	for _, fd := range fds {
 		files = append(files, uintptr(fd))
 	}
-	pid, _, err := syscall.StartProcess(r.closer, []string{r.closer}, &syscall.ProcAttr{Dir: "/", Env: []string{}, Files: files})
+	c.pid, _, err = syscall.StartProcess(r.closer, []string{r.closer}, &syscall.ProcAttr{Dir: "/", Env: []string{}, Files: files})
 	if err != nil {
-		return
+		sys.Close(ours)
+		return c, err
 	}
-	pidfd, err := sys.PidfdOpen(pid) // the id is the child's until it is reaped
-	if err != nil {
-		reap(pid)
-		return
+	if c.pidfd, err = sys.PidfdOpen(c.pid); err != nil { // the id is the child's until it is reaped
+		sys.Close(ours)
+		reap(c.pid)
 	}
-	child := os.NewFile(uintptr(pidfd), "pidfd")
-	r.mu.Lock()
-	r.running[child] = pid
-	r.mu.Unlock()
-	r.goroutines.Go(func() { r.await(child, pid) })
+	return c, err
 }
 
 // await reaps the process when it has ended. One that was not meant to be a closer and does not end is killed.

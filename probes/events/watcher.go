@@ -23,8 +23,8 @@ const (
 type Options struct {
 	ProcRoot string // where the host's /proc is seen; default /proc
 	SysRoot  string // where /sys is seen; default /sys
-	// Closer is a program that ends by itself when it has no descriptors 0 to 3: it is run to close a mount namespace whose process has
-	// ended, which may take for ever. Default: it is closed in a thread of this process.
+	// Closer is the worker (package check), or another program that ends when its standard input ends. It is run to close the mount
+	// namespace of a process that has ended, which may take for ever. Default: it is closed in a thread of this process.
 	Closer string
 }
 

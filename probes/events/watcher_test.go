@@ -103,7 +103,7 @@ func TestAnotherProcessOfTheNamespace(t *testing.T) {
 
 // Whoever takes down the namespace waits for a frozen disk: that must not be the Watcher.
 func TestNamespaceThatDoesNotComeDown(t *testing.T) {
-	w, outer, folder := newWatcher(t, way{closer: "/bin/true"}), newDisk(t, t.TempDir()), t.TempDir()
+	w, outer, folder := newWatcher(t, way{closer: "/bin/cat"}), newDisk(t, t.TempDir()), t.TempDir()
 	w.releaser.patience = 100 * time.Millisecond
 	outer.mount(folder)
 	inner, point := newDisk(t, folder), t.TempDir()

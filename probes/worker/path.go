@@ -1,4 +1,4 @@
 package worker
 
-// Path returns the worker binary. Started without a socket and memory it ends at once.
+// Path returns the worker binary.
 func (p *Pool) Path() string { return p.spawner.path }
