@@ -60,7 +60,9 @@ type batch struct {
 	asked   time.Time    // by the goroutine that flies it
 	arrived int          // how many flights have landed; of the same goroutine
 	board   *check.Board // guarded by turns.mu; nil before a worker is asked and after it has answered
-	parked  bool         // guarded by the pool
+	parked  bool         // guarded by the pool, as is the next
+	forsook bool         // its worker was ended, which may take until the file system answers
+	full    error        // guarded by turns.mu: why nobody waits for it any more
 }
 
 // fits reports whether f may fly with b.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes/check"
-	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
 var errProtocol = errors.New("the worker has written what it never should; it was ended")
@@ -101,7 +100,7 @@ func (t *turns) tend(ctx context.Context, b *batch) time.Duration {
 	if at.Item < 0 {
 		return t.cutAfter
 	}
-	age := sys.Monotonic() - at.Begun
+	age := time.Since(t.epoch) - at.Begun
 	if at.Item < len(b.flights)-1 {
 		if age < t.cutAfter && time.Since(b.asked) < t.parkAfter && ctx.Err() == nil {
 			return t.cutAfter
@@ -115,6 +114,9 @@ func (t *turns) tend(ctx context.Context, b *batch) time.Duration {
 		return t.parkAfter - age
 	}
 	if !t.pool.park(b) {
+		if t.pool.crowded() {
+			t.forsake(b)
+		}
 		return t.parkAfter
 	}
 	t.stray(b.flights[at.Item], at.Stage)
@@ -252,23 +254,28 @@ func (t *turns) land(b *batch, answers []check.Answer, err error) {
 }
 
 // overdue reports the flights of b that have no answer when ctx ends. When no place is left among the parked, the worker is
-// given up: it would keep the slot that others need.
+// forsaken: it would keep the slot that others need.
 func (t *turns) overdue(ctx context.Context, b *batch) {
 	if b.arrived == len(b.flights) {
 		return
 	}
-	var full error
 	if !t.pool.park(b) {
-		b.worker.kill()
-		full = fmt.Errorf("no answer within %s, and %w: %d", b.timeout, errFull, t.pool.opts.MaxParked)
+		t.forsake(b)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range b.flights[b.arrived:] {
-		r := Result{Err: full}
-		if full == nil {
-			r = t.unanswered(ctx, f, b.timeout)
-		}
-		report(f, r)
+		report(f, t.unanswered(ctx, f, b.timeout))
 	}
+}
+
+// forsake gives up on b. While its worker is inside the kernel nobody else is sent to the same place.
+func (t *turns) forsake(b *batch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b.full = fmt.Errorf("no answer, and %w: %d", errFull, t.pool.opts.MaxParked)
+	for _, f := range b.flights[b.arrived:] {
+		report(f, Result{Err: b.full})
+	}
+	t.pool.forsake(b)
 }

@@ -29,6 +29,7 @@ type Pool struct {
 	idle      []*child            // the longest idle first
 	batches   map[*batch]struct{} // that a worker has
 	parked    int
+	forsaken  int
 	undropped check.Privilege
 	closed    bool
 	running   int           // goroutines that the pool waits for
@@ -88,18 +89,25 @@ func (p *Pool) take(ctx context.Context, b *batch) (*child, error) {
 	case <-p.spawner.quit:
 		return nil, errClosed
 	}
-	w := p.takeIdle(b.as)
-	if w == nil {
-		var err error
-		if w, err = p.start(b.as); err != nil {
-			<-p.slots
-			return nil, err
-		}
+	w, err := p.prepare(b)
+	if err != nil {
+		<-p.slots
+		return nil, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.batches[b] = struct{}{}
 	return w, nil
+}
+
+func (p *Pool) prepare(b *batch) (*child, error) {
+	if err := p.refuses(b); err != nil {
+		return nil, err
+	}
+	if w := p.takeIdle(b.as); w != nil {
+		return w, nil
+	}
+	return p.start(b.as)
 }
 
 func (p *Pool) takeIdle(as *Credential) *child {
@@ -158,12 +166,35 @@ func (p *Pool) isClosed() bool {
 	return p.closed
 }
 
+// maxForsaken is how many workers one target may have under way while no more can be parked: one that hangs mounts beyond that
+// takes nothing from the others.
+const maxForsaken = 2
+
+// refuses returns an error when no more workers may wait for b's target.
+func (p *Pool) refuses(b *batch) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.parked < p.opts.MaxParked {
+		return nil
+	}
+	under := 0
+	for other := range p.batches {
+		if other.target == b.target && !other.parked {
+			under++
+		}
+	}
+	if under < maxForsaken {
+		return nil
+	}
+	return fmt.Errorf("%w: %d, and %d beyond that look through the same process", errFull, p.parked, under)
+}
+
 // park takes an active batch's slot away so that others get their turn. It reports whether the batch is
 // parked now, which fails when as many as allowed are.
 func (p *Pool) park(b *batch) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if b.parked {
+	if b.parked || b.forsook {
 		return true
 	}
 	if p.parked >= p.opts.MaxParked {
@@ -175,15 +206,35 @@ func (p *Pool) park(b *batch) bool {
 	return true
 }
 
+// crowded reports whether somebody may be waiting for a slot.
+func (p *Pool) crowded() bool { return len(p.slots) == cap(p.slots) }
+
+// forsake takes an active batch's slot away and ends its worker. If that is inside the kernel it may stay for as long as
+// a parked one would.
+func (p *Pool) forsake(b *batch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b.parked || b.forsook {
+		return
+	}
+	b.forsook = true
+	p.forsaken++
+	<-p.slots
+	b.worker.kill()
+}
+
 // leave gives back what a batch held: its slot, or its place among the parked, and its worker, if that is alive. Of
 // more idle workers than may be active, the longest idle is let go.
 func (p *Pool) leave(b *batch, alive bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.batches, b)
-	if b.parked {
+	switch {
+	case b.parked:
 		p.parked--
-	} else {
+	case b.forsook:
+		p.forsaken--
+	default:
 		<-p.slots
 	}
 	w := b.worker
@@ -209,6 +260,7 @@ type Stats struct {
 	Idle      int    // workers with nothing to do
 	InFlight  int    // workers that look, parked ones included
 	Parked    int    // workers without an answer for longer than Options.ParkAfter
+	Forsaken  int    // workers that were ended because no more could be parked, but are still inside the kernel
 	MaxParked int    // from this many Parked on, mounts without an answer are Unknown
 	Undropped string // the privileges that the last worker could not drop; "" when none
 }
@@ -218,7 +270,7 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Stats{
-		Workers: len(p.workers), Idle: len(p.idle), InFlight: len(p.batches), Parked: p.parked,
+		Workers: len(p.workers), Idle: len(p.idle), InFlight: len(p.batches), Parked: p.parked, Forsaken: p.forsaken,
 		MaxParked: p.opts.MaxParked, Undropped: p.undropped.String(),
 	}
 }

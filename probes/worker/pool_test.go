@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes/check"
+	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
 func TestOptions(t *testing.T) {
@@ -82,4 +83,55 @@ func TestClose(t *testing.T) {
 		t.Errorf("left behind: %+v", s)
 	}
 	failed(t, n.look(patience, "0:3 /a")[0], "")
+}
+
+// When no more can be parked a target that has workers under way gets no further ones; others do.
+func TestRefuses(t *testing.T) {
+	t.Parallel()
+	n := newFakeNode(t, Options{MaxParked: 1})
+	b, other := &batch{target: n.target}, &batch{target: &proc.Process{PID: 1}}
+	expect := func(refused bool) {
+		t.Helper()
+		if err := n.refuses(b); (err != nil) != refused {
+			t.Errorf("refused %t: %v", !refused, err)
+		}
+		if err := n.refuses(other); err != nil {
+			t.Errorf("another target was refused: %v", err)
+		}
+	}
+	expect(false)
+	hung(t, n.look(short, "0:2 /hang")[0], check.StageStatfs)
+	expect(false)
+	n.mu.Lock()
+	n.batches[&batch{target: n.target}] = struct{}{}
+	n.batches[&batch{target: n.target, forsook: true}] = struct{}{}
+	n.mu.Unlock()
+	expect(true)
+	failed(t, n.look(patience, "0:3 /a")[0], errFull.Error())
+	n.stat("Z") // ends the parked one
+	eventually(t, "there is room again", func() bool { return n.Stats().Parked == 0 })
+	expect(false)
+	good(t, n.look(patience, "0:3 /a")[0])
+}
+
+func TestCloseDuringABatch(t *testing.T) {
+	t.Parallel()
+	n := newFakeNode(t, Options{})
+	lines := full()
+	copy(lines[60:], []string{"0:2 /hang", "0:3 /slow", "0:4 /walk", "0:5 /idle"})
+	done := make(chan []Result)
+	go func() { done <- n.Look(context.Background(), n.tasks(lines...), patience) }()
+	eventually(t, "some hang", func() bool { return n.Stats().Parked >= 1 })
+	must(t, n.Close(context.Background()))
+	seen := <-done
+	for _, r := range seen {
+		if r.Err == nil {
+			good(t, r)
+		}
+	}
+	failed(t, seen[60], "")
+	n.idle()
+	if len(n.turns.held) != 0 {
+		t.Errorf("turns were not given back: %v", n.turns.held)
+	}
 }

@@ -205,6 +205,8 @@ func (t *turns) failUnanswered(ctx context.Context, flights []*flight, other *fl
 func (t *turns) unanswered(ctx context.Context, f *flight, timeout time.Duration) Result {
 	begun, stage := t.where(f)
 	switch {
+	case f.batch != nil && f.batch.full != nil:
+		return Result{Err: f.batch.full}
 	case errors.Is(ctx.Err(), context.Canceled):
 		return Result{Err: fmt.Errorf("the look was called off: %w", ctx.Err())}
 	case begun.IsZero() && f.asked():
