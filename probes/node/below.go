@@ -18,7 +18,7 @@ func (l *look) locateBelow(v *subject) {
 		l.blind(v, base)
 		return
 	}
-	b := view.Below{Base: base, Expected: v.mount.Expected, Own: v.mount.BelowOnly, DeclaredOnly: v.c.self}
+	b := view.Below{Base: base, Expected: v.mount.Expected, Own: v.mount.BelowOnly, DeclaredOnly: v.c.self || v.isWholeHost()}
 	if !v.c.self {
 		b.Learnt, b.Others = v.c.memory.children(v.mount.Volume), v.c.points
 	}
@@ -31,6 +31,9 @@ func (l *look) locateBelow(v *subject) {
 		s.rest = strings.TrimPrefix(strings.TrimPrefix(found.Path, base), "/")
 	}
 }
+
+// isWholeHost reports whether the volume shows everything that the host has mounted, of which the pod needs what it declares.
+func (s *subject) isWholeHost() bool { return s.mount.Host.Path == "/" }
 
 // blind makes the known mounts below a volume Unknown, so that they are not forgotten, when there is no table.
 func (l *look) blind(v *subject, base string) {

@@ -87,6 +87,17 @@ func TestMountsBelowAVolume(t *testing.T) {
 	}
 }
 
+// Who has mounted all of the host needs only what is declared.
+func TestWholeHost(t *testing.T) {
+	n := newFakeNode(t, Options{}, "8:1 /host ext4", "0:70 /host/a fuse.x", "0:71 /host/b fuse.x")
+	whole := hostPath("/host", "/")
+	whole.Expected = []probes.Expected{{Path: "b"}}
+	seen := n.probe(whole)
+	if len(seen) != 2 || seen[1].Target.Path != "/host/b" {
+		t.Errorf("%v", targets(seen))
+	}
+}
+
 // A FUSE that somebody mounts over an emptyDir stands at the volume's own path.
 func TestMountOverAnEmptyDir(t *testing.T) {
 	const plain = "8:1 /e ext4 " + shared + " rw master:1"

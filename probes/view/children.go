@@ -45,7 +45,7 @@ func Children(t *mountinfo.Table, b Below) []Child {
 	declared := len(all)
 	for i := range t.Mounts {
 		m := &t.Mounts[i]
-		if !IsRemote(m.FSType) || !b.has(m.MountPoint) {
+		if !IsRemote(m.FSType) || !b.has(m.MountPoint) || comesAndGoes(t, m) {
 			continue
 		}
 		if top, ok := t.At(m.MountPoint); ok && IsRemote(top.FSType) && len(all)-declared < MaxChildren {
@@ -58,6 +58,28 @@ func Children(t *mountinfo.Table, b Below) []Child {
 		}
 	}
 	return all
+}
+
+// comesAndGoes reports whether the mount is one that nobody can count on. The kernel itself mounts the parts of a network file
+// system below each other when they are used and lets them expire (fs/nfs/namespace.c, fs/smb/client/namespace.c,
+// fuse_dentry_automount), and the kubelet's folders hold the mounts of other pods.
+func comesAndGoes(t *mountinfo.Table, m *mountinfo.Mount) bool {
+	parent, ok := t.ByID(m.Parent)
+	return ok && parent.ID != m.ID && network(parent.FSType) != "" && network(parent.FSType) == network(m.FSType) || ofKubelet(m.MountPoint)
+}
+
+// network returns the name of a network file system whose parts the kernel mounts below each other, else "".
+func network(fsType string) string {
+	switch fsType {
+	case "nfs", "nfs4":
+		return "nfs"
+	case "cifs", "smb3":
+		return "smb"
+	case "afs", "virtiofs":
+		return fsType
+	default:
+		return ""
+	}
 }
 
 // onAutofs reports whether path lies on an automount point: what was mounted there goes when nobody uses it, and comes

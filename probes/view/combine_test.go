@@ -182,6 +182,32 @@ func TestChildren(t *testing.T) {
 	}
 }
 
+func TestChildrenThatComeAndGo(t *testing.T) {
+	const foreign = "/kubernetes.io~csi/v/mount fuse.x"
+	for name, lines := range map[string][]string{
+		"another export of the server":    {"0:60 / /d nfs4", "0:61 / /d/a nfs4"},
+		"a referral":                      {"0:60 / /d cifs", "0:61 / /d/a smb3"},
+		"a submount of virtiofs":          {"0:60 / /d virtiofs", "0:61 / /d/a virtiofs"},
+		"another pod's volume":            {"8:1 / /d ext4", "0:61 / /d/var/lib/kubelet/pods/x/volumes" + foreign},
+		"another pod's volume, by its id": {"8:1 / /d ext4", "0:61 / /d/x/volumes" + foreign},
+		"a driver's own mount":            {"8:1 / /d ext4", "0:61 / /d/plugins/kubernetes.io/csi/x/globalmount fuse.x"},
+	} {
+		if got := view.Children(table(t, append([]string{"0:50 / / overlay"}, lines...)...), view.Below{Base: "/d"}); len(got) != 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	for name, lines := range map[string][]string{
+		"a server below another kind": {"0:60 / /d nfs4", "0:61 / /d/a cifs"},
+		"a FUSE below a FUSE":         {"0:60 / /d fuse.x", "0:61 / /d/a fuse.x"},
+		"a server below a disk":       {"8:1 / /d ext4", "0:61 / /d/a nfs4"},
+		"a folder named volumes":      {"8:1 / /d ext4", "0:61 / /d/volumes/a fuse.x"},
+	} {
+		if got := view.Children(table(t, append([]string{"0:50 / / overlay"}, lines...)...), view.Below{Base: "/d"}); len(got) != 1 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 func TestBelow(t *testing.T) {
 	const folder = pod + "/volumes/kubernetes.io~empty-dir/v"
 	h := view.NewHost(table(t, disk, token, "0:70 / "+folder+"/a fuse.x", "0:71 / "+folder+"/s/b fuse.x"))

@@ -37,6 +37,14 @@ func cutVolume(path, uid string) (pod, rest string, ok bool) {
 	}
 }
 
+// ofKubelet reports whether a mount point is one that the kubelet or a driver makes for some pod: "…/volumes/PLUGIN/…", with
+// a "~" in each plugin's name, or below "…/plugins/kubernetes.io".
+func ofKubelet(point string) bool {
+	_, rest, _ := strings.Cut(point, "/volumes/")
+	plugin, _, _ := strings.Cut(rest, "/")
+	return strings.Contains(plugin, "~") || strings.Contains(point, "/plugins/kubernetes.io/")
+}
+
 // plainPlugins are those of the kubelet's volume plugins that hold no storage of a claim.
 func plainPlugins() []string {
 	return []string{
