@@ -128,9 +128,8 @@ func expires(s *scene) {
 	var pipe [2]int
 	s.must(syscall.Pipe2(pipe[:], syscall.O_CLOEXEC))
 	s.t.Cleanup(func() { _ = syscall.Close(pipe[0]) })
-	err := syscall.Mount("lab", point, "autofs", 0, fmt.Sprintf("fd=%d,minproto=5,maxproto=5,indirect", pipe[1]))
-	_ = syscall.Close(pipe[1])
-	s.must(err)
+	s.mount("lab", point, "autofs", 0, fmt.Sprintf("fd=%d,minproto=5,maxproto=5,indirect", pipe[1]))
+	s.must(syscall.Close(pipe[1]))
 	s.start(v)
 	mounted := filepath.Join(point, "sub")
 	s.must(syscall.Mkdir(mounted, 0o755))

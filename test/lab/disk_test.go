@@ -167,10 +167,19 @@ func (s *scene) run(words ...string) {
 func (s *scene) attach(d *disk, fstype, options string) {
 	s.t.Helper()
 	device, err := loop(d.image)
+	if errors.Is(err, os.ErrNotExist) {
+		s.skip("this machine has no loop devices")
+	}
 	s.must(err)
 	defer device.Close()
 	d.device = filepath.Base(device.Name())
-	err = syscall.Mount(device.Name(), d.path, fstype, readOnlyIf(fstype == "squashfs"), options)
+	s.mount(device.Name(), d.path, fstype, readOnlyIf(fstype == "squashfs"), options)
+}
+
+// mount skips the scenario when the kernel does not know the file system.
+func (s *scene) mount(source, path, fstype string, flags uintptr, options string) {
+	s.t.Helper()
+	err := syscall.Mount(source, path, fstype, flags, options)
 	if errors.Is(err, syscall.ENODEV) {
 		s.skip("this kernel has no " + fstype)
 	}

@@ -142,9 +142,8 @@ func autofs(s *scene) {
 	s.must(syscall.Pipe2(pipe[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK))
 	s.t.Cleanup(func() { _ = syscall.Close(pipe[0]) })
 	// All trigger it but the process group of its daemon, which nobody here is of.
-	err := syscall.Mount("lab", v.source, "autofs", 0, fmt.Sprintf("fd=%d,pgrp=1,minproto=5,maxproto=5,direct", pipe[1]))
-	_ = syscall.Close(pipe[1])
-	s.must(err)
+	s.mount("lab", v.source, "autofs", 0, fmt.Sprintf("fd=%d,pgrp=1,minproto=5,maxproto=5,direct", pipe[1]))
+	s.must(syscall.Close(pipe[1]))
 	triggered := func() bool {
 		n, _ := syscall.Read(pipe[0], make([]byte, 512)) // EAGAIN when there is nothing
 		return n > 0
