@@ -50,7 +50,7 @@ func (a *annotations) choose(volumes []volume) {
 	for i := range volumes {
 		v := &volumes[i]
 		v.watched = slices.Contains(chosen, v.name) || expected[v.name] != nil
-		v.belowOnly = v.emptyDir && !(named && slices.Contains(chosen, v.name))
+		v.belowOnly = v.emptyDir && (!named || !slices.Contains(chosen, v.name))
 		v.expected = expected[v.name]
 		if !v.belowOnly {
 			v.canary = canary

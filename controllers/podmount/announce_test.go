@@ -80,7 +80,8 @@ func TestAnnouncementsProveNothing(t *testing.T) {
 	if len(w.asked()) != 0 {
 		t.Errorf("a removal was asked for after 100 looks within 9 s")
 	}
-	if w.live(t, r, pod, 3); len(w.asked()) != 1 {
+	w.live(t, r, pod, 3)
+	if len(w.asked()) != 1 {
 		t.Errorf("%d removals after as many looks as it takes", len(w.asked()))
 	}
 }
