@@ -76,7 +76,7 @@ func hungRun(ctx context.Context, w *world, r *report, c hungCase, base time.Dur
 	if err != nil {
 		return 0, err
 	}
-	verdicts, _, err := a.killAll(ctx, healthy)
+	verdicts, _, err := a.killInTurn(ctx, healthy)
 	if err != nil {
 		return 0, err
 	}

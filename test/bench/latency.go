@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,79 +15,107 @@ import (
 // measureLatency tells how long after a FUSE daemon's death the agent's log says that the mount has failed, and how long after it
 // a loop finds out that calls statfs each millisecond.
 func measureLatency(ctx context.Context, w *world, r *report) error {
-	for _, row := range []struct {
-		name   string
-		flags  []string
-		kills  int
-		limits map[string]time.Duration
-	}{
-		{"events", nil, w.Options.Kills, map[string]time.Duration{"median": 50 * time.Millisecond, "p99": 500 * time.Millisecond}},
-		{"no events, period 1 s", []string{"--events=false", "--defaults-period-seconds=1", "--defaults-timeout-seconds=1"},
-			w.Options.PolledKills, map[string]time.Duration{"max": 3 * time.Second}},
-		{"no events, period 10 s", []string{"--events=false"}, w.Options.PolledKills, map[string]time.Duration{"max": 12 * time.Second}},
+	for _, c := range []latencyCase{
+		{name: "events", kills: w.Options.Kills, limits: map[string]time.Duration{"median": 50 * time.Millisecond, "p99": 500 * time.Millisecond}},
+		{name: "no events, period 1 s", kills: w.Options.PolledKills, period: time.Second},
+		{name: "no events, period 10 s", kills: w.Options.PolledKills, period: 10 * time.Second},
 	} {
-		if err := latencyOf(ctx, w, r, row.name, row.flags, row.kills, row.limits); err != nil {
-			return fmt.Errorf("%s: %w", row.name, err)
+		if err := c.measure(ctx, w, r); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return nil
 }
 
-func latencyOf(ctx context.Context, w *world, r *report, name string, flags []string, kills int, limits map[string]time.Duration) error {
-	pods, err := w.run(ctx, kills, kind{volumes: 1})
+type latencyCase struct {
+	name   string
+	kills  int
+	period time.Duration // 0: with events
+	limits map[string]time.Duration
+}
+
+func (c latencyCase) measure(ctx context.Context, w *world, r *report) error {
+	pods, err := w.run(ctx, c.kills, kind{volumes: 1})
 	if err != nil {
 		return err
 	}
 	defer w.end(ctx, pods)
+	var flags []string
+	if c.period > 0 {
+		flags = []string{"--events=false", fmt.Sprintf("--defaults-period-seconds=%.0f", c.period.Seconds()),
+			fmt.Sprintf("--defaults-timeout-seconds=%.0f", min(5*time.Second, c.period).Seconds())}
+		c.limits = map[string]time.Duration{"max": c.period + 2*time.Second}
+	}
 	a, err := w.startAgent(ctx, "latency", flags...)
 	if err != nil {
 		return err
 	}
 	defer a.kill()
-	if err := a.until(ctx, mountHealthy, kills); err != nil {
+	if err := a.until(ctx, mountHealthy, c.kills); err != nil {
 		return err
 	}
 	if err := pause(ctx, w.Options.Settle/5); err != nil {
 		return err
 	}
-	verdicts, floor, err := a.killAll(ctx, pods)
-	if err != nil {
+	if c.period > 0 {
+		verdicts, err := a.killWithin(ctx, pods, 2*c.period)
+		r.distribution("latency", "verdict: "+c.name, verdicts, c.limits)
 		return err
 	}
-	r.distribution("latency", "statfs each ms ("+name+")", floor, nil)
-	r.distribution("latency", "verdict: "+name, verdicts, limits)
-	return nil
+	verdicts, floor, err := a.killInTurn(ctx, pods)
+	r.distribution("latency", "floor: statfs each ms", floor, nil)
+	r.distribution("latency", "verdict: "+c.name, verdicts, c.limits)
+	return err
 }
 
-// killAll kills the daemons of the pods one after the other.
-func (a *agent) killAll(ctx context.Context, pods []*pod) (verdicts, floor []time.Duration, err error) {
+// killWithin kills the daemons of the pods at random moments of a time, whatever the agent is about.
+func (a *agent) killWithin(ctx context.Context, pods []*pod, d time.Duration) ([]time.Duration, error) {
+	verdicts, errs := make([]time.Duration, len(pods)), make([]error, len(pods))
+	var kills sync.WaitGroup
+	for i, p := range pods {
+		kills.Go(func() {
+			if errs[i] = pause(ctx, rand.N(d)); errs[i] == nil { //nolint:gosec // no secret
+				verdicts[i], errs[i] = a.kills(ctx, p)
+			}
+		})
+	}
+	kills.Wait()
+	return verdicts, errors.Join(errs...)
+}
+
+// killInTurn kills the daemons of the pods one after the other, each beside a loop that finds it out as well.
+func (a *agent) killInTurn(ctx context.Context, pods []*pod) (verdicts, floor []time.Duration, err error) {
 	for _, p := range pods {
 		if err := pause(ctx, rand.N(200*time.Millisecond)); err != nil { //nolint:gosec // no secret
-			return nil, nil, err
+			return verdicts, floor, err
 		}
 		found := make(chan time.Time, 1)
 		quit := make(chan struct{})
 		go statfsLoop(p.dirs[0], found, quit)
 		if err := pause(ctx, 5*time.Millisecond); err != nil { // the loop runs
 			close(quit)
-			return nil, nil, err
+			return verdicts, floor, err
 		}
 		killed := time.Now()
-		p.daemons[0].kill()
-		at, err := a.verdict(ctx, mountKey{string(p.object.UID), volumeName(0)}, time.Minute)
+		latency, err := a.kills(ctx, p)
 		close(quit)
 		if err != nil {
-			return nil, nil, fmt.Errorf("no verdict on %s: %w; log:\n%s", p.object.Name, err, a.lastLines())
+			return verdicts, floor, err
 		}
-		verdicts = append(verdicts, at.Sub(killed))
-		select {
-		case at := <-found:
-			floor = append(floor, at.Sub(killed))
-		case <-time.After(time.Second):
-			return nil, nil, errors.New("the statfs loop found no failure")
-		}
+		verdicts, floor = append(verdicts, latency), append(floor, (<-found).Sub(killed))
 	}
 	return verdicts, floor, nil
+}
+
+// kills ends the daemon of a pod's one mount and returns how long it took until the agent's log said that the mount has failed.
+func (a *agent) kills(ctx context.Context, p *pod) (time.Duration, error) {
+	killed := time.Now()
+	p.daemons[0].kill()
+	at, err := a.verdict(ctx, mountKey{string(p.object.UID), volumeName(0)}, time.Minute)
+	if err != nil {
+		return 0, fmt.Errorf("no verdict on %s: %w; log:\n%s", p.object.Name, err, a.lastLines())
+	}
+	return at.Sub(killed), nil
 }
 
 // statfsLoop calls statfs each millisecond and tells when it failed.
@@ -103,11 +132,8 @@ func statfsLoop(dir string, found chan<- time.Time, quit <-chan struct{}) {
 		}
 		select {
 		case <-tick.C:
-		case <-quit:
-			if unix.Statfs(dir, &fs) != nil {
-				found <- time.Now()
-			}
-			return
+		case <-quit: // the last time, since the daemon is dead
+			quit = nil
 		}
 	}
 }
