@@ -359,7 +359,11 @@ func TestHostileHungMounts(t *testing.T) {
 	took := time.Since(began)
 	expect(t, seen[0], probes.Broken, probes.CauseDisconnected)
 	expect(t, seen[1], probes.Healthy, probes.CauseNone)
-	t.Logf("dead mount of the other tenant after %s: %+v", took, p.Stats())
+	stats := p.Stats()
+	t.Logf("dead mount of the other tenant after %s: %+v", took, stats)
+	if stats.Workers > hung/2 {
+		t.Errorf("%d workers for %d hung mounts: %+v", stats.Workers, hung, stats)
+	}
 	if took > 2*hangTimeout {
 		t.Errorf("the other tenant waited %s", took)
 	}
