@@ -15,11 +15,15 @@ import (
 // measureLatency tells how long after a FUSE daemon's death the agent's log says that the mount has failed, and how long after it
 // a loop finds out that calls statfs each millisecond.
 func measureLatency(ctx context.Context, w *world, r *report) error {
-	for _, c := range []latencyCase{
+	cases := []latencyCase{
 		{name: "events", kills: w.Options.Kills, limits: map[string]time.Duration{"median": 50 * time.Millisecond, "p99": 500 * time.Millisecond}},
-		{name: "no events, period 1 s", kills: w.Options.PolledKills, period: time.Second},
-		{name: "no events, period 10 s", kills: w.Options.PolledKills, period: 10 * time.Second},
-	} {
+	}
+	for _, seconds := range w.Options.Periods {
+		cases = append(cases, latencyCase{
+			name: fmt.Sprintf("no events, period %d s", seconds), kills: w.Options.PolledKills, period: time.Duration(seconds) * time.Second,
+		})
+	}
+	for _, c := range cases {
 		if err := c.measure(ctx, w, r); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}

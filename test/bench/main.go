@@ -64,6 +64,7 @@ type options struct {
 	Settle          time.Duration // before that
 	Kills           int           // with events
 	PolledKills     int           // without
+	Periods         []int         // of looks without events, in seconds
 	Looks           int           // for the cost of one
 	Mounts          []int         // in all, for CPU and memory at rest
 	Pods            int           // over which they are spread
@@ -75,7 +76,7 @@ type options struct {
 func parse(args []string) (options, error) {
 	o := options{
 		Window: time.Minute, Settle: 25 * time.Second, Kills: 200, PolledKills: 20, Looks: 20_000,
-		Mounts: []int{10, 100, 1100}, Pods: 110, Hung: 100, HungKills: 50, Hold: time.Minute,
+		Periods: []int{1, 10}, Mounts: []int{10, 100, 1100}, Pods: 110, Hung: 100, HungKills: 50, Hold: time.Minute,
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.Agent, "agent", "mountwarden", "the agent's `BINARY`")
@@ -107,6 +108,6 @@ func parse(args []string) (options, error) {
 
 func (o options) short() options {
 	o.Window, o.Settle, o.Hold = 5*time.Second, 2*time.Second, time.Second
-	o.Kills, o.PolledKills, o.Looks, o.Mounts, o.Pods, o.Hung, o.HungKills = 5, 2, 200, []int{10}, 5, 40, 5
+	o.Kills, o.PolledKills, o.Periods, o.Looks, o.Mounts, o.Pods, o.Hung, o.HungKills = 5, 2, []int{1}, 200, []int{10}, 5, 40, 5
 	return o
 }
