@@ -18,7 +18,7 @@ func measureHung(ctx context.Context, w *world, r *report) error {
 		return fmt.Errorf("none: %w", err)
 	}
 	for _, c := range []hungCase{
-		{name: fmt.Sprintf("%d hung, room for all", w.Options.Hung), hung: w.Options.Hung, room: w.Options.Hung + 28},
+		{name: fmt.Sprintf("%d hung, room for all", w.Options.Hung), hung: w.Options.Hung, room: w.Options.Hung + 28, hold: w.Options.Hold},
 		{name: fmt.Sprintf("%d hung, default room", w.Options.Hung), hung: w.Options.Hung},
 	} {
 		if _, err := hungRun(ctx, w, r, c, base); err != nil {
@@ -31,7 +31,8 @@ func measureHung(ctx context.Context, w *world, r *report) error {
 type hungCase struct {
 	name string
 	hung int
-	room int // 0 is the default
+	room int           // 0 is the default
+	hold time.Duration // how much longer they hang
 }
 
 // hungRun measures beside c.hung mounts that never answer and returns the median latency of the others.
@@ -86,7 +87,7 @@ func hungRun(ctx context.Context, w *world, r *report, c hungCase, base time.Dur
 		r.distribution("hung", c.name+": latency of the others", verdicts, nil)
 		return median, a.exit(r, c)
 	}
-	if err := pause(ctx, w.Options.Hold); err != nil {
+	if err := pause(ctx, c.hold); err != nil {
 		return 0, err
 	}
 	late, err := a.size(ctx)
@@ -97,7 +98,7 @@ func hungRun(ctx context.Context, w *world, r *report, c hungCase, base time.Dur
 	r.limit("hung", c.name+": threads of the agent", float64(late.threads), "", float64(before.threads+2))
 	r.note("before %d, when parked %d, %d parked", before.threads, early.threads, late.parked)
 	r.limit("hung", c.name+": goroutines of the agent", float64(late.goroutines), "", float64(early.goroutines+10))
-	r.note("before %d, when parked %d, after %s more %d", before.goroutines, early.goroutines, w.Options.Hold, late.goroutines)
+	r.note("before %d, when parked %d, after %s more %d", before.goroutines, early.goroutines, c.hold, late.goroutines)
 	return median, a.exit(r, c)
 }
 

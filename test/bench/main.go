@@ -85,7 +85,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.APIServer, "kube-apiserver", "kube-apiserver", "the `BINARY` of kube-apiserver")
 	flags.StringVar(&o.Output, "output", "bench.json", "the `FILE` for the results as JSON")
 	only := flags.String("only", "", "the `PARTS` to measure, separated by commas: "+strings.Join(partNames(), ", "))
-	flags.DurationVar(&o.Hold, "hold", o.Hold, "how long mounts hang")
+	flags.DurationVar(&o.Hold, "hold", o.Hold, "how much longer mounts hang when all is measured")
 	flags.DurationVar(&o.Window, "window", o.Window, "over how long CPU at rest is measured")
 	flags.IntVar(&o.Kills, "kills", o.Kills, "how many FUSE daemons are killed with events")
 	short := flags.Bool("short", false, "all parts, small and quick: to see that they work, not to quote figures")
