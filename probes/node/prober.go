@@ -44,7 +44,7 @@ func New(opts Options) (*Prober, error) {
 		WorkerPath: opts.WorkerPath, MaxActive: opts.MaxActive, MaxParked: opts.MaxParked, ParkAfter: opts.ParkAfter, IdleAfter: opts.IdleAfter,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("prober options: %w", err)
+		return nil, err
 	}
 	root, sysRoot := or(opts.ProcRoot, "/proc"), or(opts.SysRoot, "/sys")
 	p := &Prober{

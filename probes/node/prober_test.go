@@ -133,6 +133,29 @@ func TestProbeSelf(t *testing.T) {
 	expect(t, look(probes.Mount{Path: "/a"}), probes.Unknown, "", "find myself")
 }
 
+func TestOptionsAreChecked(t *testing.T) {
+	exe, err := os.Executable()
+	must(t, err)
+	for name, opts := range map[string]Options{"no process": {WorkerPath: exe, HostPID: -1}, "no worker": {WorkerPath: "/nowhere"}} {
+		if p, err := New(opts); err == nil {
+			t.Errorf("%s: accepted", name)
+			must(t, p.Close(context.Background()))
+		}
+	}
+}
+
+// The host's process may be replaced by another of the same id: the one that is held answers for itself only.
+func TestHostProcessIsReplaced(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:70 /d fuse.x")
+	n.hosts(token, "0:70 "+volume+" fuse.x")
+	expect(t, n.probe(csi("/d"))[0], probes.Healthy, "", "")
+	must(t, os.RemoveAll(filepath.Join(n.root, "1")))
+	n.hosts(token, "0:71 "+volume+" fuse.x")
+	if o := n.probe(csi("/d"))[0]; o.Warning != probes.WarningStaleGeneration {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestClose(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:2 /hang", "0:3 /a")
 	expect(t, n.look(time.Second, "/hang")[0], probes.Broken, probes.CauseHung, "no answer")
