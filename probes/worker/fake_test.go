@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,9 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(agentEnv) != "" {
 		os.Exit(agent())
+	}
+	if flag.Set("test.parallel", "4") != nil { // most of the time they wait for what never comes
+		os.Exit(2)
 	}
 	goleak.VerifyTestMain(m)
 }
