@@ -10,7 +10,8 @@ import (
 )
 
 func main() {
-	if err := check.Serve(check.Socket, check.Memory); err != nil {
+	_, keep := syscall.Getenv(check.KeepPrivileges)
+	if err := check.Serve(check.Socket, check.Memory, !keep); err != nil {
 		print("mountwarden-probe: ", err.Error(), "\n") // without fmt and os, to stay small
 		syscall.Exit(1)
 	}

@@ -87,7 +87,7 @@ func (f *checkFlags) validate(paths []string) error {
 
 func runCheck(cmd *cobra.Command, flags *checkFlags, paths []string) error {
 	ctx := cmd.Context()
-	prober, err := node.New(node.Options{WorkerPath: flags.worker})
+	prober, err := node.New(node.Options{WorkerPath: flags.worker, Privileged: true})
 	if err != nil {
 		return exitError{code: exitUnknown, err: err}
 	}

@@ -174,6 +174,31 @@ func TestCheckCanary(t *testing.T) {
 	}
 }
 
+// In an init container check has the rights of any container's root, none of the agent's, and must use them all: its worker
+// looks with the same.
+func TestCheckWithTheRightsOfAContainer(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give privileges away")
+	}
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("needs setpriv of util-linux")
+	}
+	folder := t.TempDir()
+	canary := filepath.Join(folder, "canary")
+	if err := errors.Join(os.WriteFile(canary, []byte("alive"), 0o600), os.Chown(canary, 12345, 12345)); err != nil {
+		t.Fatal(err)
+	}
+	for caps, want := range map[string]int{"-all,+chown,+dac_override,+kill": exitHealthy, "-all": exitUnknown} { // without, the canary is nobody's business
+		p := command(t, nil, "check", "--worker-path", worker(t), "--canary-file", "canary", folder)
+		p.Args = append([]string{"setpriv", "--bounding-set=" + caps, "--inh-caps=-all", p.Path}, p.Args[1:]...)
+		p.Path = setpriv
+		if code := p.code(t, p.Run()); code != want {
+			t.Errorf("with capabilities %s: exit code %d, want %d: %s%s", caps, code, want, p.stdout.String(), p.stderr.String())
+		}
+	}
+}
+
 // Watching tells each change once, and ends with the exit code of what was seen last.
 func TestCheckWatches(t *testing.T) {
 	folder := t.TempDir()

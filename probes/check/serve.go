@@ -12,16 +12,24 @@ const (
 	Memory = 4 // the memory of its Board
 )
 
-// Serve drops privileges and answers batches on a SOCK_SEQPACKET socket until the other end is
+// KeepPrivileges is the environment variable by which a worker is told to look with all the privileges that it was started
+// with, whatever its value.
+const KeepPrivileges = "MOUNTWARDEN_PROBE_KEEP_PRIVILEGES"
+
+// Serve drops privileges, if it is to, and answers batches on a SOCK_SEQPACKET socket until the other end is
 // closed, which is how a worker learns that the agent is gone. The error is one of the protocol.
-func Serve(socket, memory int) error {
+func Serve(socket, memory int, drop bool) error {
 	mem, err := sys.Map(memory, BoardSize)
 	sys.Close(memory)
 	if err != nil {
 		return err
 	}
 	w := worker{socket: socket, board: BoardAt(mem), epoch: time.Now().Add(-sys.Monotonic())}
-	if err := w.say(Message{Kind: KindHello, Undone: dropPrivileges()}); err != nil {
+	hello := Message{Kind: KindHello}
+	if drop {
+		hello.Undone = dropPrivileges()
+	}
+	if err := w.say(hello); err != nil {
 		return err
 	}
 	buf := make([]byte, MaxBatch+1)

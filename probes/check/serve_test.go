@@ -22,7 +22,7 @@ const workerEnv = "CHECK_TEST_WORKER"
 // The worker drops the privileges of its whole process, so it runs in one of its own.
 func TestMain(m *testing.M) {
 	if os.Getenv(workerEnv) != "" {
-		if err := check.Serve(check.Socket, check.Memory); err != nil {
+		if err := check.Serve(check.Socket, check.Memory, true); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -22,6 +22,7 @@ type Options struct {
 	ParkAfter  time.Duration // a look without an answer for that long gives its turn away; default 250 ms
 	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 30 s
 	Events     bool          // tell by Events when a look is due before its turn
+	Privileged bool          // workers keep the privileges of this process: for ProbeSelf, which looks with the caller's own rights
 }
 
 // Prober looks at mounts through a pool of worker processes. It is safe for concurrent use.
@@ -42,6 +43,7 @@ func New(opts Options) (*Prober, error) {
 	}
 	pool, err := worker.New(worker.Options{
 		WorkerPath: opts.WorkerPath, MaxActive: opts.MaxActive, MaxParked: opts.MaxParked, ParkAfter: opts.ParkAfter, IdleAfter: opts.IdleAfter,
+		Privileged: opts.Privileged,
 	})
 	if err != nil {
 		return nil, err

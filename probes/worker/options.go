@@ -15,6 +15,7 @@ type Options struct {
 	MaxParked  int           // workers that may be parked; default 32
 	ParkAfter  time.Duration // a look without an answer for that long gives its turn away; default 250 ms
 	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 30 s
+	Privileged bool          // workers keep the privileges of this process: for one that looks at its own mounts with its own rights
 }
 
 // withDefaults fills in what is zero and refuses what cannot work.

@@ -45,7 +45,7 @@ func New(opts Options) (*Pool, error) {
 	p := &Pool{
 		opts:    opts,
 		slots:   make(chan struct{}, opts.MaxActive),
-		spawner: newSpawner(opts.WorkerPath),
+		spawner: newSpawner(opts.WorkerPath, opts.Privileged),
 		workers: map[*child]struct{}{},
 		batches: map[*batch]struct{}{},
 		drained: make(chan struct{}),

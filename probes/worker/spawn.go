@@ -21,6 +21,7 @@ var errClosed = errors.New("the pool of workers is closed")
 // the thread that started the child ends, not the process, and Go's threads come and go.
 type spawner struct {
 	path     string
+	env      []string
 	requests chan order
 	quit     chan struct{}
 }
@@ -38,8 +39,12 @@ type spawned struct {
 	err     error
 }
 
-func newSpawner(path string) *spawner {
-	return &spawner{path: path, requests: make(chan order), quit: make(chan struct{})}
+func newSpawner(path string, privileged bool) *spawner {
+	env := []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=4MiB", "GODEBUG=asyncpreemptoff=1,containermaxprocs=0"}
+	if privileged {
+		env = append(env, check.KeepPrivileges+"=1")
+	}
+	return &spawner{path: path, env: env, requests: make(chan order), quit: make(chan struct{})}
 }
 
 // run serves until quit is closed. Its thread ends with it, and so do the workers that still live.
@@ -82,7 +87,7 @@ func (s *spawner) start(as *Credential) spawned {
 		return spawned{err: fmt.Errorf("start worker: %w", err)}
 	}
 	defer func() { _ = socket.Close() }() // the worker has its own copy
-	process, err := startWorker(s.path, attr, socket, memory)
+	process, err := s.startWorker(attr, socket, memory)
 	if err != nil {
 		sys.Unmap(mem)
 		_ = conn.Close() // nothing was sent
@@ -92,16 +97,16 @@ func (s *spawner) start(as *Credential) spawned {
 }
 
 // startWorker gives the worker no environment but what keeps it small, no files, and no folder.
-func startWorker(path string, attr *syscall.SysProcAttr, socket, memory *os.File) (*os.Process, error) {
+func (s *spawner) startWorker(attr *syscall.SysProcAttr, socket, memory *os.File) (*os.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = null.Close() }() // nothing was written
 	files := []*os.File{null, null, null, check.Socket: socket, check.Memory: memory}
-	return os.StartProcess(path, []string{workerName}, &os.ProcAttr{
+	return os.StartProcess(s.path, []string{workerName}, &os.ProcAttr{
 		Dir:   "/",
-		Env:   []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=4MiB", "GODEBUG=asyncpreemptoff=1,containermaxprocs=0"},
+		Env:   s.env,
 		Files: files,
 		Sys:   attr,
 	})
