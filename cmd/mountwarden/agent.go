@@ -17,6 +17,7 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/permissions"
 	"github.com/mountwarden/mountwarden/probes/node"
+	"github.com/mountwarden/mountwarden/probes/worker"
 )
 
 // closeTimeout bounds how long the agent waits for its workers at the end. One that is stuck in the kernel is left to
@@ -97,6 +98,9 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 func logAbilities(log logr.Logger, prober *node.Prober) {
 	for _, s := range prober.EventSources() {
 		log.Info("Event source", controllers.KeySource, s.Name, controllers.KeyAvailable, s.Available, controllers.KeyDetail, s.Detail)
+	}
+	if err := worker.CanSwitchUsers(); err != nil {
+		log.Info("A FUSE without allow_other cannot be judged", controllers.KeyDetail, err.Error())
 	}
 }
 

@@ -117,7 +117,7 @@ func TestAgentOnAnAPIServer(t *testing.T) {
 		}
 	})
 	t.Run("lacks permissions", func(t *testing.T) {
-		p := command(t, as("nobody"), "agent", "--node-name", "n1", "--worker-path", worker(t))
+		p := command(t, as("nobody"), "agent", "--node-name", "n1", "--worker-path", workerPath(t))
 		if code := p.code(t, p.Run()); code != 1 {
 			t.Errorf("exit code %d, want 1", code)
 		}
@@ -131,7 +131,7 @@ func TestAgentOnAnAPIServer(t *testing.T) {
 
 func agentRuns(t *testing.T, env []string) {
 	metrics, health := freeAddress(t), freeAddress(t)
-	p := command(t, env, "agent", "--node-name", "n1", "--worker-path", worker(t), "--metrics-bind-address", metrics, "--health-probe-bind-address", health)
+	p := command(t, env, "agent", "--node-name", "n1", "--worker-path", workerPath(t), "--metrics-bind-address", metrics, "--health-probe-bind-address", health)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ clusters: [{name: c, cluster: {server: "http://%s"}}], users: [{name: u, user: {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	p := command(t, kubeconfig(t, []byte(text)), "agent", "--node-name", "n1", "--worker-path", worker(t), "--log-format", "text")
+	p := command(t, kubeconfig(t, []byte(text)), "agent", "--node-name", "n1", "--worker-path", workerPath(t), "--log-format", "text")
 	p.Stderr = file
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

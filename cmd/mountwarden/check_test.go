@@ -35,7 +35,7 @@ var build = sync.OnceValues(func() (string, error) {
 	return path, err
 })
 
-func worker(t *testing.T) string {
+func workerPath(t *testing.T) string {
 	t.Helper()
 	path, err := build()
 	if err != nil {
@@ -45,7 +45,7 @@ func worker(t *testing.T) string {
 }
 
 func TestCheckHealthy(t *testing.T) {
-	w := worker(t)
+	w := workerPath(t)
 	stdout, stderr, code := run(t, "check", "--worker-path", w, "/", t.TempDir())
 	if code != exitHealthy || stderr != "" || strings.Count(stdout, " Healthy\n") != 2 || !strings.HasPrefix(stdout, `"/" `) {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
@@ -68,7 +68,7 @@ func TestCheckTmpfs(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	stdout, stderr, code := run(t, "check", "--worker-path", worker(t), "--output", "json", path)
+	stdout, stderr, code := run(t, "check", "--worker-path", workerPath(t), "--output", "json", path)
 	var got line
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatalf("%v: %q %q", err, stdout, stderr)
@@ -80,7 +80,7 @@ func TestCheckTmpfs(t *testing.T) {
 
 func TestCheckWhatIsNotThere(t *testing.T) {
 	absent := filepath.Join(t.TempDir(), "absent")
-	stdout, _, code := run(t, "check", "--worker-path", worker(t), "/", absent)
+	stdout, _, code := run(t, "check", "--worker-path", workerPath(t), "/", absent)
 	if code != exitUnknown || !strings.Contains(stdout, `"`+absent+`" Unknown`) {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
@@ -89,7 +89,7 @@ func TestCheckWhatIsNotThere(t *testing.T) {
 // With --wait an init container holds back its app until the mount is there.
 func TestCheckWaits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "later")
-	w := worker(t)
+	w := workerPath(t)
 	if _, _, code := run(t, "check", "--worker-path", w, path); code != exitUnknown {
 		t.Fatalf("exit code %d before it is there", code)
 	}
@@ -106,7 +106,7 @@ func TestCheckWaits(t *testing.T) {
 
 func TestCheckWaitsNoLongerThanAsked(t *testing.T) {
 	began := time.Now()
-	_, _, code := run(t, "check", "--worker-path", worker(t), "--wait", "1500ms", filepath.Join(t.TempDir(), "never"))
+	_, _, code := run(t, "check", "--worker-path", workerPath(t), "--wait", "1500ms", filepath.Join(t.TempDir(), "never"))
 	if took := time.Since(began); code != exitUnknown || took < 1500*time.Millisecond {
 		t.Errorf("exit code %d after %s", code, took)
 	}
@@ -117,7 +117,7 @@ func TestCheckStopsWhenItIsToldTo(t *testing.T) {
 	defer stop()
 	cmd := root()
 	cmd.SetOut(io.Discard)
-	cmd.SetArgs([]string{"check", "--worker-path", worker(t), "--wait", "1h", filepath.Join(t.TempDir(), "never")})
+	cmd.SetArgs([]string{"check", "--worker-path", workerPath(t), "--wait", "1h", filepath.Join(t.TempDir(), "never")})
 	var exit exitError
 	if err := cmd.ExecuteContext(ctx); !errors.As(err, &exit) || exit.code != exitUnknown {
 		t.Errorf("got %v, want exit code 3", err)
@@ -167,7 +167,7 @@ func TestCheckCanary(t *testing.T) {
 		{"--canary-file", "../x", 2},
 		{"--canary-directory", "/etc", 2},
 	} {
-		stdout, stderr, code := run(t, "check", "--worker-path", worker(t), tc.flag, tc.path, folder)
+		stdout, stderr, code := run(t, "check", "--worker-path", workerPath(t), tc.flag, tc.path, folder)
 		if code != tc.code {
 			t.Errorf("%s %s: exit code %d, want %d: %s%s", tc.flag, tc.path, code, tc.code, stdout, stderr)
 		}
@@ -190,7 +190,7 @@ func TestCheckWithTheRightsOfAContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for caps, want := range map[string]int{"-all,+chown,+dac_override,+kill": exitHealthy, "-all": exitUnknown} { // without, the canary is nobody's business
-		p := command(t, nil, "check", "--worker-path", worker(t), "--canary-file", "canary", folder)
+		p := command(t, nil, "check", "--worker-path", workerPath(t), "--canary-file", "canary", folder)
 		p.Args = append([]string{"setpriv", "--bounding-set=" + caps, "--inh-caps=-all", p.Path}, p.Args[1:]...)
 		p.Path = setpriv
 		if code := p.code(t, p.Run()); code != want {
@@ -207,7 +207,7 @@ func TestCheckWatches(t *testing.T) {
 	r, w := io.Pipe()
 	cmd := root()
 	cmd.SetOut(w)
-	cmd.SetArgs([]string{"check", "--worker-path", worker(t), "--watch", "--period", "10ms", "--output", "json", "--canary-file", "canary", folder})
+	cmd.SetArgs([]string{"check", "--worker-path", workerPath(t), "--watch", "--period", "10ms", "--output", "json", "--canary-file", "canary", folder})
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
 	changes := json.NewDecoder(r)
@@ -262,7 +262,7 @@ func TestCheckOutput(t *testing.T) {
 // A result that nobody can read is no verdict on the mount.
 func TestOutputThatFails(t *testing.T) {
 	cmd := root()
-	cmd.SetArgs([]string{"check", "--worker-path", worker(t), "/"})
+	cmd.SetArgs([]string{"check", "--worker-path", workerPath(t), "/"})
 	r, w := io.Pipe()
 	if err := r.Close(); err != nil {
 		t.Fatal(err)

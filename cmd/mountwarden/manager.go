@@ -99,6 +99,7 @@ func registerLive(r *podmount.Reconciler, prober *node.Prober) error {
 		LastScan:      r.LastScan,
 		Workers:       func() int { return prober.Stats().Workers },
 		ParkedProbes:  func() int { return prober.Stats().Parked },
+		Forsaken:      func() int { return prober.Stats().Forsaken },
 		EventSources:  func() map[string]bool { return available(prober.EventSources()) },
 		Version:       versionText(),
 		KernelRelease: kernelRelease(),

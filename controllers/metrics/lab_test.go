@@ -37,6 +37,7 @@ func newAgent(t testing.TB) *agent {
 		LastScan:      func() time.Time { return a.lastScan },
 		Workers:       func() int { return 3 },
 		ParkedProbes:  func() int { return 1 },
+		Forsaken:      func() int { return 4 },
 		EventSources:  func() map[string]bool { return map[string]bool{"mountinfo": true, "fanotify": false} },
 		Version:       "v1.2.3",
 		KernelRelease: "6.12.0",

@@ -132,6 +132,16 @@ func TestNextIsTheSoonestOfAllMounts(t *testing.T) {
 	}
 }
 
+// The looks at a pod are judged together, when the slowest has ended.
+func TestNextWhenTheTimeToConfirmIsOver(t *testing.T) {
+	for cause, want := range map[probes.Cause]time.Duration{disconnected: verdict.ConfirmErrnoAfter, notMounted: verdict.ConfirmErrnoAfter, ioError: rules.Period} {
+		seen := []probes.Observation{look{at: 0, cause: cause}.observation(data)}
+		if _, v := verdict.Step(nil, seen, rules, at(5)); v.Next != want {
+			t.Errorf("%s seen five seconds ago: looks again after %s, want %s", cause, v.Next, want)
+		}
+	}
+}
+
 func TestNoObservations(t *testing.T) {
 	state, v := verdict.Step(nil, nil, rules, at(0))
 	if len(state) != 0 || v.Decision.Remediate || v.Failed || v.Next != rules.Period {

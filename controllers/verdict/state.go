@@ -196,7 +196,8 @@ func (m Mount) next(r Rules, now time.Time) time.Duration {
 	case m.Phase == Failed:
 		wait = until(m.FailedAt.Add(r.Settle), now, wait)
 	case m.Phase == Suspect && m.Observation.Definitive():
-		wait = until(m.definitive.Add(ConfirmAfter(m.Observation.Cause)), now, wait)
+		// That time may be over already: the looks at other mounts of the pod can take longer.
+		wait = min(wait, max(ConfirmErrnoAfter, m.definitive.Add(ConfirmAfter(m.Observation.Cause)).Sub(now)))
 	case m.Phase == Suspect && m.Observation.Cause == probes.CauseHung:
 		wait = until(m.steady.Add(r.Hang), now, wait)
 	}
