@@ -15,13 +15,14 @@ var (
 )
 
 const (
-	scanShare   = 20              // a scan of /proc is followed by a pause of that many times its duration
+	scanShare   = 20              // a scan of /proc is followed by a pause of that many times its duration,
+	longestRest = 5 * time.Second // but no longer: on a busy node most of the duration is waiting
 	forgetAfter = 5 * time.Minute // a container that nobody asked for is let go
 )
 
 // Finder finds the processes of containers and remembers them. It is safe for concurrent use. A scan of
 // /proc reads one or two small files a process; it is made only for an id that the last scan has
-// not seen, and never takes more than a twentieth of the time, whatever is asked.
+// not seen, and takes no more than a twentieth of the time, whatever is asked, unless it takes more than 250 ms.
 type Finder struct {
 	root string
 	now  func() time.Time
@@ -89,7 +90,7 @@ func (f *Finder) resolve(id string, h *holding, now time.Time) (*Process, error)
 		return nil, fmt.Errorf("find container %s: %w", id, err)
 	}
 	end := f.now()
-	f.index, f.rested = index, end.Add(scanShare*end.Sub(now))
+	f.index, f.rested = index, end.Add(min(scanShare*end.Sub(now), longestRest))
 	if h.process = f.take(id); h.process != nil {
 		return h.process, nil
 	}

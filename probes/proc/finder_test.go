@@ -168,8 +168,9 @@ func TestOneScanServesAll(t *testing.T) {
 	tree.process(7, "a", 'S', 50, "0::/"+idA)
 	tree.process(8, "b", 'S', 50, "0::/"+idB)
 	f, now := tree.finder()
-	f.now = func() time.Time { // each scan takes a second of this clock
-		defer func() { *now = now.Add(time.Second) }()
+	const scan = 10 * time.Millisecond
+	f.now = func() time.Time { // each scan takes that long on this clock
+		defer func() { *now = now.Add(scan) }()
 		return *now
 	}
 	first := expectPID(t, f, idA, 7)
@@ -179,8 +180,24 @@ func TestOneScanServesAll(t *testing.T) {
 	expectPID(t, f, idB, 8) // from the index, since no scan is allowed now
 	tree.process(9, "c", 'S', 60, "0::/"+idC)
 	expectNone(t, f, idC)
-	*now = now.Add(scanShare * 2 * time.Second)
+	*now = now.Add(scanShare * 2 * scan)
 	expectPID(t, f, idC, 9)
+}
+
+func TestSlowScanDoesNotBlindForLong(t *testing.T) {
+	tree := newTree(t)
+	f, now := tree.finder()
+	f.now = func() time.Time { // each scan takes a minute of this clock
+		defer func() { *now = now.Add(time.Minute) }()
+		return *now
+	}
+	expectNone(t, f, idA)
+	f.now = func() time.Time { return *now }
+	tree.process(7, "a", 'S', 50, "0::/"+idA)
+	*now = now.Add(longestRest - time.Minute - time.Nanosecond) // the clock went on when the scan's end was read
+	expectNone(t, f, idA)
+	*now = now.Add(time.Nanosecond)
+	expectPID(t, f, idA, 7)
 }
 
 func TestRestartedContainer(t *testing.T) {
