@@ -1,6 +1,7 @@
 package lab_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,7 @@ type scene struct {
 	state   verdict.State
 	verdict verdict.Verdict
 	seen    []probes.Observation
+	history []string         // every look, for who has to find out why it went wrong
 	failure *verdict.Failure // the first that the pod would be removed for
 
 	after   func() // what is left to prove when the pod has been judged
@@ -190,6 +192,7 @@ func (s *scene) look() {
 		o.Started, o.Finished = s.clock.of(o.Started), s.clock.of(o.Finished)
 	}
 	s.state, s.verdict = verdict.Step(s.state, s.seen, s.rules, s.clock.now())
+	s.history = append(s.history, fmt.Sprintf("%s: %+v", s.clock.now().Format(time.TimeOnly), s.seen))
 	if reason, ok := s.verdict.Decision.Reason(); ok && s.failure == nil {
 		s.failure = &reason
 	}

@@ -144,9 +144,7 @@ func (s *scene) check(sc scenario, took time.Duration) {
 		s.t.Errorf("the kernel shows %q, want %q", shown, sc.shows)
 	}
 	if s.t.Failed() {
-		for _, o := range s.seen {
-			s.t.Logf("%+v", o)
-		}
+		s.t.Log(strings.Join(s.history, "\n"))
 	}
 }
 
