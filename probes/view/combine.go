@@ -71,7 +71,7 @@ func Combine(o *probes.Observation, s *Standing, host probes.Observation) {
 		warn(o, probes.WarningStaleGeneration, fmt.Sprintf("the host has mounted the volume anew, as %s at %q", s.Mount.Device, s.Mount.MountPoint))
 	case host.Health == probes.Healthy:
 		o.Detail = fmt.Sprintf("the host has mounted the volume anew, as %s at %q; in the container: %s %s", s.Mount.Device, s.Mount.MountPoint, o.Cause, o.Detail)
-		o.Tentative = s.Guess && !o.Definitive()
+		o.Tentative = !o.Definitive() // a server may fail or hang for a moment, whatever generation it serves
 		o.Cause = probes.CauseStaleGeneration
 	}
 }

@@ -75,7 +75,7 @@ func TestCombine(t *testing.T) {
 		{"host unknown", broken(probes.CauseIOError), other, unknown, probes.CauseIOError, "", false},
 		{"the same super block is dead", broken(probes.CauseIOError), view.Standing{Relation: view.Same}, healthy, probes.CauseIOError, "", false},
 		{"dead generation", broken(probes.CauseDisconnected), other, healthy, probes.CauseStaleGeneration, "", false},
-		{"hung generation", broken(probes.CauseHung), other, healthy, probes.CauseStaleGeneration, "", false},
+		{"hung generation", broken(probes.CauseHung), other, healthy, probes.CauseStaleGeneration, "", true},
 		{"dead, host guessed", broken(probes.CauseDisconnected), guess, healthy, probes.CauseStaleGeneration, "", false},
 		{"hung, host guessed", broken(probes.CauseHung), guess, healthy, probes.CauseStaleGeneration, "", true},
 		{"read-only by design", byDesign, other, healthy, probes.CauseReadOnly, "", false},
