@@ -71,10 +71,10 @@ func runBench(ctx context.Context) error {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s ...\n", p.name)
-		if err := p.run(ctx, w, report); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+		if partErr := p.run(ctx, w, report); partErr != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", p.name, partErr))
 		}
 	}
 	report.print(os.Stdout)
-	return report.write(s.Options.Output)
+	return errors.Join(err, report.write(s.Options.Output))
 }
