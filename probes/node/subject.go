@@ -141,7 +141,7 @@ func (s *subject) missing() {
 	case s.c.table.Malformed > 0:
 		s.unknown(errMalformed)
 	case s.volume != nil:
-		view.BelowMissing(&s.seen, s.declared, &s.standing)
+		view.BelowMissing(&s.seen, s.declared, s.mount.Host, &s.standing)
 		s.finish(time.Now())
 	default:
 		view.NotMounted(&s.seen, "nothing is mounted at the path in the container", &s.standing)

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
@@ -27,21 +28,27 @@ func NotMounted(o *probes.Observation, detail string, s *Standing) {
 	o.Tentative = s.Relation == None || s.Relation == Gone
 }
 
-// BelowMissing makes o say that a mount below a volume is missing. That it was there once or is declared does not tell
-// that the application cannot do without, unless the host has it.
-func BelowMissing(o *probes.Observation, declared bool, s *Standing) {
-	detail := "a mount that was there is missing"
-	if declared {
-		detail = "a declared mount is missing"
+// BelowMissing makes o say what is proved by a missing mount below a volume: one that was there, or is declared. Where the
+// host has it, the container has lost it, and a new pod gets it. Where the host does not have it either, only who mounted it can
+// bring it back: that may be the pod itself, in a folder of its own, or who relies on it and says so, but not a pod that
+// merely saw it once. And what never came is not lost.
+func BelowMissing(o *probes.Observation, declared bool, host probes.HostVolume, s *Standing) {
+	switch {
+	case s.Relation == Other || s.Relation == Same:
+		broken(o, probes.CauseNotMounted, fmt.Sprintf("a mount below the volume is missing; the host has it at %q", s.Mount.MountPoint))
+	case declared:
+		broken(o, probes.CauseNotMounted, "a declared mount is missing")
+		o.Tentative, o.ByDesign = true, true
+	case s.Relation == Unclear || isPods(host):
+		broken(o, probes.CauseNotMounted, "a mount that was there is missing")
+		o.Tentative = true
+	default:
+		o.Detail = "a mount that was there is gone, on the host too: a new pod would not have it either"
 	}
-	if s.Relation == Other || s.Relation == Same {
-		broken(o, probes.CauseNotMounted, detail+"; the host has it at "+fmt.Sprintf("%q", s.Mount.MountPoint))
-		o.Tentative = false
-		return
-	}
-	broken(o, probes.CauseNotMounted, detail)
-	o.Tentative = true
 }
+
+// isPods reports whether the volume is a folder of the pod's own.
+func isPods(host probes.HostVolume) bool { return strings.HasPrefix(host.Folder, "kubernetes.io~empty-dir/") }
 
 // AsksHost reports whether a look at the host's mount can change what o means.
 func AsksHost(o *probes.Observation, s *Standing) bool {

@@ -128,13 +128,42 @@ func TestHostOnly(t *testing.T) {
 }
 
 func TestBelowMissing(t *testing.T) {
-	for relation, tentative := range map[view.Relation]bool{view.Unclear: true, view.None: true, view.Gone: true, view.Other: false} {
-		o := probes.Observation{}
-		view.BelowMissing(&o, true, &view.Standing{Relation: relation})
-		if o.Cause != probes.CauseNotMounted || o.Tentative != tentative {
-			t.Errorf("%v: %+v", relation, o)
+	dir, path := probes.HostVolume{Folder: "kubernetes.io~empty-dir/v"}, probes.HostVolume{Path: "/srv"}
+	lost := probes.Observation{Health: probes.Broken, Cause: probes.CauseNotMounted}
+	gone := lost
+	gone.Tentative = true
+	never := gone
+	never.ByDesign = true
+	for _, row := range []struct {
+		name     string
+		declared bool
+		host     probes.HostVolume
+		relation view.Relation
+		want     probes.Observation
+	}{
+		{"the host has it", false, path, view.Other, lost},
+		{"declared, the host has it", true, path, view.Same, lost},
+		{"declared, nobody has it", true, path, view.None, never},
+		{"declared, gone everywhere", true, dir, view.Gone, never},
+		{"declared, host unclear", true, path, view.Unclear, never},
+		{"seen, host unclear", false, path, view.Unclear, gone},
+		{"seen in the pod's own folder", false, dir, view.None, gone},
+		{"seen in the pod's own folder, gone everywhere", false, dir, view.Gone, gone},
+		{"seen, nobody has it", false, path, view.None, probes.Observation{}},
+		{"seen, gone everywhere", false, path, view.Gone, probes.Observation{}},
+	} {
+		var o probes.Observation
+		view.BelowMissing(&o, row.declared, row.host, &view.Standing{Relation: row.relation})
+		if o.Detail == "" {
+			t.Errorf("%s: no word of it", row.name)
+		}
+		if o.Detail = ""; o != row.want {
+			t.Errorf("%s: %+v", row.name, o)
 		}
 	}
+}
+
+func TestNotMounted(t *testing.T) {
 	for relation, tentative := range map[view.Relation]bool{view.Unclear: false, view.None: true, view.Gone: true, view.Other: false} {
 		o := probes.Observation{}
 		view.NotMounted(&o, "", &view.Standing{Relation: relation})

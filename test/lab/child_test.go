@@ -29,13 +29,20 @@ func childScenarios() []scenario {
 			run: below((*scene).hostPath, 2, func(s *scene, _ string, _ *faultfs.Server) error { s.do("umount", sub); return nil }),
 		},
 		{
-			name: "mount below a hostPath gone everywhere", does: "`umount` on the host, which reaches the container",
-			want: failed(probes.CauseNotMounted), at: sub,
-			run: below((*scene).hostPath, 2, func(_ *scene, _ string, server *faultfs.Server) error { return server.Close() }),
+			name: "mount below an emptyDir gone everywhere", does: "a sidecar unmounts it and ends",
+			want: failed(probes.CauseNotMounted), at: sub, run: below((*scene).emptyDir, 1, unmountEverywhere),
+		},
+		{
+			name: "expected mount below a hostPath gone everywhere", does: "the pod's annotation names it; `umount` on the host, which reaches the container",
+			want: failed(probes.CauseNotMounted), at: sub, run: below(expecting, 2, unmountEverywhere),
+		},
+		{
+			name: "mount below a hostPath gone everywhere", does: "`umount` on the host of a mount that nobody expects: a new pod would not have it either",
+			want: unknown, at: sub, run: below((*scene).hostPath, 2, unmountEverywhere),
 		},
 		{
 			name: "expected mount never came", does: "the pod's annotation names it; nobody mounts it",
-			want: failed(probes.CauseNotMounted), at: sub, run: neverCame,
+			want: unknown, at: sub, run: func(s *scene) { s.start(expecting(s)) },
 		},
 		{
 			name: "propagation lost", does: "no propagation is asked for; the host mounts after the container has started",
@@ -95,10 +102,12 @@ func mountAnew(s *scene, path string, server *faultfs.Server) error {
 	return nil
 }
 
-func neverCame(s *scene) {
+func unmountEverywhere(_ *scene, _ string, server *faultfs.Server) error { return server.Close() }
+
+func expecting(s *scene) volume {
 	v := s.hostPath()
 	v.mount.Expected = []probes.Expected{{Path: "sub"}}
-	s.start(v)
+	return v
 }
 
 func propagationLost(s *scene) {
