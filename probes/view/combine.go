@@ -48,7 +48,9 @@ func BelowMissing(o *probes.Observation, declared bool, host probes.HostVolume, 
 }
 
 // isPods reports whether the volume is a folder of the pod's own.
-func isPods(host probes.HostVolume) bool { return strings.HasPrefix(host.Folder, "kubernetes.io~empty-dir/") }
+func isPods(host probes.HostVolume) bool {
+	return strings.HasPrefix(host.Folder, "kubernetes.io~empty-dir/")
+}
 
 // AsksHost reports whether a look at the host's mount can change what o means.
 func AsksHost(o *probes.Observation, s *Standing) bool {
