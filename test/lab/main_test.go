@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,6 +28,9 @@ const (
 	patience = 30 * time.Second
 )
 
+// parallel is how many scenarios run at once: they wait for the kernel and for processes more than they compute.
+const parallel = "8"
+
 // workerEnv tells the tests where TestMain has built the worker.
 const workerEnv = "MOUNTWARDEN_LAB_WORKER"
 
@@ -39,6 +43,10 @@ func TestMain(m *testing.M) {
 	}
 	dir, err := buildWorker()
 	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if err := flag.Set("test.parallel", parallel); err != nil { // the command line is parsed later, and comes first
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
