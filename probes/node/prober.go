@@ -20,7 +20,7 @@ type Options struct {
 	MaxActive  int           // workers that may be looking at once, parked ones apart; default 16
 	MaxParked  int           // workers that may be parked; default 32
 	ParkAfter  time.Duration // a look without an answer for that long gives its turn away; default 250 ms
-	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 30 s
+	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 10 s
 	Events     bool          // tell by Events when a look is due before its turn
 	Privileged bool          // workers keep the privileges of this process: for ProbeSelf, which looks with the caller's own rights
 }

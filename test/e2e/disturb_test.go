@@ -93,7 +93,7 @@ func TestAFleet(t *testing.T) {
 		s.watched(&pods[i], "data")
 	}
 	t.Run("is watched in little memory", func(t *testing.T) { littleMemory(t, s) })
-	t.Run("is replaced within 13 s at defaults", func(t *testing.T) { replacedWithin(t, s, pods[:runs], 13*time.Second) })
+	t.Run("is replaced within 3 s at defaults", func(t *testing.T) { replacedWithin(t, s, pods[:runs], 3*time.Second) })
 	all := s.ready("fleet", fleet)
 	for i := range all {
 		s.watched(&all[i], "data")
@@ -101,22 +101,13 @@ func TestAFleet(t *testing.T) {
 	t.Run("hangs without the agent", func(t *testing.T) { hangsAlone(t, s, all) })
 }
 
-// Not parallel: it keeps both cores busy.
-func TestShortPeriods(t *testing.T) {
-	s := newScene(t)
-	pods := s.deploy(world.App{Name: "fleet", Replicas: runs, Annotations: world.Watched("period-seconds", "1")})
-	for i := range pods {
-		s.watched(&pods[i], "data")
-	}
-	replacedWithin(t, s, pods, 3*time.Second)
-}
-
 const (
 	fleet = 30 // pods that are watched when memory is measured
 	runs  = 20 // mounts that are broken, one after the other
 )
 
-// replacedWithin breaks each pod's mount, one after the other, and asserts that each pod is evicted in time.
+// replacedWithin breaks each pod's mount, one after the other, and asserts that each pod is evicted in time: the end of a FUSE
+// daemon is announced, so that no period is waited for.
 func replacedWithin(t *testing.T, s *scene, pods []corev1.Pod, limit time.Duration) {
 	var worst time.Duration
 	for i := range pods {
@@ -162,8 +153,8 @@ func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
 
 	last := &pods[len(pods)-1]
 	broken := s.kill(last, "app", "data")
-	if took := s.ended(last, true).Ending.Sub(broken); took > 20*time.Second {
-		t.Errorf("with %d hung mounts another one's death took %s to act on, more than a period longer", runs, took)
+	if took := s.ended(last, true).Ending.Sub(broken); took > 3*time.Second {
+		t.Errorf("with %d hung mounts another one's death took %s to act on, want within 3 s as without", runs, took)
 	}
 	for i := range pods[:runs] {
 		s.ended(&pods[i], true)

@@ -2,12 +2,16 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/mountwarden/mountwarden/test/world"
 )
 
 // The tests run in the cluster's pid namespace and see every process of the node.
@@ -63,11 +67,13 @@ func inMount(wchan string) bool {
 	return strings.Contains(wchan, "fuse") || strings.Contains(wchan, "request_wait_answer")
 }
 
-// residentMiB returns the resident memory of a process.
+// residentMiB returns the resident memory of a process, 0 when it has ended.
 func residentMiB(t *testing.T, pid int) float64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	must(t, err)
+	if err != nil {
+		return 0
+	}
 	for line := range strings.Lines(string(status)) {
 		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
 			kib, err := strconv.Atoi(strings.Fields(rest)[0])
@@ -75,29 +81,29 @@ func residentMiB(t *testing.T, pid int) float64 {
 			return float64(kib) / 1024
 		}
 	}
-	t.Fatalf("process %d has no VmRSS", pid)
 	return 0
 }
 
 // maxResidentMiB is what all processes of the agent may use with 30 watched pods.
 const maxResidentMiB = 56
 
+// littleMemory waits for the workers of the pods' start to be let go.
 func littleMemory(t *testing.T, s *scene) {
 	samples := s.scrape()["mountwarden_pods_watched"]
 	if len(samples) != 1 || samples[0].Value < fleet {
 		t.Fatalf("not %d watched pods: %v", fleet, samples)
 	}
 	main := agentProcess(t)
-	sum := residentMiB(t, main)
-	workers := processes(t, "mountwarden-probe")
-	if len(workers) == 0 {
-		t.Error("the agent has no workers")
-	}
-	for _, pid := range workers {
-		sum += residentMiB(t, pid)
-	}
-	t.Logf("%d processes, %.1f MiB resident", 1+len(workers), sum)
-	if sum > maxResidentMiB {
-		t.Errorf("the agent uses %.1f MiB, want at most %d", sum, maxResidentMiB)
-	}
+	most := 0.0
+	err := world.Until(s.within(time.Minute), fmt.Sprintf("at most %d MiB to be resident", maxResidentMiB), func(context.Context) (bool, string) {
+		workers := processes(t, "mountwarden-probe")
+		sum := residentMiB(t, main)
+		for _, pid := range workers {
+			sum += residentMiB(t, pid)
+		}
+		most = max(most, sum)
+		return len(workers) > 0 && sum > 1 && sum <= maxResidentMiB, fmt.Sprintf("%d workers, %.1f MiB", len(workers), sum)
+	})
+	must(t, err)
+	t.Logf("%.1f MiB resident at most", most)
 }

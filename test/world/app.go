@@ -81,11 +81,12 @@ func (a App) spec() corev1.PodSpec {
 	return spec
 }
 
-// idle returns a container that does nothing and ends at once when told to.
+// idle returns a container that does nothing and ends a second after it is told to: the agent is so fast that a Lookout
+// would else end with the container before it has told what it saw.
 func idle(name string) corev1.Container {
 	return corev1.Container{
 		Name: name, Image: AppImage, ImagePullPolicy: corev1.PullNever,
-		Command: []string{"/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"},
+		Command: []string{"/bin/sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 3600 & wait $!; done"},
 	}
 }
 
