@@ -88,7 +88,7 @@ func TestManyOfABatchHang(t *testing.T) {
 	for i := range 20 {
 		lines[3*i] = fmt.Sprintf("2:%d /hang-%d", i, i)
 	}
-	seen := n.look(3*short, lines...)
+	seen := n.look(short, lines...)
 	for i, r := range seen {
 		if i >= 60 || i%3 != 0 {
 			good(t, r)

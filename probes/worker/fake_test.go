@@ -18,7 +18,7 @@ import (
 
 const (
 	patience = 30 * time.Second
-	short    = time.Second // the timeout of looks that are never answered
+	short    = 3 * time.Second // the timeout of looks that are never answered
 )
 
 // The worker is this binary, which pretends.
@@ -60,6 +60,12 @@ func newFakeNode(t *testing.T, opts Options) *fakeNode {
 	t.Cleanup(func() { must(t, n.Close(context.Background())) })
 	n.look(patience, "0:1 /warm") // a first worker has started, which takes long under the race detector
 	return n
+}
+
+// spare has a second worker started, so that one is at hand when the first hangs.
+func (n *fakeNode) spare() {
+	n.t.Helper()
+	n.look(patience, "0:1 /slow-1", "0:2 /slow-2")
 }
 
 // stat says what state the process is in: "S" lives, "Z" is gone.

@@ -11,6 +11,7 @@ import (
 func TestHungIsKnownAtOnce(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
+	n.spare()
 	first := n.look(short, "0:2 /hang")[0]
 	hung(t, first, check.StageStatfs)
 	seen := n.look(short, "0:2 /other-folder-of-it", "0:2 /hang", "0:3 /a")
@@ -30,6 +31,7 @@ func TestHungIsKnownAtOnce(t *testing.T) {
 func TestHungWalkKeepsNobodyElseFromTheDevice(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
+	n.spare()
 	hung(t, n.look(short, "0:2 /walk")[0], check.StageOpen)
 	seen := n.look(short, "0:2 /a", "0:2 /walk")
 	good(t, seen[0])
@@ -78,16 +80,16 @@ func TestNoTurnInTimeIsUnknown(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxActive: 1, ParkAfter: time.Minute})
 	done := make(chan Result)
-	go func() { done <- n.Look(context.Background(), n.tasks("0:2 /hang"), 2*time.Second)[0] }()
+	go func() { done <- n.Look(context.Background(), n.tasks("0:2 /hang"), 2*short)[0] }()
 	eventually(t, "the only worker is busy", func() bool { return n.Stats().InFlight == 1 })
-	failed(t, n.look(short, "0:3 /a")[0], "all 1 workers are busy")
+	failed(t, n.look(time.Second, "0:3 /a")[0], "all 1 workers are busy")
 	hung(t, <-done, check.StageStatfs)
 }
 
 func TestParkedGiveTheirTurnAway(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxActive: 1, ParkAfter: time.Millisecond})
-	seen := n.look(3*short, "0:2 /hang-1", "0:3 /hang-2", "0:4 /a")
+	seen := n.look(2*short, "0:2 /hang-1", "0:3 /hang-2", "0:4 /a")
 	hung(t, seen[0], check.StageStatfs)
 	hung(t, seen[1], check.StageStatfs)
 	good(t, seen[2])
