@@ -39,6 +39,7 @@ image: ## Build the image (ARCHS, default amd64 and arm64) as an OCI tarball, di
 .PHONY: generate
 generate: ## Write the generated documentation anew
 	$(GO) generate ./...
+	cd test && $(GO) generate ./lab
 
 ## The test cluster: a real one-node Kubernetes, no Docker, root only
 
@@ -89,7 +90,9 @@ test-unit: $(CLUSTER) ## Run the tests that need no root, those of the API on a 
 .PHONY: test-root
 test-root: $(CLUSTER) ## Run the tests on real mounts, namespaces and processes (root)
 	$(CLUSTER) build
-	cd test && $(GO) test -race -timeout $(TIMEOUT) $(FLAGS) $$($(GO) list ./... | grep -v /e2e)
+	mkdir -p $(DIST)
+	cd test && MOUNTWARDEN_LAB_TABLE=$(DIST)/failures.md $(GO) test -race -timeout $(TIMEOUT) $(FLAGS) $$($(GO) list ./... | grep -v /e2e)
+	cat $(DIST)/failures.md
 
 .PHONY: test-e2e
 test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses
