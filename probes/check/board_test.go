@@ -17,7 +17,7 @@ func TestBoard(t *testing.T) {
 		t.Errorf("before the first item: %+v", at)
 	}
 	want := check.Answer{Stage: check.StageStatx, Errno: syscall.ENOTCONN, MountID: 1<<64 - 1, MountRoot: true, Mismatch: true, Unasked: true,
-		Unlinked: true, NoSpace: true, WrongType: true}
+		Unlinked: true, NoSpace: true, WrongType: true, File: true}
 	if !b.Begin(0, 7) {
 		t.Error("the worker was kept from its first item")
 	}

@@ -59,11 +59,12 @@ func (l *look) touch(fd int) bool {
 	l.answer.Unasked = info.Magic == sys.MagicFUSE && info.Empty
 	l.answer.NoSpace = info.Full
 	l.begin(StageStatx)
-	links, err := sys.StatSync(fd)
+	root, err := sys.StatSync(fd)
 	if !l.end(err) {
 		return false
 	}
-	l.answer.Unlinked = info.Magic == sys.MagicNFS && links == 0
+	l.answer.File = root.Regular
+	l.answer.Unlinked = info.Magic == sys.MagicNFS && root.Links == 0
 	return !l.answer.Unlinked
 }
 

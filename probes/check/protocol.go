@@ -165,6 +165,7 @@ type Answer struct {
 	Unasked   bool          // the kernel answered fstatfs without asking the FUSE server
 	Unlinked  bool          // the root of an NFS mount has no link any more
 	NoSpace   bool          // no block is left for those who are not root
+	File      bool          // the root of the mount is a plain file
 	WrongType bool          // the canary is neither the file nor the folder that it should be
 }
 
@@ -175,12 +176,14 @@ const (
 	flagUnlinked
 	flagNoSpace
 	flagWrongType
+	flagFile
 	flagsEnd
 )
 
 func (a *Answer) flags() byte {
 	return flag(a.MountRoot, flagMountRoot) | flag(a.Mismatch, flagMismatch) | flag(a.Unasked, flagUnasked) |
-		flag(a.Unlinked, flagUnlinked) | flag(a.NoSpace, flagNoSpace) | flag(a.WrongType, flagWrongType)
+		flag(a.Unlinked, flagUnlinked) | flag(a.NoSpace, flagNoSpace) | flag(a.WrongType, flagWrongType) |
+		flag(a.File, flagFile)
 }
 
 func (a *Answer) setFlags(b byte) {
@@ -190,6 +193,7 @@ func (a *Answer) setFlags(b byte) {
 	a.Unlinked = b&flagUnlinked != 0
 	a.NoSpace = b&flagNoSpace != 0
 	a.WrongType = b&flagWrongType != 0
+	a.File = b&flagFile != 0
 }
 
 func flag(set bool, bit byte) byte {

@@ -31,6 +31,7 @@ func judge(o *probes.Observation, m *mountinfo.Mount, r worker.Result, timeout t
 		o.Detail = r.Answer.Errno.Error()
 	}
 	if m != nil {
+		traits.File = r.Answer.File
 		view.Text(o, m, traits)
 	}
 }

@@ -12,6 +12,7 @@ import (
 type Traits struct {
 	ReadOnly bool // the pod has asked for a mount that takes no writes
 	Errors   bool // the kernel has counted errors of the file system; asked only where CountsErrors
+	File     bool // a plain file is mounted, not a folder or a socket
 }
 
 // deleted is what the kernel appends to the root of a mount whose folder has no name any more. A real path never has
@@ -27,7 +28,9 @@ func Text(o *probes.Observation, m *mountinfo.Mount, t Traits) {
 	case o.Health != probes.Healthy:
 	case hasOption(m, "shutdown"):
 		broken(o, probes.CauseIOError, "the file system is shut down")
-	case gone && !IsRemote(m.FSType): // a FUSE or network file system drops a name that it only has to look up anew
+	// A FUSE or network file system drops a name that it only has to look up anew; a plain file is usually replaced by
+	// renaming, and who has the former one reads it well.
+	case gone && !t.File && !IsRemote(m.FSType):
 		broken(o, probes.CauseSourceDeleted, "the mounted folder is deleted")
 	case t.ReadOnly:
 	case hasOption(m, "emergency_ro"):

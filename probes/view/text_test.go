@@ -33,6 +33,7 @@ func TestText(t *testing.T) {
 		{"shut down", mountinfo.Mount{Root: "/", FSType: "xfs", SuperOptions: "rw,shutdown"}, view.Traits{ReadOnly: true}, good, probes.Broken, probes.CauseIOError, false},
 		{"deleted", mountinfo.Mount{Root: "/a//deleted", FSType: "ext4", SuperOptions: "rw"}, view.Traits{}, good, probes.Broken, probes.CauseSourceDeleted, false},
 		{"not deleted", mountinfo.Mount{Root: "/a/deleted", FSType: "ext4", SuperOptions: "rw"}, view.Traits{}, good, probes.Healthy, "", false},
+		{"a file that was replaced", mountinfo.Mount{Root: "/a//deleted", FSType: "ext4", SuperOptions: "rw"}, view.Traits{File: true}, good, probes.Healthy, "", false},
 		{"renamed", mountinfo.Mount{Root: "/renamed", FSType: "ext4", SuperOptions: "rw"}, view.Traits{}, good, probes.Healthy, "", false},
 		{"a name that a FUSE looks up anew", mountinfo.Mount{Root: "/a//deleted", FSType: "fuse.x", SuperOptions: "rw"}, view.Traits{}, good, probes.Healthy, "", false},
 		{"deleted on a FUSE", mountinfo.Mount{Root: "/a//deleted", FSType: "fuse.x", SuperOptions: "rw"}, view.Traits{},

@@ -36,6 +36,10 @@ func sourceScenarios() []scenario {
 			}),
 		},
 		{
+			name: "file of a hostPath replaced", does: "another file renamed over it on the host, as editors and configuration tools do",
+			want: stays, run: replacedFile,
+		},
+		{
 			name: "socket of a hostPath", does: "the mount is that of a file, which nobody opens",
 			want: stays, run: socket(func(*scene, string) {}),
 		},
@@ -123,6 +127,17 @@ func socket(act func(s *scene, path string)) func(*scene) {
 		s.good(1)
 		act(s, v.source)
 	}
+}
+
+func replacedFile(s *scene) {
+	v := s.hostPath()
+	v.source, v.file = filepath.Join(v.source, "file"), true
+	v.mount.Host.Path = v.source
+	s.must(os.WriteFile(v.source, []byte("old"), 0o644))
+	s.start(v)
+	s.good(1)
+	s.must(os.WriteFile(v.source+".new", []byte("new"), 0o644))
+	s.must(os.Rename(v.source+".new", v.source))
 }
 
 // listen makes a socket at a path of any length, and leaves it there.

@@ -110,12 +110,17 @@ func Statfs(fd int) (FSInfo, error) {
 	}, nil
 }
 
-// StatSync asks the server behind fd for its basic attributes, past every cache, and returns the
-// link count. It may block for ever.
-func StatSync(fd int) (links uint32, err error) {
+// FileInfo is what is used of a statx answer.
+type FileInfo struct {
+	Links   uint32
+	Regular bool // a plain file: no folder, no socket
+}
+
+// StatSync asks the server behind fd for its basic attributes, past every cache. It may block for ever.
+func StatSync(fd int) (FileInfo, error) {
 	var st unix.Statx_t
-	err = retry(func() error {
+	err := retry(func() error {
 		return unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &st)
 	})
-	return st.Nlink, err
+	return FileInfo{Links: st.Nlink, Regular: st.Mode&unix.S_IFMT == unix.S_IFREG}, err
 }

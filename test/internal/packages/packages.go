@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // ErrMissing is wrapped by the error about packages that are not installed.
@@ -51,6 +53,18 @@ func Missing(wanted []Package) (names []string) {
 	return names
 }
 
+// lock waits for other tests that install packages: apt-get gives up when another one runs.
+func lock() (unlock func(), err error) {
+	file, err := os.OpenFile(filepath.Join(os.TempDir(), "mountwarden-packages.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the installation of packages: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the installation of packages: %w", err), file.Close())
+	}
+	return func() { _ = file.Close() }, nil // closing unlocks
+}
+
 func install(ctx context.Context, progress io.Writer, names []string) error {
 	list := strings.Join(names, " ")
 	apt, err := exec.LookPath("apt-get")
@@ -58,6 +72,11 @@ func install(ctx context.Context, progress io.Writer, names []string) error {
 		return fmt.Errorf("%w: %s (their names in Debian and Ubuntu); install them, there: sudo apt-get install %s",
 			ErrMissing, list, list)
 	}
+	unlock, err := lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	fmt.Fprintf(progress, "installing the packages %s\n", list)
 	steps := [][]string{{"update"}, append([]string{"install", "--yes", "--no-install-recommends"}, names...)}
 	for _, args := range steps {
