@@ -60,6 +60,7 @@ func newManager(ctx context.Context, restConfig *rest.Config, client kubernetes.
 		Recorder:   mgr.GetEventRecorder("mountwarden"),
 		Config:     cfg,
 		Now:        time.Now,
+		Spread:     podmount.SpreadEvenly,
 	})
 	if err != nil {
 		return nil, err

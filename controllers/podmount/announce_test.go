@@ -2,12 +2,14 @@ package podmount_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
@@ -116,6 +118,45 @@ func TestStaticPodIsKnownByItsFolder(t *testing.T) {
 	reconcile(t, r, pod)
 	if w.looked() != 2 {
 		t.Errorf("%d looks, want 2", w.looked())
+	}
+}
+
+// What an agent finds when it starts is not looked at all at once for ever.
+func TestPodsAreSpread(t *testing.T) {
+	w, pod := newWorld(), newPod("app", nil)
+	r, err := podmount.New(podmount.Options{
+		Client: w, Prober: w, Remediator: w, Meter: w, Recorder: w, Config: config.Default(), Now: w.clock,
+		Spread: func(uid types.UID) float64 { return map[types.UID]float64{"app-uid": 0.25}[uid] },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put(pod)
+	for look, want := range []time.Duration{2500 * time.Millisecond, 10 * time.Second, 10 * time.Second} {
+		if got := reconcile(t, r, pod).RequeueAfter; got != want {
+			t.Errorf("after look %d the next comes in %s, want %s", look, got, want)
+		}
+		w.pass(want)
+	}
+	if w.looked() != 3 {
+		t.Errorf("%d looks, want 3", w.looked())
+	}
+}
+
+func TestSpreadEvenly(t *testing.T) {
+	const pods, parts = 1000, 10
+	var in [parts]int
+	for i := range pods {
+		share := podmount.SpreadEvenly(types.UID(fmt.Sprintf("3f1c-%d", i)))
+		if share <= 0 || share > 1 {
+			t.Fatalf("share %v", share)
+		}
+		in[min(parts-1, int(share*parts))]++
+	}
+	for i, n := range in {
+		if n < pods/parts/2 || n > pods/parts*2 {
+			t.Errorf("%d of %d pods are in part %d of %d", n, pods, i, parts)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package podmount
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"sync/atomic"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -53,6 +55,16 @@ type Options struct {
 	Recorder   events.EventRecorder
 	Config     config.Config
 	Now        func() time.Time
+	// Spread says after which share of the period, above 0 and at most 1, a pod is looked at for the second time. Pods that an agent
+	// finds when it starts would else be looked at all at once, for ever. Optional; without it the share is 1.
+	Spread func(types.UID) float64
+}
+
+// SpreadEvenly is a Spread that scatters pods by their UID.
+func SpreadEvenly(uid types.UID) float64 {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(uid)) // never fails
+	return float64(hash.Sum32()%1000+1) / 1000
 }
 
 // Reconciler watches the mounts of this node's annotated pods.
@@ -146,8 +158,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	r.lastScan.Store(r.Now().UnixNano())
 	wait := r.judge(ctx, t, pod, policy, trigger, observations)
-	t.lookAgain(r.Now().Add(wait), trigger, wait < policy.Period)
+	confirms := wait < policy.Period
+	if !t.spread && !confirms {
+		t.spread = true
+		wait = r.spread(pod, wait)
+	}
+	t.lookAgain(r.Now().Add(wait), trigger, confirms)
 	return ctrl.Result{RequeueAfter: wait}, nil
+}
+
+// spread returns after which part of the period the pod's turn comes.
+func (r *Reconciler) spread(pod *corev1.Pod, period time.Duration) time.Duration {
+	if r.Spread == nil {
+		return period
+	}
+	return time.Duration(float64(period) * r.Spread(pod.UID))
 }
 
 // Announce calls for a look at a pod out of turn, by the UID of its probes.Pod. It waits until the controller has taken note, at

@@ -27,6 +27,7 @@ type tracked struct {
 	invalid      string    // what was wrong with its annotations when last reported
 	blockedSince time.Time // since when a budget has refused its eviction
 	done         bool      // it was removed; nothing more is to be done to this UID
+	spread       bool      // its turn has been set apart from that of others
 
 	mu        sync.Mutex
 	due       time.Time      // when the next look is to be made
