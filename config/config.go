@@ -96,7 +96,7 @@ func Default() Config {
 		ProcRoot:               "/proc",
 		WorkerPath:             "/mountwarden-probe",
 		MaxWorkers:             16,
-		MaxParkedWorkers:       32,
+		MaxParkedWorkers:       64,
 		Events:                 true,
 		BlockedSeconds:         30,
 		KubeAPI:                KubeAPI{QPS: 20, Burst: 30},

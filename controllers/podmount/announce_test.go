@@ -132,14 +132,17 @@ func TestPodsAreSpread(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.put(pod)
-	for look, want := range []time.Duration{2500 * time.Millisecond, 10 * time.Second, 10 * time.Second} {
-		if got := reconcile(t, r, pod).RequeueAfter; got != want {
-			t.Errorf("after look %d the next comes in %s, want %s", look, got, want)
+	w.pass(300 * time.Millisecond) // past a whole second, at which groups have their turn
+	for look, step := range []struct{ want, late time.Duration }{
+		{want: 1700 * time.Millisecond, late: 5 * time.Millisecond}, {want: 9995 * time.Millisecond}, {want: 10 * time.Second}, {want: 10 * time.Second},
+	} {
+		if got := reconcile(t, r, pod).RequeueAfter; got != step.want {
+			t.Errorf("after look %d the next comes in %s, want %s", look, got, step.want)
 		}
-		w.pass(want)
+		w.pass(step.want + step.late)
 	}
-	if w.looked() != 3 {
-		t.Errorf("%d looks, want 3", w.looked())
+	if w.looked() != 4 {
+		t.Errorf("%d looks, want 4", w.looked())
 	}
 }
 

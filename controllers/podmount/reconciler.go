@@ -159,20 +159,31 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	r.lastScan.Store(r.Now().UnixNano())
 	wait := r.judge(ctx, t, pod, policy, trigger, observations)
 	confirms := wait < policy.Period
-	if !t.spread && !confirms {
-		t.spread = true
-		wait = r.spread(pod, wait)
+	if !confirms {
+		wait = r.turn(t, pod, wait)
 	}
 	t.lookAgain(r.Now().Add(wait), trigger, confirms)
 	return ctrl.Result{RequeueAfter: wait}, nil
 }
 
-// spread returns after which part of the period the pod's turn comes.
-func (r *Reconciler) spread(pod *corev1.Pod, period time.Duration) time.Duration {
+// turns is how many groups of pods are looked at in a period. To wake up for a pod takes more than to look at it, so that
+// those whose turns are close to each other are looked at together.
+const turns = 10
+
+// turn returns when the pod's turn comes, at the latest after a period.
+func (r *Reconciler) turn(t *tracked, pod *corev1.Pod, period time.Duration) time.Duration {
 	if r.Spread == nil {
 		return period
 	}
-	return time.Duration(float64(period) * r.Spread(pod.UID))
+	wait := period
+	if !t.spread {
+		t.spread = true
+		wait = time.Duration(float64(period) * r.Spread(pod.UID))
+	}
+	if early := time.Duration(r.Now().Add(wait).UnixNano()) % (period / turns); early < wait {
+		wait -= early
+	}
+	return wait
 }
 
 // Announce calls for a look at a pod out of turn, by the UID of its probes.Pod. It waits until the controller has taken note, at

@@ -18,7 +18,7 @@ type Options struct {
 	SysRoot    string        // where /sys is seen; default /sys
 	HostPID    int           // the process whose mounts are the host's; default 1
 	MaxActive  int           // workers that may be looking at once, parked ones apart; default 16
-	MaxParked  int           // workers that may be parked; default 32
+	MaxParked  int           // workers that may be parked; default 64
 	ParkAfter  time.Duration // a look without an answer for that long gives its turn away; default 250 ms
 	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 10 s
 	Events     bool          // tell by Events when a look is due before its turn

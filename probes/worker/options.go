@@ -12,7 +12,7 @@ import (
 type Options struct {
 	WorkerPath string        // the worker binary; default: mountwarden-probe beside this executable
 	MaxActive  int           // workers that may be looking at once, parked ones apart; default 16
-	MaxParked  int           // workers that may be parked; default 32
+	MaxParked  int           // workers that may be parked; default 64
 	ParkAfter  time.Duration // a look without an answer for that long gives its turn away; default 250 ms
 	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 10 s
 	Privileged bool          // workers keep the privileges of this process: for one that looks at its own mounts with its own rights
@@ -34,7 +34,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("worker options: worker %s: %w", o.WorkerPath, err)
 	}
 	o.MaxActive = or(o.MaxActive, 16)
-	o.MaxParked = or(o.MaxParked, 32)
+	o.MaxParked = or(o.MaxParked, 64)
 	o.ParkAfter = or(o.ParkAfter, 250*time.Millisecond)
 	o.IdleAfter = or(o.IdleAfter, 10*time.Second)
 	return o, nil

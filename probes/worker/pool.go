@@ -28,6 +28,7 @@ type Pool struct {
 	workers   map[*child]struct{}
 	idle      []*child            // the longest idle first
 	batches   map[*batch]struct{} // that a worker has
+	rested    chan struct{}       // one waits here when a worker is idle again
 	parked    int
 	forsaken  int
 	undropped check.Privilege
@@ -48,6 +49,7 @@ func New(opts Options) (*Pool, error) {
 		spawner: newSpawner(opts.WorkerPath, opts.Privileged),
 		workers: map[*child]struct{}{},
 		batches: map[*batch]struct{}{},
+		rested:  make(chan struct{}, 1),
 		drained: make(chan struct{}),
 	}
 	p.turns = newTurns(p, opts.ParkAfter)
@@ -89,7 +91,7 @@ func (p *Pool) take(ctx context.Context, b *batch) (*child, error) {
 	case <-p.spawner.quit:
 		return nil, errClosed
 	}
-	w, err := p.prepare(b)
+	w, err := p.prepare(ctx, b)
 	if err != nil {
 		<-p.slots
 		return nil, err
@@ -100,15 +102,44 @@ func (p *Pool) take(ctx context.Context, b *batch) (*child, error) {
 	return w, nil
 }
 
-func (p *Pool) prepare(b *batch) (*child, error) {
+func (p *Pool) prepare(ctx context.Context, b *batch) (*child, error) {
 	if err := p.refuses(b); err != nil {
 		return nil, err
 	}
-	if w := p.takeIdle(b.as); w != nil {
+	if w := p.awaitIdle(ctx, b.as); w != nil {
 		return w, nil
 	}
 	return p.start(b.as)
 }
+
+// startAfter is for how long a look waits for one of several workers at work before another is started. A look at healthy
+// mounts takes less than a millisecond, so that a burst of them is over sooner than it would take to start workers for it.
+const startAfter = 10 * time.Millisecond
+
+// awaitIdle returns an idle worker, nil when one is to be started.
+func (p *Pool) awaitIdle(ctx context.Context, as *Credential) *child {
+	w := p.takeIdle(as)
+	if w != nil || p.active() <= keepIdle {
+		return w
+	}
+	patience := time.NewTimer(startAfter)
+	defer patience.Stop()
+	for {
+		select {
+		case <-p.rested:
+			if w := p.takeIdle(as); w != nil {
+				return w
+			}
+		case <-patience.C:
+			return p.takeIdle(as)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// active returns how many slots are held.
+func (p *Pool) active() int { return len(p.slots) }
 
 func (p *Pool) takeIdle(as *Credential) *child {
 	p.mu.Lock()
@@ -242,6 +273,10 @@ func (p *Pool) leave(b *batch, alive bool) {
 	if _, known := p.workers[w]; alive && known {
 		w.idleSince = time.Now()
 		p.idle = append(p.idle, w)
+		select {
+		case p.rested <- struct{}{}:
+		default: // somebody is being woken already, and sees them all
+		}
 	}
 	if len(p.idle) > p.opts.MaxActive {
 		p.dismiss()

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/mountwarden/mountwarden/config"
 )
 
 const mountsAPod = 10 // of the pods whose mounts hang
@@ -43,7 +45,7 @@ func hungRun(ctx context.Context, w *world, r *report, c hungCase, base time.Dur
 	}
 	defer w.end(ctx, healthy)
 	var flags []string
-	parked := min(c.hung, 32)
+	parked := min(c.hung, config.Default().MaxParkedWorkers)
 	if c.room > 0 {
 		flags, parked = []string{"--max-parked-workers=" + strconv.Itoa(c.room)}, c.hung
 	}
