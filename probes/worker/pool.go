@@ -112,9 +112,9 @@ func (p *Pool) prepare(ctx context.Context, b *batch) (*child, error) {
 	return p.start(b.as)
 }
 
-// startAfter is for how long a look waits for one of several workers at work before another is started. A look at healthy
-// mounts takes less than a millisecond, so that a burst of them is over sooner than it would take to start workers for it.
-const startAfter = 10 * time.Millisecond
+// startAfter is for how long a look waits for one of several workers at work before another is started. Ten healthy mounts take
+// about a millisecond, so that few workers get through a burst, and memory is spent only on what is slow.
+const startAfter = 50 * time.Millisecond
 
 // awaitIdle returns an idle worker, nil when one is to be started.
 func (p *Pool) awaitIdle(ctx context.Context, as *Credential) *child {
