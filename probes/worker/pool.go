@@ -112,15 +112,14 @@ func (p *Pool) prepare(ctx context.Context, b *batch) (*child, error) {
 	return p.start(b.as)
 }
 
-// startAfter is for how long a look waits for one of several workers at work before another is started. Ten healthy mounts take
-// about a millisecond, so that few workers get through a burst, and memory is spent only on what is slow.
+// startAfter is for how long a look waits for one of several workers at work before it takes another. Ten healthy mounts take
+// about a millisecond, so that few workers get through a burst, the others are let go, and memory is spent only on what is slow.
 const startAfter = 50 * time.Millisecond
 
 // awaitIdle returns an idle worker, nil when one is to be started.
 func (p *Pool) awaitIdle(ctx context.Context, as *Credential) *child {
-	w := p.takeIdle(as)
-	if w != nil || p.active() <= keepIdle {
-		return w
+	if p.active() <= keepIdle {
+		return p.takeIdle(as)
 	}
 	patience := time.NewTimer(startAfter)
 	defer patience.Stop()
