@@ -254,7 +254,7 @@ func TestConfigMapLoadsToTheDefaults(t *testing.T) {
 func TestEveryKeyCanBeSet(t *testing.T) {
 	for _, key := range config.Keys() {
 		value := map[string]string{
-			"dryRun": "true", "metricsBindAddress": ":9999", "healthProbeBindAddress": ":9998", "logFormat": "text", "procRoot": "/host/proc",
+			"dryRun": "true", "events": "false", "metricsBindAddress": ":9999", "healthProbeBindAddress": ":9998", "logFormat": "text", "procRoot": "/host/proc",
 			"workerPath": "/bin/worker", "defaults.mode": "Report", "defaults.action": "Delete", "defaults.hangSeconds": "50",
 			"limits.allowUnmanaged": "false", "limits.namespaceSelector": "team", "limits.allowedActions": "{Evict}",
 		}[key]

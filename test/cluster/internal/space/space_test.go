@@ -78,7 +78,7 @@ func TestRunIsInside(t *testing.T) {
 	if err := Run(context.Background(), pidfd, cmd); err != nil {
 		t.Fatal(err)
 	}
-	net, err := os.Readlink("/proc/self/ns/net")
+	net, err := os.Readlink("/proc/thread-self/ns/net") // of the first thread, which /proc/self shows, Run may have moved
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestRunIsInside(t *testing.T) {
 	if strings.Contains(out.String(), net) {
 		t.Error("it runs in the network namespace of the host")
 	}
-	mounts, err := os.ReadFile("/proc/self/mounts")
+	mounts, err := os.ReadFile("/proc/thread-self/mounts")
 	if err != nil || bytes.Contains(mounts, []byte("marker-of-inside")) {
 		t.Errorf("we are inside, too: %v", err)
 	}
