@@ -78,7 +78,7 @@ func TestRunIsInside(t *testing.T) {
 	if err := Run(context.Background(), pidfd, cmd); err != nil {
 		t.Fatal(err)
 	}
-	net, err := os.Readlink("/proc/thread-self/ns/net") // of the first thread, which /proc/self shows, Run may have moved
+	net, err := os.Readlink("/proc/thread-self/ns/net") // /proc/self shows the first thread, which Run may have sent inside
 	if err != nil {
 		t.Fatal(err)
 	}
