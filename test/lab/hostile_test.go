@@ -314,7 +314,7 @@ func reuse(t *testing.T, pid int, s spec) *container {
 // A tenant hangs two hundred mounts in the most stubborn way. What another tenant's pods have lost is found all the same.
 func TestHostileHungMounts(t *testing.T) {
 	const hung, perPod = 200, 25
-	p := newProber(t, node.Options{})
+	p := newProber(t, node.Options{MaxParked: 32})
 	dead, good := newRawFUSE(t, rawfuse.Honest), newRawFUSE(t, rawfuse.Honest)
 	victim := podOf(newContainer(t, spec{Binds: map[string]string{"/dead": dead.Dir(), "/good": good.Dir()}}), "/dead", "/good")
 	var tenants []probes.Pod
