@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/labels"
@@ -35,6 +36,7 @@ const (
 // environment variable as well; Keys lists them.
 type Config struct {
 	NodeName               string   `yaml:"nodeName"`
+	Namespace              string   `yaml:"namespace"`
 	DryRun                 bool     `yaml:"dryRun"`
 	MetricsBindAddress     string   `yaml:"metricsBindAddress"`
 	HealthProbeBindAddress string   `yaml:"healthProbeBindAddress"`
@@ -46,6 +48,12 @@ type Config struct {
 	MaxParkedWorkers       int      `yaml:"maxParkedWorkers"`
 	Events                 bool     `yaml:"events"`
 	BlockedSeconds         int      `yaml:"blockedSeconds"`
+	CheckBackends          bool     `yaml:"checkBackends"`
+	FollowUpSeconds        int      `yaml:"followUpSeconds"`
+	AbortStuckFUSE         bool     `yaml:"abortStuckFUSE"`
+	Budgets                Budgets  `yaml:"budgets"`
+	Storm                  Storm    `yaml:"storm"`
+	Backoff                Backoff  `yaml:"backoff"`
 	KubeAPI                KubeAPI  `yaml:"kubeAPI"`
 	Defaults               Defaults `yaml:"defaults"`
 	Limits                 Limits   `yaml:"limits"`
@@ -55,6 +63,34 @@ type Config struct {
 type KubeAPI struct {
 	QPS   int `yaml:"qps"` // requests a second
 	Burst int `yaml:"burst"`
+}
+
+// Budgets is how many pods all agents together may remove within any window of time.
+type Budgets struct {
+	WindowSeconds int `yaml:"windowSeconds"`
+	Node          int `yaml:"node"`      // of one node
+	Namespace     int `yaml:"namespace"` // of one namespace
+	Cluster       int `yaml:"cluster"`
+}
+
+// Window returns the length of the window.
+func (b Budgets) Window() time.Duration { return seconds(b.WindowSeconds) }
+
+// Storm says when many failed mounts are one incident of the backend that serves them, so that one pod is tried first.
+type Storm struct {
+	Threshold       int `yaml:"threshold"`       // so many pods at once, failed on one node or removed without a healthy successor yet
+	CooldownSeconds int `yaml:"cooldownSeconds"` // from a try in vain to the next; doubles with each
+}
+
+// Cooldown returns the time from the first try in vain to the next.
+func (s Storm) Cooldown() time.Duration { return seconds(s.CooldownSeconds) }
+
+// Backoff delays the removal of a pod whose predecessor was removed as well.
+type Backoff struct {
+	InitialSeconds int `yaml:"initialSeconds"` // before the second removal; doubles with each
+	MaxSeconds     int `yaml:"maxSeconds"`     // the longest delay
+	ForgetSeconds  int `yaml:"forgetSeconds"`  // a pod that was healthy for so long begins a new row
+	MaxAttempts    int `yaml:"maxAttempts"`    // removals in a row; then a person is needed
 }
 
 // Defaults is the policy of a watched pod that says nothing but "watch".
@@ -99,6 +135,11 @@ func Default() Config {
 		MaxParkedWorkers:       64,
 		Events:                 true,
 		BlockedSeconds:         30,
+		CheckBackends:          true,
+		FollowUpSeconds:        300,
+		Budgets:                Budgets{WindowSeconds: 60, Node: 30, Namespace: 60, Cluster: 120},
+		Storm:                  Storm{Threshold: 5, CooldownSeconds: 30},
+		Backoff:                Backoff{InitialSeconds: 10, MaxSeconds: 300, ForgetSeconds: 600, MaxAttempts: 5},
 		KubeAPI:                KubeAPI{QPS: 20, Burst: 30},
 		Defaults: Defaults{
 			Mode:             ModeRemediate,

@@ -65,13 +65,17 @@ func loadEnvironment(all []setting, lookupEnv func(string) (string, bool)) error
 	return errors.Join(problems...)
 }
 
-// variables lists the environment variables of a setting, the strongest last. NODE_NAME is what manifests use
-// by convention for the downward API's spec.nodeName.
+// variables lists the environment variables of a setting, the strongest last. NODE_NAME and POD_NAMESPACE are what
+// manifests use by convention for the downward API's spec.nodeName and metadata.namespace.
 func variables(s setting) []string {
-	if s.key == "nodeName" {
+	switch s.key {
+	case "nodeName":
 		return []string{"NODE_NAME", s.variable()}
+	case "namespace":
+		return []string{"POD_NAMESPACE", s.variable()}
+	default:
+		return []string{s.variable()}
 	}
-	return []string{s.variable()}
 }
 
 func loadFlags(fs *pflag.FlagSet, all []setting) error {

@@ -19,6 +19,7 @@ type setting struct {
 func settings(c *Config) []setting {
 	return append([]setting{
 		{"nodeName", &c.NodeName, "name of the node this agent runs on; also read from NODE_NAME"},
+		{"namespace", &c.Namespace, "namespace of this agent, where the agents keep their Leases; also read from POD_NAMESPACE"},
 		{"dryRun", &c.DryRun, "decide and report, but never evict or delete"},
 		{"metricsBindAddress", &c.MetricsBindAddress, "address of /metrics; 0 turns it off"},
 		{"healthProbeBindAddress", &c.HealthProbeBindAddress, "address of /healthz and /readyz; 0 turns it off"},
@@ -30,6 +31,19 @@ func settings(c *Config) []setting {
 		{"maxParkedWorkers", &c.MaxParkedWorkers, "how many workers may wait for hung mounts before the agent calls itself unhealthy"},
 		{"events", &c.Events, "look as soon as the kernel tells of a change, not only period by period"},
 		{"blockedSeconds", &c.BlockedSeconds, "delete a pod when a PodDisruptionBudget blocked its eviction for so long and the cause is definitive; 0 never does"},
+		{"checkBackends", &c.CheckBackends, "keep a pod as long as a fresh mount would fail: its CSI driver or NFS server does not answer, or the host's mount is broken"},
+		{"followUpSeconds", &c.FollowUpSeconds, "for how long a removed pod's successor may take to become healthy"},
+		{"abortStuckFUSE", &c.AbortStuckFUSE, "abort the dead FUSE connection that keeps a removed pod from ending"},
+		{"budgets.windowSeconds", &c.Budgets.WindowSeconds, "length of the window in which removals are counted, over all agents"},
+		{"budgets.node", &c.Budgets.Node, "removals of one node in a window"},
+		{"budgets.namespace", &c.Budgets.Namespace, "removals of one namespace in a window"},
+		{"budgets.cluster", &c.Budgets.Cluster, "removals of the cluster in a window"},
+		{"storm.threshold", &c.Storm.Threshold, "pods of one backend that fail at once; with more one pod is tried first"},
+		{"storm.cooldownSeconds", &c.Storm.CooldownSeconds, "time from a try in vain to the next, doubled with each"},
+		{"backoff.initialSeconds", &c.Backoff.InitialSeconds, "delay before a successor is removed too, doubled with each"},
+		{"backoff.maxSeconds", &c.Backoff.MaxSeconds, "longest such delay"},
+		{"backoff.forgetSeconds", &c.Backoff.ForgetSeconds, "a pod whose mounts were healthy for so long begins a new row"},
+		{"backoff.maxAttempts", &c.Backoff.MaxAttempts, "removals in a row of one owner's pods; then a person is needed"},
 		{"kubeAPI.qps", &c.KubeAPI.QPS, "requests a second to the API server"},
 		{"kubeAPI.burst", &c.KubeAPI.Burst, "requests at once to the API server"},
 	}, append(c.Defaults.settings(), c.Limits.settings()...)...)

@@ -13,6 +13,9 @@ import (
 // day is the longest time that any setting may ask for, in seconds.
 const day = 24 * 60 * 60
 
+// maxRemovals is the largest budget of a window: all its removals stand in one Lease, which the API server limits.
+const maxRemovals = 600
+
 // number is a setting that must lie within two bounds, both allowed.
 type number struct {
 	key        string // in its section
@@ -41,6 +44,17 @@ func (c *Config) numbers() []number {
 		{key: "kubeAPI.qps", value: &c.KubeAPI.QPS, low: 1, high: 1000},
 		{key: "kubeAPI.burst", value: &c.KubeAPI.Burst, low: 1, high: 1000},
 		{key: "blockedSeconds", value: &c.BlockedSeconds, low: 0, high: day},
+		{key: "followUpSeconds", value: &c.FollowUpSeconds, low: 10, high: 60 * 60},
+		{key: "budgets.windowSeconds", value: &c.Budgets.WindowSeconds, low: 1, high: 60 * 60},
+		{key: "budgets.node", value: &c.Budgets.Node, low: 1, high: maxRemovals},
+		{key: "budgets.namespace", value: &c.Budgets.Namespace, low: 1, high: maxRemovals},
+		{key: "budgets.cluster", value: &c.Budgets.Cluster, low: 1, high: maxRemovals},
+		{key: "storm.threshold", value: &c.Storm.Threshold, low: 1, high: maxRemovals},
+		{key: "storm.cooldownSeconds", value: &c.Storm.CooldownSeconds, low: 1, high: 60 * 60},
+		{key: "backoff.initialSeconds", value: &c.Backoff.InitialSeconds, low: 1, high: day},
+		{key: "backoff.maxSeconds", value: &c.Backoff.MaxSeconds, low: 1, high: day},
+		{key: "backoff.forgetSeconds", value: &c.Backoff.ForgetSeconds, low: 1, high: day},
+		{key: "backoff.maxAttempts", value: &c.Backoff.MaxAttempts, low: 1, high: 1000},
 		{key: "limits.minPeriodSeconds", value: &c.Limits.MinPeriodSeconds, low: 1, high: day},
 	}
 }
@@ -50,6 +64,7 @@ func (c *Config) numbers() []number {
 func (c Config) Validate() error {
 	problems := []error{
 		nodeName(c.NodeName),
+		namespace(c.Namespace),
 		address("metricsBindAddress", c.MetricsBindAddress),
 		address("healthProbeBindAddress", c.HealthProbeBindAddress),
 		among("logFormat", c.LogFormat, []string{LogFormatJSON, LogFormatText}),
@@ -123,6 +138,13 @@ func absolute(key, path string) error {
 func nodeName(name string) error {
 	if len(validation.IsDNS1123Subdomain(name)) > 0 {
 		return invalid("nodeName", name, "the name of a node; set NODE_NAME from the downward API's spec.nodeName")
+	}
+	return nil
+}
+
+func namespace(name string) error {
+	if len(validation.IsDNS1123Label(name)) > 0 {
+		return invalid("namespace", name, "the name of a namespace; set POD_NAMESPACE from the downward API's metadata.namespace")
 	}
 	return nil
 }
