@@ -29,6 +29,9 @@ const (
 	AnnotationAllowUnmanaged      = AnnotationPrefix + "allow-unmanaged"       // "true" permits to act on a pod with no controller
 )
 
+// AnnotationPaused is an annotation of a Namespace or a Node: nothing there is removed while it is set. Its value is the reason.
+const AnnotationPaused = AnnotationPrefix + "paused"
+
 // Annotations lists every annotation of a pod that this version understands.
 func Annotations() []string {
 	return []string{

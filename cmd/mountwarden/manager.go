@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -22,9 +23,11 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/metrics"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
+	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/events"
 	"github.com/mountwarden/mountwarden/probes/node"
 )
@@ -34,7 +37,7 @@ import (
 const stallAfter = 2 * time.Minute
 
 // newManager wires the parts: prober -> reconciler -> remediator, with metrics and health beside them.
-func newManager(ctx context.Context, restConfig *rest.Config, client kubernetes.Interface, prober *node.Prober, cfg config.Config) (ctrl.Manager, error) {
+func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.Interface, clock *ledger.Clock, prober *node.Prober, cfg config.Config) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register core types: %w", err)
@@ -48,14 +51,19 @@ func newManager(ctx context.Context, restConfig *rest.Config, client kubernetes.
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
 	}
-	// Asked for now, the pods are among what readiness waits for from the first moment on.
-	if _, err := mgr.GetCache().GetInformer(ctx, &corev1.Pod{}, cache.BlockUntilSynced(false)); err != nil {
-		return nil, fmt.Errorf("watch the node's pods: %w", err)
+	// Asked for now, they are among what readiness waits for from the first moment on.
+	for _, watched := range []client.Object{&corev1.Pod{}, metadata("Node"), metadata("Namespace")} {
+		if _, err := mgr.GetCache().GetInformer(ctx, watched, cache.BlockUntilSynced(false)); err != nil {
+			return nil, fmt.Errorf("watch the node's pods, the node and namespaces: %w", err)
+		}
 	}
 	reconciler, err := podmount.New(podmount.Options{
 		Client:     mgr.GetClient(),
 		Prober:     prober,
-		Remediator: remediate.New(client, cfg, time.Now),
+		Remediator: remediate.New(remediate.Options{
+			Client: kube, Cached: mgr.GetClient(), Node: host{prober}, Ledger: ledger.NewStore(kube, cfg, clock.Now), Follower: nobody{},
+			Config: cfg, Now: time.Now, ClusterTime: clock.At,
+		}),
 		Meter:      metrics.New(ctrlmetrics.Registry),
 		Recorder:   mgr.GetEventRecorder("mountwarden"),
 		Config:     cfg,
@@ -88,9 +96,17 @@ func cacheOptions(cfg config.Config) cache.Options {
 		DefaultTransform:            podmount.Strip,
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}: {Field: fields.OneTermEqualSelector("spec.nodeName", cfg.NodeName)},
+			&corev1.Pod{}:    {Field: fields.OneTermEqualSelector("spec.nodeName", cfg.NodeName)},
+			metadata("Node"): {Field: fields.OneTermEqualSelector("metadata.name", cfg.NodeName)},
 		},
 	}
+}
+
+// metadata stands for the metadata of a kind of the core group.
+func metadata(kind string) *metav1.PartialObjectMetadata {
+	o := &metav1.PartialObjectMetadata{}
+	o.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	return o
 }
 
 func registerLive(r *podmount.Reconciler, prober *node.Prober) error {
@@ -148,3 +164,17 @@ func kernelRelease() string {
 	}
 	return strings.TrimSpace(string(release))
 }
+
+// host answers what only this node can tell.
+type host struct{ *node.Prober }
+
+// Fresh implements remediate.Node.
+func (host) Fresh(context.Context, probes.Volume) probes.Freshness { return probes.Freshness{} }
+
+// Consumers implements remediate.Node.
+func (host) Consumers(string) probes.Consumers { return probes.Consumers{} }
+
+type nobody struct{}
+
+// Follow implements remediate.Follower.
+func (nobody) Follow(ledger.Entry, *corev1.Pod) {}
