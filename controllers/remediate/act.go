@@ -3,7 +3,9 @@ package remediate
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -26,14 +28,21 @@ func (r *Remediator) act(ctx context.Context, a *attempt) controllers.Result {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if a.policy.Action == config.ActionDelete {
-		return r.delete(ctx, a.live)
+		return r.delete(ctx, a)
 	}
 	return r.evict(ctx, a)
+}
+
+// mayHaveHappened reports whether the API server may have done what it answered with an error, or not at all.
+func mayHaveHappened(err error) bool {
+	var status apierrors.APIStatus
+	return err != nil && (!errors.As(err, &status) || status.Status().Code >= http.StatusInternalServerError)
 }
 
 // evict asks for an eviction and gives each answer of the API server its own branch.
 func (r *Remediator) evict(ctx context.Context, a *attempt) controllers.Result {
 	err := r.postEviction(ctx, a.live)
+	a.unsure = mayHaveHappened(err)
 	result := controllers.Result{Action: config.ActionEvict}
 	switch {
 	case err == nil:
@@ -44,6 +53,7 @@ func (r *Remediator) evict(ctx context.Context, a *attempt) controllers.Result {
 		return r.blocked(ctx, a, err)
 	case severalBudgets(err):
 		result.Outcome, result.Held = controllers.OutcomeHeld, controllers.HeldBudgetConflict
+		a.unsure = false // it refused
 		result.Message = "more than one PodDisruptionBudget selects the pod, which the API server cannot evict: leave it only one"
 	default:
 		result = *failed("evict the pod", err)
@@ -78,7 +88,7 @@ func (r *Remediator) blocked(ctx context.Context, a *attempt, err error) control
 	}
 	mayDelete := limit > 0 && a.Decision.Definitive() && slices.Contains(r.Config.Limits.AllowedActions, config.ActionDelete)
 	if mayDelete && left <= 0 {
-		return r.delete(ctx, a.live)
+		return r.delete(ctx, a)
 	}
 	result := controllers.Result{Outcome: controllers.OutcomeBlocked, Action: config.ActionEvict, Held: controllers.HeldBudget, RetryAfter: retryAfter(err)}
 	result.Message = "a PodDisruptionBudget allows no eviction now; it is asked again until it does"
@@ -91,7 +101,8 @@ func (r *Remediator) blocked(ctx context.Context, a *attempt, err error) control
 
 // delete removes the pod past any budget. The resourceVersion makes sure that nothing about the pod has changed since
 // the gates looked at it.
-func (r *Remediator) delete(ctx context.Context, live *corev1.Pod) controllers.Result {
+func (r *Remediator) delete(ctx context.Context, a *attempt) controllers.Result {
+	live := a.live
 	var err error
 	if isOfJob(live) {
 		if live, err = r.announceDisruption(ctx, live); err != nil {
@@ -102,6 +113,7 @@ func (r *Remediator) delete(ctx context.Context, live *corev1.Pod) controllers.R
 		Preconditions:      &metav1.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion},
 		GracePeriodSeconds: grace(live),
 	})
+	a.unsure = mayHaveHappened(err)
 	return deleted(err)
 }
 

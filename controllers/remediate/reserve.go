@@ -68,14 +68,13 @@ func (r *Remediator) lastLook(ctx context.Context, a *attempt) *controllers.Resu
 	return heldFor(freshRetry, controllers.HeldNotConfirmed, "the last look did not find the mount")
 }
 
-// settle follows what was removed, and gives back what was reserved and for certain not used.
-func (r *Remediator) settle(ctx context.Context, a *attempt, result controllers.Result) {
-	switch {
-	case result.Outcome.Removed():
+// settle follows what was removed, or may have been, and gives back what was reserved and for certain not used.
+func (r *Remediator) settle(ctx context.Context, a *attempt, outcome controllers.Outcome) {
+	if outcome.Removed() || a.unsure {
 		r.Follower.Follow(a.ask.Entry, a.live)
-	case result.Outcome != controllers.OutcomeFailed: // then nobody knows
-		r.release(ctx, a)
+		return
 	}
+	r.release(ctx, a)
 }
 
 // errorRetry is how soon to ask again after an error of the API server, which hits all agents at once.
