@@ -25,7 +25,7 @@ const blockedRetry = 5 * time.Second
 
 // act asks the API server for the removal. The reservation it rests on does not hold for ever.
 func (r *Remediator) act(ctx context.Context, a *attempt) controllers.Result {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(callTimeout, a.until.Sub(r.Now())))
 	defer cancel()
 	if a.policy.Action == config.ActionDelete {
 		return r.delete(ctx, a)
@@ -36,7 +36,7 @@ func (r *Remediator) act(ctx context.Context, a *attempt) controllers.Result {
 // mayHaveHappened reports whether the API server may have done what it answered with an error, or not at all.
 func mayHaveHappened(err error) bool {
 	var status apierrors.APIStatus
-	return err != nil && (!errors.As(err, &status) || status.Status().Code >= http.StatusInternalServerError)
+	return err != nil && !severalBudgets(err) && (!errors.As(err, &status) || status.Status().Code >= http.StatusInternalServerError)
 }
 
 // evict asks for an eviction and gives each answer of the API server its own branch.
@@ -53,7 +53,6 @@ func (r *Remediator) evict(ctx context.Context, a *attempt) controllers.Result {
 		return r.blocked(ctx, a, err)
 	case severalBudgets(err):
 		result.Outcome, result.Held = controllers.OutcomeHeld, controllers.HeldBudgetConflict
-		a.unsure = false // it refused
 		result.Message = "more than one PodDisruptionBudget selects the pod, which the API server cannot evict: leave it only one"
 	default:
 		result = *failed("evict the pod", err)

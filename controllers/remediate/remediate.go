@@ -70,6 +70,7 @@ type attempt struct {
 	ask    ledger.Ask
 	live   *corev1.Pod
 	policy config.Policy // of live: a person may have changed it while the cache was behind
+	until  time.Time     // when the reservation ends, by this node's clock
 	unsure bool          // the API server may or may not have removed the pod
 }
 
