@@ -72,7 +72,7 @@ func SelectorFor(pod *corev1.Pod) string {
 // ownLabels lists the labels that tell a pod from its successor.
 func ownLabels() []string {
 	return []string{
-		appsv1.StatefulSetPodNameLabel, appsv1.PodIndexLabel, appsv1.ControllerRevisionHashLabelKey, 
+		appsv1.StatefulSetPodNameLabel, appsv1.PodIndexLabel, appsv1.ControllerRevisionHashLabelKey,
 		"pod-template-generation", batchv1.JobCompletionIndexAnnotation,
 	}
 }

@@ -3,7 +3,9 @@ package remediate
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -23,17 +25,24 @@ const blockedRetry = 5 * time.Second
 
 // act asks the API server for the removal. The reservation it rests on does not hold for ever.
 func (r *Remediator) act(ctx context.Context, a *attempt) controllers.Result {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(callTimeout, a.until.Sub(r.Now())))
 	defer cancel()
 	if a.policy.Action == config.ActionDelete {
-		return r.delete(ctx, a.live)
+		return r.delete(ctx, a)
 	}
 	return r.evict(ctx, a)
+}
+
+// mayHaveHappened reports whether the API server may have done what it answered with an error, or not at all.
+func mayHaveHappened(err error) bool {
+	var status apierrors.APIStatus
+	return err != nil && !severalBudgets(err) && (!errors.As(err, &status) || status.Status().Code >= http.StatusInternalServerError)
 }
 
 // evict asks for an eviction and gives each answer of the API server its own branch.
 func (r *Remediator) evict(ctx context.Context, a *attempt) controllers.Result {
 	err := r.postEviction(ctx, a.live)
+	a.unsure = mayHaveHappened(err)
 	result := controllers.Result{Action: config.ActionEvict}
 	switch {
 	case err == nil:
@@ -78,7 +87,7 @@ func (r *Remediator) blocked(ctx context.Context, a *attempt, err error) control
 	}
 	mayDelete := limit > 0 && a.Decision.Definitive() && slices.Contains(r.Config.Limits.AllowedActions, config.ActionDelete)
 	if mayDelete && left <= 0 {
-		return r.delete(ctx, a.live)
+		return r.delete(ctx, a)
 	}
 	result := controllers.Result{Outcome: controllers.OutcomeBlocked, Action: config.ActionEvict, Held: controllers.HeldBudget, RetryAfter: retryAfter(err)}
 	result.Message = "a PodDisruptionBudget allows no eviction now; it is asked again until it does"
@@ -91,7 +100,8 @@ func (r *Remediator) blocked(ctx context.Context, a *attempt, err error) control
 
 // delete removes the pod past any budget. The resourceVersion makes sure that nothing about the pod has changed since
 // the gates looked at it.
-func (r *Remediator) delete(ctx context.Context, live *corev1.Pod) controllers.Result {
+func (r *Remediator) delete(ctx context.Context, a *attempt) controllers.Result {
+	live := a.live
 	var err error
 	if isOfJob(live) {
 		if live, err = r.announceDisruption(ctx, live); err != nil {
@@ -102,6 +112,7 @@ func (r *Remediator) delete(ctx context.Context, live *corev1.Pod) controllers.R
 		Preconditions:      &metav1.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion},
 		GracePeriodSeconds: grace(live),
 	})
+	a.unsure = mayHaveHappened(err)
 	return deleted(err)
 }
 

@@ -61,7 +61,9 @@ func reportOnly(m config.Mode) *controllers.Result {
 }
 
 // comesBack refuses when removing the pod would bring no new one, as far as the cache tells.
-func comesBack(_ context.Context, a *attempt) *controllers.Result { return wouldReturn(a.Pod, a.Policy) }
+func comesBack(_ context.Context, a *attempt) *controllers.Result {
+	return wouldReturn(a.Pod, a.Policy)
+}
 
 // comesBackLive is comesBack as the API server tells: the cache may be behind.
 func comesBackLive(_ context.Context, a *attempt) *controllers.Result {

@@ -70,6 +70,8 @@ type attempt struct {
 	ask    ledger.Ask
 	live   *corev1.Pod
 	policy config.Policy // of live: a person may have changed it while the cache was behind
+	until  time.Time     // when the reservation ends, by this node's clock
+	unsure bool          // the API server may or may not have removed the pod
 }
 
 // Remediate removes the pod of the Request if every gate lets it pass. It asks the API server at most once to remove it
@@ -85,7 +87,7 @@ func (r *Remediator) Remediate(ctx context.Context, req controllers.Request) con
 		return *refusal
 	}
 	result := r.act(ctx, a)
-	r.settle(ctx, a, result)
+	r.settle(ctx, a, result.Outcome)
 	return result
 }
 

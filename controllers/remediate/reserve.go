@@ -22,12 +22,16 @@ func (r *Remediator) admitted(ctx context.Context, a *attempt) *controllers.Resu
 
 // reserve takes the removal out of the budgets, and looks at the mount for the last time.
 func (r *Remediator) reserve(ctx context.Context, a *attempt) *controllers.Result {
+	a.until = r.Now().Add(ledger.ActWithin / 2) // it may have been granted up to half of that before, to the same pod
 	a.ask.Grace, a.ask.Selector = graceOf(a.live), ledger.SelectorFor(a.live)
 	refusal, err := r.Ledger.Reserve(ctx, a.ask)
 	if held := answer(refusal, err); held != nil {
 		return held
 	}
 	held := r.lastLook(ctx, a)
+	if held == nil && !r.Now().Before(a.until) {
+		held = heldFor(freshRetry, controllers.HeldNotConfirmed, "it took too long to make sure once more")
+	}
 	if held != nil {
 		r.release(ctx, a)
 	}
@@ -50,9 +54,12 @@ func answer(refusal *ledger.Refusal, err error) *controllers.Result {
 	}
 }
 
+// lookTimeout bounds the last look, which only confirms what was found with more patience.
+const lookTimeout = 3 * time.Second
+
 // lastLook refuses unless the mount is broken still. What the state machine believes may be seconds old.
 func (r *Remediator) lastLook(ctx context.Context, a *attempt) *controllers.Result {
-	for _, o := range r.Node.Probe(ctx, a.Look, a.policy.Timeout) {
+	for _, o := range r.Node.Probe(ctx, a.Look, min(a.policy.Timeout, lookTimeout)) {
 		if o.Target != a.reason.Target {
 			continue
 		}
@@ -68,14 +75,13 @@ func (r *Remediator) lastLook(ctx context.Context, a *attempt) *controllers.Resu
 	return heldFor(freshRetry, controllers.HeldNotConfirmed, "the last look did not find the mount")
 }
 
-// settle follows what was removed, and gives back what was reserved and for certain not used.
-func (r *Remediator) settle(ctx context.Context, a *attempt, result controllers.Result) {
-	switch {
-	case result.Outcome.Removed():
+// settle follows what was removed, or may have been, and gives back what was reserved and for certain not used.
+func (r *Remediator) settle(ctx context.Context, a *attempt, outcome controllers.Outcome) {
+	if outcome.Removed() || a.unsure {
 		r.Follower.Follow(a.ask.Entry, a.live)
-	case result.Outcome != controllers.OutcomeFailed: // then nobody knows
-		r.release(ctx, a)
+		return
 	}
+	r.release(ctx, a)
 }
 
 // errorRetry is how soon to ask again after an error of the API server, which hits all agents at once.

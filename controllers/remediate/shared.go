@@ -53,7 +53,9 @@ func keeps(uid string, pods []corev1.Pod, a *attempt) string {
 	if p.DeletionTimestamp != nil {
 		return ""
 	}
-	judged := slices.IndexFunc(a.Mounts, func(s controllers.Status) bool { return s.FolderUID == uid && s.Mount.Observation.Device == a.Volume.Device })
+	judged := slices.IndexFunc(a.Mounts, func(s controllers.Status) bool {
+		return s.FolderUID == uid && s.Mount.Observation.Device == a.Volume.Device
+	})
 	switch {
 	case judged < 0:
 		return fmt.Sprintf("pod %s is not watched: annotate it with %s, or remove it yourself", name, config.AnnotationWatch)
