@@ -70,6 +70,7 @@ func (c Config) Validate() error {
 		among("logFormat", c.LogFormat, []string{LogFormatJSON, LogFormatText}),
 		absolute("procRoot", c.ProcRoot),
 		absolute("workerPath", c.WorkerPath),
+		absolute("backendPath", c.BackendPath),
 		c.Limits.validate(),
 		c.Defaults.validate(c.Limits),
 	}

@@ -50,6 +50,7 @@ func TestValidateRefuses(t *testing.T) {
 		"log level above":       {func(c *config.Config) { c.LogLevel = 10 }, []string{`logLevel "10"`}},
 		"relative proc":         {func(c *config.Config) { c.ProcRoot = "proc" }, []string{`procRoot "proc"`, "absolute"}},
 		"no worker":             {func(c *config.Config) { c.WorkerPath = "" }, []string{`workerPath ""`}},
+		"no backend program":    {func(c *config.Config) { c.BackendPath = "backend" }, []string{`backendPath "backend"`, "absolute"}},
 		"no workers":            {func(c *config.Config) { c.MaxWorkers = 0 }, []string{`maxWorkers "0"`, "1 to 256"}},
 		"workers above":         {func(c *config.Config) { c.MaxWorkers = 257 }, []string{`maxWorkers "257"`}},
 		"no parked workers":     {func(c *config.Config) { c.MaxParkedWorkers = 0 }, []string{`maxParkedWorkers "0"`}},
