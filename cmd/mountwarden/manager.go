@@ -27,9 +27,7 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/metrics"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
-	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/events"
-	"github.com/mountwarden/mountwarden/probes/node"
 )
 
 // stallAfter is how late a look may be before the agent calls itself stalled. Each look and each call to the API
@@ -37,7 +35,7 @@ import (
 const stallAfter = 2 * time.Minute
 
 // newManager wires the parts: prober -> reconciler -> remediator, with metrics and health beside them.
-func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.Interface, clock *ledger.Clock, prober *node.Prober, cfg config.Config) (ctrl.Manager, error) {
+func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.Interface, clock *ledger.Clock, prober host, cfg config.Config) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register core types: %w", err)
@@ -61,7 +59,7 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 		Client:     mgr.GetClient(),
 		Prober:     prober,
 		Remediator: remediate.New(remediate.Options{
-			Client: kube, Cached: mgr.GetClient(), Node: host{prober}, Ledger: ledger.NewStore(kube, cfg, clock.Now), Follower: nobody{},
+			Client: kube, Cached: mgr.GetClient(), Node: prober, Ledger: ledger.NewStore(kube, cfg, clock.Now), Follower: nobody{},
 			Config: cfg, Now: time.Now, ClusterTime: clock.At,
 		}),
 		Meter:      metrics.New(ctrlmetrics.Registry),
@@ -78,7 +76,7 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 }
 
 // announce has the pods looked at that the prober's events name, until ctx ends.
-func announce(ctx context.Context, prober *node.Prober, reconciler *podmount.Reconciler) error {
+func announce(ctx context.Context, prober host, reconciler *podmount.Reconciler) error {
 	for {
 		select {
 		case e := <-prober.Events():
@@ -109,7 +107,7 @@ func metadata(kind string) *metav1.PartialObjectMetadata {
 	return o
 }
 
-func registerLive(r *podmount.Reconciler, prober *node.Prober) error {
+func registerLive(r *podmount.Reconciler, prober host) error {
 	err := metrics.RegisterLive(ctrlmetrics.Registry, metrics.Live{
 		Statuses:      r.Statuses,
 		PodsWatched:   r.PodsWatched,
@@ -137,7 +135,7 @@ func available(sources []events.Source) map[string]bool {
 
 // addChecks ties liveness to the loop, which a restart may help, and readiness to the room for looks, which it does
 // not: the parked workers of a restarted agent would only be parked again.
-func addChecks(mgr ctrl.Manager, r *podmount.Reconciler, prober *node.Prober, cfg config.Config) error {
+func addChecks(mgr ctrl.Manager, r *podmount.Reconciler, prober host, cfg config.Config) error {
 	loop := func(*http.Request) error {
 		if late := r.Overdue(); late > stallAfter {
 			return fmt.Errorf("a look is %s late: the probe loop has stalled", late.Round(time.Second))
@@ -164,15 +162,6 @@ func kernelRelease() string {
 	}
 	return strings.TrimSpace(string(release))
 }
-
-// host answers what only this node can tell.
-type host struct{ *node.Prober }
-
-// Fresh implements remediate.Node.
-func (host) Fresh(context.Context, probes.Volume) probes.Freshness { return probes.Freshness{} }
-
-// Consumers implements remediate.Node.
-func (host) Consumers(string) probes.Consumers { return probes.Consumers{} }
 
 type nobody struct{}
 
