@@ -56,17 +56,17 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 		}
 	}
 	reconciler, err := podmount.New(podmount.Options{
-		Client:     mgr.GetClient(),
-		Prober:     prober,
+		Client: mgr.GetClient(),
+		Prober: prober,
 		Remediator: remediate.New(remediate.Options{
 			Client: kube, Cached: mgr.GetClient(), Node: prober, Ledger: ledger.NewStore(kube, cfg, clock.Now), Follower: nobody{},
 			Config: cfg, Now: time.Now, ClusterTime: clock.At,
 		}),
-		Meter:      metrics.New(ctrlmetrics.Registry),
-		Recorder:   mgr.GetEventRecorder("mountwarden"),
-		Config:     cfg,
-		Now:        time.Now,
-		Spread:     podmount.SpreadEvenly,
+		Meter:    metrics.New(ctrlmetrics.Registry),
+		Recorder: mgr.GetEventRecorder("mountwarden"),
+		Config:   cfg,
+		Now:      time.Now,
+		Spread:   podmount.SpreadEvenly,
 	})
 	if err != nil {
 		return nil, err
