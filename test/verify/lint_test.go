@@ -114,6 +114,12 @@ func arrows() []arrow {
 		{"remediate-acts-only", "controllers/remediate", module + "probes/node"},
 		{"remediate-acts-only", "controllers/remediate", module + "controllers/podmount"},
 		{"remediate-acts-only", "controllers/remediate", module + "controllers/metrics"},
+		{"remediate-acts-only", "controllers/remediate", module + "controllers/followup"},
+		{"ledger-keeps-books-only", "controllers/ledger", module + "probes/node"},
+		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/podmount"},
+		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/remediate"},
+		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/followup"},
+		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/metrics"},
 		{"only-metrics-imports-prometheus", "controllers/podmount", "github.com/prometheus/client_golang/prometheus"},
 		{"only-metrics-imports-prometheus", "cmd/mountwarden", "github.com/prometheus/client_golang/prometheus"},
 	}
