@@ -127,7 +127,7 @@ func (c *Checker) driverOf(ctx context.Context, folder string) (string, probes.F
 	}
 	a := c.desk.ask(ctx, ask.Question{Volume: &ask.Volume{Root: c.root, Folder: folder}})
 	c.drivers.note(folder, a.Driver)
-	return a.Driver, a.Freshness
+	return a.Driver, unclear(a.Freshness.Detail)
 }
 
 // nfs asks the server.
