@@ -86,10 +86,6 @@ func (p *pursuit) note(ctx context.Context, now time.Time) {
 	}
 	p.noted = true
 	p.announce(*p.end)
-	if p.presence == present { // its successors are of no interest any more
-		p.narrow = true
-		p.disconnect()
-	}
 }
 
 func (p *pursuit) write(ctx context.Context) error {
@@ -97,4 +93,12 @@ func (p *pursuit) write(ctx context.Context) error {
 		return p.Books.Release(ctx, p.entry.PodUID)
 	}
 	return p.Books.Close(ctx, p.entry.PodUID, p.end.aftermath)
+}
+
+// narrowDown watches nothing but the removed pod where that stays for long and its successors are of no interest any more.
+func (p *pursuit) narrowDown() {
+	if p.noted && p.told && !p.narrow {
+		p.narrow = true
+		p.disconnect()
+	}
 }

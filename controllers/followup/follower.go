@@ -39,6 +39,7 @@ func (f *Follower) Follow(e ledger.Entry, removed *corev1.Pod) {
 	}
 	p := newPursuit(f, e, now)
 	p.trail.see(removed)
+	p.from = removed.ResourceVersion
 	f.enqueue(p)
 }
 

@@ -56,6 +56,7 @@ type pursuit struct {
 	opened  time.Time
 	openAt  time.Time // not before
 	opening wait.Backoff
+	from    string    // the resourceVersion that the watch goes on from; "" begins with what is there
 	narrow  bool      // only the removed pod is of interest
 	news    time.Time // when something came that was not judged yet; zero when all was
 	blind   bool      // the last try to open the watch has failed
@@ -103,6 +104,7 @@ func (p *pursuit) step(ctx context.Context) {
 		p.conclude(now)
 	}
 	p.note(ctx, p.Now())
+	p.narrowDown()
 }
 
 // inSight reports whether all pods of now were seen, as far as a watch can tell.

@@ -20,8 +20,9 @@ func (p *pursuit) connect(ctx context.Context, now time.Time) {
 	if p.watch != nil || now.Before(p.openAt) {
 		return
 	}
+	seamless := p.from != ""
 	err := p.open(ctx)
-	if err == nil {
+	if err == nil && !seamless {
 		err = p.ask(ctx)
 	}
 	if err != nil {
@@ -47,7 +48,8 @@ func detail(err error) string {
 	return err.Error()
 }
 
-// open begins a watch. Its context lives as long as the watch does, so that the wait for its first answer has a clock of its own.
+// open begins a watch: of all that has happened since the removed pod was last read, where that is known, and else of all that is
+// there now, which the API server sends first ("Get State and Start at Any", API concepts). Its context lives as long as the watch does, so that the wait for its first answer has a clock of its own.
 func (p *pursuit) open(ctx context.Context) error {
 	ctx, hangUp := context.WithCancel(ctx)
 	late := time.AfterFunc(callTimeout, hangUp)
@@ -68,10 +70,12 @@ func (p *pursuit) open(ctx context.Context) error {
 
 // selection has no resourceVersion, so that the state of now comes first.
 func (p *pursuit) selection() metav1.ListOptions {
+	options := metav1.ListOptions{LabelSelector: p.entry.Selector, ResourceVersion: p.from}
 	if p.narrow {
-		return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, p.entry.Pod).String()}
+		options.LabelSelector, options.FieldSelector = "", fields.OneTermEqualSelector(metav1.ObjectNameField, p.entry.Pod).String()
 	}
-	return metav1.ListOptions{LabelSelector: p.entry.Selector}
+	p.from = "" // it may be too old the next time
+	return options
 }
 
 // disconnect ends the watch, if there is one, and says when to open the next.
@@ -128,7 +132,14 @@ func (p *pursuit) take(ctx context.Context, e watch.Event, ok bool) {
 		p.see(pod)
 	case pod.UID != p.entry.PodUID:
 		p.lose(pod.UID)
+	case hasEnded(pod):
+		p.gone()
 	case p.ask(ctx) != nil: // it is gone, or it has lost its labels
 		p.disconnect()
 	}
+}
+
+// hasEnded reports whether a pod was at the end of its grace when it left the watch: the kubelet has then taken it out of the API.
+func hasEnded(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp != nil && pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds == 0
 }
