@@ -115,6 +115,7 @@ func registerLive(r *podmount.Reconciler, prober host) error {
 		Workers:       func() int { return prober.Stats().Workers },
 		ParkedProbes:  func() int { return prober.Stats().Parked },
 		Forsaken:      func() int { return prober.Stats().Forsaken },
+		Stuck:         func() int { return 0 }, // nothing is followed yet
 		EventSources:  func() map[string]bool { return available(prober.EventSources()) },
 		Version:       versionText(),
 		KernelRelease: kernelRelease(),
