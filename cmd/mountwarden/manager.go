@@ -23,10 +23,12 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers/followup"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/metrics"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
+	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/events"
 )
 
@@ -55,15 +57,19 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 			return nil, fmt.Errorf("watch the node's pods, the node and namespaces: %w", err)
 		}
 	}
+	meter, books := metrics.New(ctrlmetrics.Registry), ledger.NewStore(kube, cfg, clock.Now)
+	recorder := mgr.GetEventRecorder("mountwarden")
+	follower := followup.New(followup.Options{
+		Client: kube, Books: books, Diagnoser: nobody{}, Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
+	})
 	reconciler, err := podmount.New(podmount.Options{
 		Client: mgr.GetClient(),
 		Prober: prober,
 		Remediator: remediate.New(remediate.Options{
-			Client: kube, Cached: mgr.GetClient(), Node: prober, Ledger: ledger.NewStore(kube, cfg, clock.Now), Follower: nobody{},
-			Config: cfg, Now: time.Now, ClusterTime: clock.At,
+			Client: kube, Cached: mgr.GetClient(), Node: prober, Ledger: books, Follower: follower, Config: cfg, Now: time.Now, ClusterTime: clock.At,
 		}),
-		Meter:    metrics.New(ctrlmetrics.Registry),
-		Recorder: mgr.GetEventRecorder("mountwarden"),
+		Meter:    meter,
+		Recorder: recorder,
 		Config:   cfg,
 		Now:      time.Now,
 		Spread:   podmount.SpreadEvenly,
@@ -72,7 +78,7 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 		return nil, err
 	}
 	announcer := manager.RunnableFunc(func(ctx context.Context) error { return announce(ctx, prober, reconciler) })
-	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), registerLive(reconciler, prober), addChecks(mgr, reconciler, prober, cfg))
+	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), mgr.Add(follower), registerLive(reconciler, follower, prober), addChecks(mgr, reconciler, prober, cfg))
 }
 
 // announce has the pods looked at that the prober's events name, until ctx ends.
@@ -107,15 +113,15 @@ func metadata(kind string) *metav1.PartialObjectMetadata {
 	return o
 }
 
-func registerLive(r *podmount.Reconciler, prober host) error {
+func registerLive(r *podmount.Reconciler, f *followup.Follower, prober host) error {
 	err := metrics.RegisterLive(ctrlmetrics.Registry, metrics.Live{
 		Statuses:      r.Statuses,
 		PodsWatched:   r.PodsWatched,
+		Stuck:         f.StuckTerminating,
 		LastScan:      r.LastScan,
 		Workers:       func() int { return prober.Stats().Workers },
 		ParkedProbes:  func() int { return prober.Stats().Parked },
 		Forsaken:      func() int { return prober.Stats().Forsaken },
-		Stuck:         func() int { return 0 }, // nothing is followed yet
 		EventSources:  func() map[string]bool { return available(prober.EventSources()) },
 		Version:       versionText(),
 		KernelRelease: kernelRelease(),
@@ -166,5 +172,10 @@ func kernelRelease() string {
 
 type nobody struct{}
 
-// Follow implements remediate.Follower.
-func (nobody) Follow(ledger.Entry, *corev1.Pod) {}
+// Why implements followup.Diagnoser.
+func (nobody) Why(context.Context, string) probes.Stuck {
+	return probes.Stuck{Text: "nobody has looked"}
+}
+
+// Abort implements followup.Diagnoser.
+func (nobody) Abort(context.Context, string, string) error { return errors.New("nobody can") }
