@@ -10,6 +10,10 @@ import (
 // AnnotationPrefix starts every annotation that Mountwarden reads. No other may stand under it.
 const AnnotationPrefix = "mountwarden.io/"
 
+// AnnotationPaused is an annotation of a Namespace or a Node: none of its pods is removed as long as it is there. Its value is the
+// reason, for people. A pod must not have it.
+const AnnotationPaused = AnnotationPrefix + "paused"
+
 // The annotations of a pod. Numbers have the meaning of the kubelet's probes.
 const (
 	AnnotationWatch               = AnnotationPrefix + "watch"                 // "true" opts in
@@ -28,9 +32,6 @@ const (
 	AnnotationExpectMounts        = AnnotationPrefix + "expect-mounts"         // VOLUME/PATH[=FSTYPE], separated by commas: mounts that must be below a volume
 	AnnotationAllowUnmanaged      = AnnotationPrefix + "allow-unmanaged"       // "true" permits to act on a pod with no controller
 )
-
-// AnnotationPaused is an annotation of a Namespace or a Node: nothing there is removed while it is set. Its value is the reason.
-const AnnotationPaused = AnnotationPrefix + "paused"
 
 // Annotations lists every annotation of a pod that this version understands.
 func Annotations() []string {
@@ -62,6 +63,9 @@ func (a *annotations) unknown() {
 	for _, key := range slices.Sorted(maps.Keys(a.values)) {
 		switch {
 		case !strings.HasPrefix(key, AnnotationPrefix), slices.Contains(Annotations(), key):
+		case key == AnnotationPaused:
+			a.note(invalid("annotation", key, "it on a Namespace or a Node only, with the reason as its value; on a pod set "+
+				AnnotationMode+" to "+string(ModeReport)))
 		default:
 			a.note(invalid("annotation", key, "one of "+join(Annotations())))
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -20,7 +21,7 @@ import (
 // valid returns the defaults, made complete.
 func valid() config.Config {
 	c := config.Default()
-	c.NodeName = "node-1"
+	c.NodeName, c.Namespace = "node-1", "mountwarden"
 	return c
 }
 
@@ -67,7 +68,24 @@ func TestDefaultIsTheDocumentedPolicy(t *testing.T) {
 		t.Errorf("defaults differ from docs (-want +got):\n%s", diff)
 	}
 	if err := valid().Validate(); err != nil {
-		t.Errorf("the defaults and a node's name are not valid: %v", err)
+		t.Errorf("the defaults, a node's name and a namespace's are not valid: %v", err)
+	}
+}
+
+func TestDefaultGuards(t *testing.T) {
+	c := config.Default()
+	if !c.CheckBackends || c.AbortStuckFUSE || c.FollowUpSeconds != 300 {
+		t.Errorf("checkBackends %v, abortStuckFUSE %v, followUpSeconds %d", c.CheckBackends, c.AbortStuckFUSE, c.FollowUpSeconds)
+	}
+	want := config.Backoff{InitialSeconds: 10, MaxSeconds: 300, ForgetSeconds: 600, MaxAttempts: 5} // the kubelet's, and where it ends
+	if diff := cmp.Diff(want, c.Backoff); diff != "" {
+		t.Errorf("backoff (-want +got):\n%s", diff)
+	}
+	if window, cooldown := c.Budgets.Window(), c.Storm.Cooldown(); window != time.Minute || cooldown != 30*time.Second {
+		t.Errorf("a window of %s, a cooldown of %s", window, cooldown)
+	}
+	if c.Budgets.Node > c.Budgets.Namespace || c.Budgets.Namespace > c.Budgets.Cluster || c.Storm.Threshold > c.Budgets.Node {
+		t.Errorf("budgets %+v, storm %+v", c.Budgets, c.Storm)
 	}
 }
 
@@ -126,11 +144,16 @@ func arbitrary(random *rand.Rand) config.Config {
 		return []string{"", "a", "true", "null", "~", "0x10", "- a", "a: b", "x\ny", "\t", "é", `"'`, "#", "*a", "&a", "!!int 1"}[random.Intn(16)]
 	}
 	number := func() int { return random.Intn(2_000_001) - 1_000_000 }
+	truth := func() bool { return random.Intn(2) == 0 }
 	lists := [][]config.Action{nil, {"Evict"}, {"Delete", "Evict"}, {"null"}}
 	return config.Config{
-		NodeName: text(), DryRun: random.Intn(2) == 0, MetricsBindAddress: text(), HealthProbeBindAddress: text(),
+		NodeName: text(), Namespace: text(), DryRun: truth(), MetricsBindAddress: text(), HealthProbeBindAddress: text(),
 		LogFormat: text(), LogLevel: number(), ProcRoot: text(), WorkerPath: text(),
-		MaxWorkers: number(), MaxParkedWorkers: number(), BlockedSeconds: number(),
+		MaxWorkers: number(), MaxParkedWorkers: number(), Events: truth(), BlockedSeconds: number(),
+		CheckBackends: truth(), FollowUpSeconds: number(), AbortStuckFUSE: truth(),
+		Budgets: config.Budgets{WindowSeconds: number(), Node: number(), Namespace: number(), Cluster: number()},
+		Storm:   config.Storm{Threshold: number(), CooldownSeconds: number()},
+		Backoff: config.Backoff{InitialSeconds: number(), MaxSeconds: number(), ForgetSeconds: number(), MaxAttempts: number()},
 		KubeAPI: config.KubeAPI{QPS: number(), Burst: number()},
 		Defaults: config.Defaults{
 			Mode: config.Mode(text()), Action: config.Action(text()), PeriodSeconds: number(), TimeoutSeconds: number(),
@@ -138,7 +161,7 @@ func arbitrary(random *rand.Rand) config.Config {
 		},
 		Limits: config.Limits{
 			MinPeriodSeconds: number(), AllowedActions: lists[random.Intn(len(lists))],
-			AllowUnmanaged: random.Intn(2) == 0, NamespaceSelector: text(),
+			AllowUnmanaged: truth(), NamespaceSelector: text(),
 		},
 	}
 }
@@ -182,7 +205,8 @@ func TestFlagsAreDerivedFromKeys(t *testing.T) {
 	if got, want := len(names), len(config.Keys())+1; got != want {
 		t.Errorf("%d flags, want one a key and --config: %d", got, want)
 	}
-	for _, name := range []string{"config", "node-name", "dry-run", "metrics-bind-address", "kube-api-qps", "max-parked-workers", "defaults-period-seconds", "limits-allowed-actions"} {
+	for _, name := range []string{"config", "node-name", "namespace", "dry-run", "metrics-bind-address", "kube-api-qps", "max-parked-workers", "check-backends",
+		"abort-stuck-fuse", "budgets-window-seconds", "storm-threshold", "backoff-max-attempts", "defaults-period-seconds", "limits-allowed-actions"} {
 		if !slices.Contains(names, name) {
 			t.Errorf("no flag --%s among %v", name, names)
 		}
@@ -196,6 +220,8 @@ func TestFlagUsageShowsDefaults(t *testing.T) {
 		"metrics-bind-address":   {"string", ":8080"},
 		"max-workers":            {"int", "16"},
 		"dry-run":                {"bool", "false"},
+		"check-backends":         {"bool", "true"},
+		"budgets-cluster":        {"int", "120"},
 		"limits-allowed-actions": {"list", "Evict,Delete"},
 		"defaults-mode":          {"string", "Remediate"},
 		"defaults-action":        {"string", "Evict"},

@@ -40,21 +40,24 @@ func TestNothingSaidIsDefault(t *testing.T) {
 	}
 }
 
-func TestNodeName(t *testing.T) {
+// What differs from pod to pod comes from the downward API, under the names that manifests use by convention.
+func TestNodeNameAndNamespace(t *testing.T) {
 	for name, tc := range map[string]struct {
 		environment map[string]string
 		args        []string
-		want        string
+		node        string
+		namespace   string
 	}{
-		"nowhere":         {nil, nil, "from-file"},
-		"by convention":   {map[string]string{"NODE_NAME": "a"}, nil, "a"},
-		"by our variable": {map[string]string{"NODE_NAME": "a", "MOUNTWARDEN_NODE_NAME": "b"}, nil, "b"},
-		"by flag":         {map[string]string{"NODE_NAME": "a"}, []string{"--node-name", "c"}, "c"},
+		"nowhere":         {nil, nil, "from-file", "from-file"},
+		"by convention":   {map[string]string{"NODE_NAME": "a", "POD_NAMESPACE": "x"}, nil, "a", "x"},
+		"one of the two":  {map[string]string{"POD_NAMESPACE": "x"}, nil, "from-file", "x"},
+		"by our variable": {map[string]string{"NODE_NAME": "a", "MOUNTWARDEN_NODE_NAME": "b", "POD_NAMESPACE": "x", "MOUNTWARDEN_NAMESPACE": "y"}, nil, "b", "y"},
+		"by flag":         {map[string]string{"NODE_NAME": "a", "POD_NAMESPACE": "x"}, []string{"--node-name", "c", "--namespace", "z"}, "c", "z"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, _, err := load(t, "nodeName: from-file", tc.environment, tc.args...)
-			if err != nil || got.NodeName != tc.want {
-				t.Errorf("got %q, %v, want %q", got.NodeName, err, tc.want)
+			got, _, err := load(t, "nodeName: from-file\nnamespace: from-file\n", tc.environment, tc.args...)
+			if err != nil || got.NodeName != tc.node || got.Namespace != tc.namespace {
+				t.Errorf("got %q and %q, %v, want %q and %q", got.NodeName, got.Namespace, err, tc.node, tc.namespace)
 			}
 		})
 	}
@@ -84,6 +87,13 @@ func TestFileAccepts(t *testing.T) {
 			"{\n\t\"logLevel\": 4,\n\t\"defaults\": {\"mode\": \"Report\", \"action\": \"Delete\"}\n}\n",
 			func(c *config.Config) { c.LogLevel, c.Defaults.Mode, c.Defaults.Action = 4, "Report", "Delete" },
 		},
+		"guards": {
+			"checkBackends: false\nabortStuckFUSE: true\nfollowUpSeconds: 60\nbudgets: {node: 1, cluster: 60}\nstorm:\n  threshold: 2\nbackoff: {maxAttempts: 3}\n",
+			func(c *config.Config) {
+				c.CheckBackends, c.AbortStuckFUSE, c.FollowUpSeconds = false, true, 60
+				c.Budgets.Node, c.Budgets.Cluster, c.Storm.Threshold, c.Backoff.MaxAttempts = 1, 60, 2, 3
+			},
+		},
 		"list as text":   {"limits: {allowedActions: 'Delete, Evict'}", func(c *config.Config) { c.Limits.AllowedActions = []config.Action{"Delete", "Evict"} }},
 		"empty list":     {"limits: {allowedActions: []}", func(c *config.Config) { c.Limits.AllowedActions = nil }},
 		"quoted number":  {`maxWorkers: "3"`, func(c *config.Config) { c.MaxWorkers = 3 }},
@@ -107,6 +117,9 @@ func TestFileRefuses(t *testing.T) {
 	}{
 		"unknown key":              {"\nmaxWorker: 3\n", []string{"line 2", `"maxWorker"`, "maxWorkers"}},
 		"unknown key in a section": {"limits:\n  minPeriod: 3\n", []string{"line 2", `"limits.minPeriod"`, "limits.minPeriodSeconds"}},
+		"unknown budget":           {"budgets:\n  window: 3\n", []string{"line 2", `"budgets.window"`, "budgets.windowSeconds"}},
+		"budget is a number":       {"budgets: 5", []string{"line 1", "budgets", `"5"`, "mapping"}},
+		"text for a budget":        {"storm: {threshold: all}", []string{"storm.threshold", `"all"`, "int"}},
 		"key of another case":      {"MaxWorkers: 3", []string{"line 1", `"MaxWorkers"`}},
 		"dotted key":               {"defaults.periodSeconds: 3", []string{"line 1", `"defaults.periodSeconds"`}},
 		"flag's name":              {"max-workers: 3", []string{`"max-workers"`}},

@@ -167,6 +167,9 @@ func TestParsePolicyRefuses(t *testing.T) {
 		"watch empty":           {[]string{"watch", ""}, []string{`watch ""`}},
 		"watch blank":           {[]string{"watch", "true "}, []string{`watch "true "`}},
 		"unknown key":           {[]string{"perod-seconds", "1"}, []string{"mountwarden.io/perod-seconds", config.AnnotationPeriodSeconds}},
+		"paused":                {[]string{"paused", "backup"}, []string{`"mountwarden.io/paused"`, "Namespace or a Node", "mountwarden.io/mode to Report"}},
+		"paused is false":       {[]string{"paused", "false"}, []string{`"mountwarden.io/paused"`}},
+		"paused and unknown":    {[]string{"paused", "x", "pause", "x"}, []string{"Namespace or a Node", `"mountwarden.io/pause"`, config.AnnotationMode}},
 		"key of another case":   {[]string{"Mode", "Report"}, []string{"mountwarden.io/Mode"}},
 		"no key":                {[]string{"", "x"}, []string{`"mountwarden.io/"`}},
 		"canary absolute":       {[]string{"canary-file", "/etc/passwd"}, []string{`canary-file "/etc/passwd"`, "relative"}},
@@ -232,6 +235,16 @@ func TestParsePolicyRefuses(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A namespace's or a node's annotation is none that a pod may ask with.
+func TestPausedIsNoAnnotationOfPods(t *testing.T) {
+	if slices.Contains(config.Annotations(), config.AnnotationPaused) {
+		t.Error("listed as an annotation of a pod")
+	}
+	if got, err := config.ParsePolicy(annotated("paused", "backup"), valid()); err != nil || got.Watch {
+		t.Errorf("a pod that has not opted in: %+v, %v", got, err)
 	}
 }
 
@@ -360,7 +373,7 @@ func requireSound(t *testing.T, pod *corev1.Pod, p config.Policy, err error) {
 func TestEveryMixOfAnnotationsIsSound(t *testing.T) {
 	random := rand.New(rand.NewSource(1))
 	values := []string{"true", "false", "", "1", "0", "5", "41", "86401", "-1", "Report", "Remediate", "Evict", "Delete", "data", "logs,scratch", "app", "data/x", "scratch/a=b", "side,app", "../x", "/"}
-	keys := append(config.Annotations(), config.AnnotationPrefix+"other")
+	keys := append(config.Annotations(), config.AnnotationPaused, config.AnnotationPrefix+"other")
 	for range 5000 {
 		pod := annotated()
 		for range random.Intn(5) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"path/filepath"
 	"slices"
@@ -70,6 +71,9 @@ func (c Config) Validate() error {
 		among("logFormat", c.LogFormat, []string{LogFormatJSON, LogFormatText}),
 		absolute("procRoot", c.ProcRoot),
 		absolute("workerPath", c.WorkerPath),
+		absolute("backendPath", c.BackendPath),
+		c.Budgets.validate(),
+		c.Backoff.validate(),
 		c.Limits.validate(),
 		c.Defaults.validate(c.Limits),
 	}
@@ -77,6 +81,26 @@ func (c Config) Validate() error {
 		problems = append(problems, n.validate(n.key))
 	}
 	return errors.Join(problems...)
+}
+
+// validate rejects a part that is larger than the whole: it would never be what keeps a pod from being removed.
+func (b Budgets) validate() error {
+	return errors.Join(b.part("budgets.node", b.Node), b.part("budgets.namespace", b.Namespace))
+}
+
+func (b Budgets) part(key string, value int) error {
+	if value > b.Cluster {
+		return invalid(key, value, fmt.Sprintf("no more than budgets.cluster, %d: lower %s or raise budgets.cluster", b.Cluster, key))
+	}
+	return nil
+}
+
+// validate rejects a longest delay that is shorter than the first.
+func (b Backoff) validate() error {
+	if b.MaxSeconds < b.InitialSeconds {
+		return invalid("backoff.maxSeconds", b.MaxSeconds, fmt.Sprintf("no less than backoff.initialSeconds, %d", b.InitialSeconds))
+	}
+	return nil
 }
 
 func (d Defaults) validate(l Limits) error {

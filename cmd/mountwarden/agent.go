@@ -17,7 +17,6 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/permissions"
-	"github.com/mountwarden/mountwarden/probes/node"
 	"github.com/mountwarden/mountwarden/probes/worker"
 )
 
@@ -76,11 +75,9 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	if err := permitted(ctx, log, client, cfg); err != nil {
 		return err
 	}
-	prober, err := node.New(node.Options{
-		WorkerPath: cfg.WorkerPath, ProcRoot: cfg.ProcRoot, MaxActive: cfg.MaxWorkers, MaxParked: cfg.MaxParkedWorkers, Events: cfg.Events,
-	})
+	prober, err := newHost(cfg)
 	if err != nil {
-		return fmt.Errorf("start the prober: %w", err)
+		return err
 	}
 	logAbilities(log, prober)
 	mgr, err := newManager(ctx, restConfig, client, clock, prober, cfg)
@@ -97,7 +94,7 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 }
 
 // logAbilities tells once what this node and the agent's privileges allow.
-func logAbilities(log logr.Logger, prober *node.Prober) {
+func logAbilities(log logr.Logger, prober host) {
 	for _, s := range prober.EventSources() {
 		log.Info("Event source", controllers.KeySource, s.Name, controllers.KeyAvailable, s.Available, controllers.KeyDetail, s.Detail)
 	}

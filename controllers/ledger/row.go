@@ -33,9 +33,10 @@ func (r row) refuse(a Ask, b config.Backoff, now time.Time) *Refusal {
 	return nil
 }
 
-// goesOn reports whether the pod is a successor within the row whose mounts were healthy for too short a time to end it.
+// goesOn reports whether the pod is a successor within the row whose mounts were healthy for too short a time to end it. When it
+// was made is known to the second only.
 func (r row) goesOn(a Ask, b config.Backoff) bool {
-	return r.attempts > 0 && a.Created.After(r.first) && !healthyLong(a, b)
+	return r.attempts > 0 && a.Created.Add(clockSlack).After(r.first) && !healthyLong(a, b)
 }
 
 func healthyLong(a Ask, b config.Backoff) bool {

@@ -33,7 +33,8 @@ func TestBackoff(t *testing.T) {
 		"healthy for long":               {before(5, 20*minute), 11 * minute, minute, ""},
 		"healthy for not long enough":    {before(5, 20*minute), 11*minute - second, minute, controllers.HeldGaveUp},
 		"a sibling from before the row":  {before(3, 2*minute), 3 * minute, second, ""},
-		"a sibling of the very moment":   {before(3, 2*minute), 2 * minute, second, ""},
+		"a sibling from just before":     {before(3, 2*minute), 2*minute + clockSlack, second, ""},
+		"made within the very second":    {before(3, 2*minute), 2*minute + clockSlack - second, second, controllers.HeldBackoff},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := ask(func(a *Ask) { a.Created, a.Since = ago(tc.created), ago(tc.broken) })

@@ -8,41 +8,73 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// Strip is a cache transform: it leaves of a pod only what is used, so that the cache stays small and holds no
-// environment variable of anybody. Other objects keep their labels and lose their managed fields.
+// Strip is a cache transform: it leaves of a pod, and of the metadata of others, only what is used, so that the cache stays small
+// and holds no environment variable of anybody. Other objects lose their managed fields.
 func Strip(obj any) (any, error) {
-	pod, ok := obj.(*corev1.Pod)
-	if !ok {
-		if o, ok := obj.(metav1.Object); ok {
-			o.SetManagedFields(nil)
-			return obj, nil
-		}
+	switch o := obj.(type) {
+	case *corev1.Pod:
+		return stripPod(o), nil
+	case *metav1.PartialObjectMetadata:
+		return stripMetadata(o), nil
+	case metav1.Object:
+		o.SetManagedFields(nil)
+		return obj, nil
+	default:
 		return nil, fmt.Errorf("cache transform: %T is no API object", obj)
 	}
+}
+
+// stripMetadata keeps what selects a namespace, and what pauses a namespace or a node.
+func stripMetadata(o *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{
+		TypeMeta: o.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{
+			Name: o.Name, Namespace: o.Namespace, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: o.Labels,
+			Annotations: ownAnnotations(o.Annotations),
+		},
+	}
+}
+
+// stripPod keeps labels, the grace period and the readiness gates for what happens after a removal and right before it.
+func stripPod(pod *corev1.Pod) *corev1.Pod {
 	return &corev1.Pod{
 		TypeMeta: pod.TypeMeta,
 		ObjectMeta: metav1.ObjectMeta{
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
-			DeletionTimestamp: pod.DeletionTimestamp, OwnerReferences: pod.OwnerReferences, Annotations: ownAnnotations(pod),
+			CreationTimestamp: pod.CreationTimestamp, DeletionTimestamp: pod.DeletionTimestamp, Labels: pod.Labels,
+			OwnerReferences: pod.OwnerReferences, Annotations: ownAnnotations(pod.Annotations),
 		},
 		Spec: corev1.PodSpec{
 			NodeName: pod.Spec.NodeName, Volumes: pod.Spec.Volumes,
+			TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds, ReadinessGates: pod.Spec.ReadinessGates,
 			InitContainers: mounts(pod.Spec.InitContainers), Containers: mounts(pod.Spec.Containers),
 			EphemeralContainers: ephemeralMounts(pod.Spec.EphemeralContainers),
 		},
 		Status: corev1.PodStatus{
-			Phase:                 pod.Status.Phase,
+			Phase: pod.Status.Phase, Conditions: ownConditions(pod.Status.Conditions),
 			InitContainerStatuses: running(pod.Status.InitContainerStatuses), ContainerStatuses: running(pod.Status.ContainerStatuses),
 			EphemeralContainerStatuses: running(pod.Status.EphemeralContainerStatuses),
 		},
-	}, nil
+	}
 }
 
-func ownAnnotations(pod *corev1.Pod) map[string]string {
+// ownConditions keeps the condition that this agent writes, and the one that it changes by that.
+func ownConditions(all []corev1.PodCondition) []corev1.PodCondition {
+	var kept []corev1.PodCondition
+	for _, c := range all {
+		if c.Type == controllers.ConditionMountsHealthy || c.Type == corev1.PodReady {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+func ownAnnotations(all map[string]string) map[string]string {
 	own := map[string]string{}
-	for key, value := range pod.Annotations {
+	for key, value := range all {
 		if strings.HasPrefix(key, config.AnnotationPrefix) || key == corev1.MirrorPodAnnotationKey {
 			own[key] = value
 		}

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 )
@@ -145,6 +146,54 @@ func TestStripTwiceIsStripOnce(t *testing.T) {
 		if diff := cmp.Diff(once, strip(t, once.DeepCopy())); diff != "" {
 			t.Fatalf("differs (-once +twice):\n%s", diff)
 		}
+	}
+}
+
+// What a removal, its gates and what follows it are told by.
+func TestStripKeepsForTheRemoval(t *testing.T) {
+	grace := int64(7)
+	pod := newPod("app", nil)
+	pod.Labels, pod.CreationTimestamp = map[string]string{"app": "a", "pod-template-hash": "b"}, metav1.NewTime(epoch)
+	pod.Spec.TerminationGracePeriodSeconds = &grace
+	pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: controllers.ConditionMountsHealthy}, {ConditionType: "example.com/other"}}
+	ours := corev1.PodCondition{Type: controllers.ConditionMountsHealthy, Status: corev1.ConditionFalse, Reason: "Stale", Message: "m", LastTransitionTime: metav1.NewTime(epoch)}
+	ready := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "ReadinessGatesNotReady"}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled}, ours, {Type: "example.com/other", Message: "m"}, ready, {Type: corev1.ContainersReady}}
+	got := strip(t, pod.DeepCopy()).(*corev1.Pod)
+	if diff := cmp.Diff([]corev1.PodCondition{ours, ready}, got.Status.Conditions); diff != "" {
+		t.Errorf("conditions (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(pod.Labels, got.Labels); diff != "" || !got.CreationTimestamp.Equal(&pod.CreationTimestamp) {
+		t.Errorf("created %s, labels (-want +got):\n%s", got.CreationTimestamp, diff)
+	}
+	if diff := cmp.Diff(pod.Spec.ReadinessGates, got.Spec.ReadinessGates); diff != "" || *got.Spec.TerminationGracePeriodSeconds != grace {
+		t.Errorf("grace %d, gates (-want +got):\n%s", *got.Spec.TerminationGracePeriodSeconds, diff)
+	}
+}
+
+// Of a namespace or a node stays what selects it and what pauses it; there are as many namespaces as anybody likes.
+func TestStripMetadata(t *testing.T) {
+	object := &metav1.PartialObjectMetadata{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "n", UID: "u", ResourceVersion: "7", Labels: map[string]string{"team": "data"}, Finalizers: []string{"f"},
+			Annotations:   map[string]string{config.AnnotationPaused: "backup", "example.com/token": "secret", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}},
+		},
+	}
+	want := &metav1.PartialObjectMetadata{
+		TypeMeta: object.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "n", UID: "u", ResourceVersion: "7", Labels: map[string]string{"team": "data"},
+			Annotations: map[string]string{config.AnnotationPaused: "backup"},
+		},
+	}
+	got := strip(t, object).(*metav1.PartialObjectMetadata)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(got, strip(t, got.DeepCopy())); diff != "" {
+		t.Errorf("differs (-once +twice):\n%s", diff)
 	}
 }
 

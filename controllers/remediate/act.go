@@ -55,7 +55,7 @@ func (r *Remediator) evict(ctx context.Context, a *attempt) controllers.Result {
 		result.Outcome, result.Held = controllers.OutcomeHeld, controllers.HeldBudgetConflict
 		result.Message = "more than one PodDisruptionBudget selects the pod, which the API server cannot evict: leave it only one"
 	default:
-		result = *failed("evict the pod", err)
+		result = *r.failed("evict the pod", err)
 		result.Action = config.ActionEvict
 	}
 	return result
@@ -105,7 +105,7 @@ func (r *Remediator) delete(ctx context.Context, a *attempt) controllers.Result 
 	var err error
 	if isOfJob(live) {
 		if live, err = r.announceDisruption(ctx, live); err != nil {
-			return deleted(err)
+			return r.deleted(err)
 		}
 	}
 	err = r.Client.CoreV1().Pods(live.Namespace).Delete(ctx, live.Name, metav1.DeleteOptions{
@@ -113,11 +113,11 @@ func (r *Remediator) delete(ctx context.Context, a *attempt) controllers.Result 
 		GracePeriodSeconds: grace(live),
 	})
 	a.unsure = mayHaveHappened(err)
-	return deleted(err)
+	return r.deleted(err)
 }
 
 // deleted says what the API server's answer to a deletion means.
-func deleted(err error) controllers.Result {
+func (r *Remediator) deleted(err error) controllers.Result {
 	result := controllers.Result{Action: config.ActionDelete}
 	switch {
 	case err == nil:
@@ -125,7 +125,7 @@ func deleted(err error) controllers.Result {
 	case apierrors.IsNotFound(err):
 		result.Outcome, result.Message = controllers.OutcomeGone, "the pod is gone"
 	default: // a conflict too: the pod changed, and the gates are asked again
-		result = *failed("delete the pod", err)
+		result = *r.failed("delete the pod", err)
 		result.Action = config.ActionDelete
 	}
 	return result

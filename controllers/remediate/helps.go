@@ -28,7 +28,7 @@ func (r *Remediator) paused(ctx context.Context, a *attempt) *controllers.Result
 		object := &metav1.PartialObjectMetadata{}
 		object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(o.kind))
 		if err := r.Cached.Get(ctx, o.key, object); err != nil {
-			return failed(fmt.Sprintf("read the %s %s", o.kind, o.key.Name), err)
+			return r.failed(fmt.Sprintf("read the %s %s", o.kind, o.key.Name), err)
 		}
 		if why, set := object.Annotations[config.AnnotationPaused]; set {
 			return heldFor(pausedRetry, controllers.HeldPaused, fmt.Sprintf("paused by the annotation %s of the %s %s: %q", config.AnnotationPaused, o.kind, o.key.Name, why))

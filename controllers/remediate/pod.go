@@ -26,7 +26,7 @@ func (r *Remediator) samePod(ctx context.Context, a *attempt) *controllers.Resul
 	case apierrors.IsNotFound(err):
 		return gone("the pod is gone")
 	case err != nil:
-		return failed("read the pod", err)
+		return r.failed("read the pod", err)
 	case live.UID != a.Pod.UID:
 		return gone("another pod has taken its name")
 	case live.DeletionTimestamp != nil:
@@ -94,7 +94,7 @@ func (r *Remediator) jobGoesOn(ctx context.Context, a *attempt) *controllers.Res
 	case apierrors.IsNotFound(err):
 		return heldFor(personRetry, controllers.HeldNoController, fmt.Sprintf("its Job %s is gone", owner.Name))
 	case err != nil:
-		return failed("read the pod's Job", err)
+		return r.failed("read the pod's Job", err)
 	case job.UID != owner.UID:
 		return heldFor(personRetry, controllers.HeldNoController, fmt.Sprintf("its Job %s is gone, and another has its name", owner.Name))
 	case !retries(job, a.live):

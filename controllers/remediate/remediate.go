@@ -3,7 +3,6 @@ package remediate
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -57,11 +56,14 @@ type Options struct {
 	ClusterTime func(local time.Time) time.Time
 }
 
-// Remediator removes pods.
-type Remediator struct{ Options }
+// Remediator removes pods. It is safe for concurrent use.
+type Remediator struct {
+	Options
+	outage outage
+}
 
 // New returns a Remediator.
-func New(o Options) *Remediator { return &Remediator{o} }
+func New(o Options) *Remediator { return &Remediator{Options: o} }
 
 // attempt is one Request on its way through the gates.
 type attempt struct {
@@ -152,13 +154,4 @@ func heldFor(d time.Duration, reason controllers.Held, message string) *controll
 
 func gone(message string) *controllers.Result {
 	return &controllers.Result{Outcome: controllers.OutcomeGone, Message: message}
-}
-
-// failed is for an API server that is away or answers with an error.
-func failed(what string, err error) *controllers.Result {
-	message := fmt.Sprintf("could not %s: %v", what, err)
-	if errors.Is(err, context.DeadlineExceeded) {
-		message = fmt.Sprintf("could not %s: no answer within %s", what, callTimeout)
-	}
-	return &controllers.Result{Outcome: controllers.OutcomeFailed, Held: controllers.HeldAPIError, Message: message, RetryAfter: errorRetry()}
 }

@@ -3,7 +3,6 @@ package remediate
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/mountwarden/mountwarden/controllers"
@@ -17,7 +16,7 @@ func (r *Remediator) admitted(ctx context.Context, a *attempt) *controllers.Resu
 		return nil
 	}
 	refusal, err := r.Ledger.Refuse(ctx, a.ask)
-	return answer(refusal, err)
+	return r.answer(refusal, err)
 }
 
 // reserve takes the removal out of the budgets, and looks at the mount for the last time.
@@ -25,7 +24,7 @@ func (r *Remediator) reserve(ctx context.Context, a *attempt) *controllers.Resul
 	a.until = r.Now().Add(ledger.ActWithin / 2) // it may have been granted up to half of that before, to the same pod
 	a.ask.Grace, a.ask.Selector = graceOf(a.live), ledger.SelectorFor(a.live)
 	refusal, err := r.Ledger.Reserve(ctx, a.ask)
-	if held := answer(refusal, err); held != nil {
+	if held := r.answer(refusal, err); held != nil {
 		return held
 	}
 	held := r.lastLook(ctx, a)
@@ -43,13 +42,14 @@ func (r *Remediator) release(ctx context.Context, a *attempt) {
 	_ = r.Ledger.Release(ctx, a.Pod.UID)
 }
 
-func answer(refusal *ledger.Refusal, err error) *controllers.Result {
+func (r *Remediator) answer(refusal *ledger.Refusal, err error) *controllers.Result {
 	switch {
 	case err != nil:
-		return failed("ask the ledger of removals", err)
+		return r.failed("ask the ledger of removals", err)
 	case refusal != nil:
 		return heldFor(spread(refusal.RetryAfter), refusal.Held, refusal.Message)
 	default:
+		r.outage.over()
 		return nil
 	}
 }
@@ -82,12 +82,4 @@ func (r *Remediator) settle(ctx context.Context, a *attempt, outcome controllers
 		return
 	}
 	r.release(ctx, a)
-}
-
-// errorRetry is how soon to ask again after an error of the API server, which hits all agents at once.
-func errorRetry() time.Duration { return spread(4 * time.Second) }
-
-// spread adds up to half, so that agents that were refused together do not come back together.
-func spread(d time.Duration) time.Duration {
-	return d + rand.N(d/2+1)
 }

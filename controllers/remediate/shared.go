@@ -27,7 +27,7 @@ func (r *Remediator) shared(ctx context.Context, a *attempt) *controllers.Result
 	a.ask.Case = a.Volume.Device
 	pods := &corev1.PodList{}
 	if err := r.Cached.List(ctx, pods); err != nil {
-		return failed("list the pods of the node", err)
+		return r.failed("list the pods of the node", err)
 	}
 	for _, uid := range who.PodUIDs {
 		if uid == a.Volume.PodUID {

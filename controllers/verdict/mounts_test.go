@@ -68,6 +68,28 @@ func TestEveryFailedMountIsInTheDecision(t *testing.T) {
 	}
 }
 
+// What has failed is told although nothing is due: it has not settled, or is out of sight. What is suspect is not told.
+func TestFailuresThatAreNotDue(t *testing.T) {
+	settles := rules
+	settles.Settle = time.Hour
+	a, b, c := mount("app", "a", "/a"), mount("app", "b", "/b"), mount("app", "c", "/c")
+	state, v := playRounds(settles, []round{
+		{0, map[probes.Target]probes.Cause{a: ioError, b: stale, c: healthy}},
+		{10, map[probes.Target]probes.Cause{a: ioError, b: stale, c: healthy}},
+		{20, map[probes.Target]probes.Cause{a: ioError, b: unknown, c: hung}},
+	})
+	var told []probes.Target
+	for _, f := range state.Failures() {
+		told = append(told, f.Observation.Target)
+	}
+	if diff := cmp.Diff([]probes.Target{b, a}, told); diff != "" || v.Decision.Remediate {
+		t.Errorf("to be removed: %v; told (-want +got):\n%s", v.Decision.Remediate, diff)
+	}
+	if got := (verdict.State{}).Failures(); got != nil {
+		t.Errorf("nothing has failed, yet %v", got)
+	}
+}
+
 func TestFailuresOfOneMomentAreInTheOrderOfNames(t *testing.T) {
 	want := []probes.Target{mount("a", "x", "/1"), mount("a", "x", "/2"), mount("a", "y", "/1"), mount("b", "x", "/1")}
 	seen := map[probes.Target]probes.Cause{}

@@ -81,14 +81,25 @@ func Step(s State, observations []probes.Observation, r Rules, now time.Time) (S
 // decide collects the failures that have settled. A mount that could not be looked at this time is no reason to
 // act: its last answer may be out of date.
 func decide(s State, r Rules, now time.Time) Decision {
-	var failures []Failure
+	due := s.failures(func(m Mount) bool { return m.Unseen == 0 && now.Sub(m.FailedAt) >= r.Settle })
+	return Decision{Remediate: len(due) > 0, Failures: due}
+}
+
+// Failures lists every mount that has Failed, whether or not a pod is to be removed for it now, in the order of a Decision's. It is
+// for telling, not for acting.
+func (s State) Failures() []Failure {
+	return s.failures(func(Mount) bool { return true })
+}
+
+func (s State) failures(chosen func(Mount) bool) []Failure {
+	var all []Failure
 	for _, m := range s {
-		if m.Phase == Failed && m.Unseen == 0 && now.Sub(m.FailedAt) >= r.Settle {
-			failures = append(failures, m.Failure())
+		if m.Phase == Failed && chosen(m) {
+			all = append(all, m.Failure())
 		}
 	}
-	slices.SortFunc(failures, byWeight)
-	return Decision{Remediate: len(failures) > 0, Failures: failures}
+	slices.SortFunc(all, byWeight)
+	return all
 }
 
 // byWeight puts definitive causes first, then the oldest failure, then the order of names.

@@ -42,7 +42,9 @@ func (s *Server) Main(m *testing.M) {
 			code = 1
 		}
 	}
-	if err := goleak.Find(); err != nil && code == 0 {
+	// A watch of metadata that is stopped with an event under way never ends: client-go's filter has no way out of its send.
+	metadata := goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop")
+	if err := goleak.Find(metadata); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "apitest: the tests left goroutines behind:", err)
 		code = 1
 	}
