@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -15,6 +16,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers/followup"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
@@ -72,7 +74,7 @@ type incarnation struct {
 	recorder   events.EventRecorder
 	recording  events.EventBroadcaster
 	reconciler *podmount.Reconciler
-	follower   follower
+	follower   *followup.Follower
 	queue      workqueue.TypedRateLimitingInterface[ctrl.Request]
 	called     context.Context //nolint:containedctx // has ended: nobody waits for the controller that is played here
 }
@@ -126,12 +128,16 @@ func (i *incarnation) wire() (err error) {
 	i.recording = events.NewBroadcaster(&sink{i.ctx, i.client.EventsV1()})
 	i.recorder = i.recording.NewRecorder(scheme(), "mountwarden")
 	store := ledger.NewStore(i.client, i.config, i.clock.Now)
-	i.follower = i.follow(store)
+	i.follower = followup.New(followup.Options{
+		Client: i.client, Books: store, Diagnoser: i.node, Meter: meter{}, Recorder: i.recorder, Config: i.config, Now: i.clock.Now,
+		Log: i.agent.fleet.Log.WithValues("node", i.agent.node),
+	})
 	gates := remediate.New(remediate.Options{
 		Client: i.client, Cached: i.agent.cache, Node: i.node, Ledger: store, Follower: i.follower, Config: i.config, Now: i.now, ClusterTime: i.clock.At,
 	})
+	c := &completing{Remediator: gates, Prober: i.node, i: i, written: map[string]corev1.ConditionStatus{}}
 	i.reconciler, err = podmount.New(podmount.Options{
-		Client: i.agent.cache, Prober: i.node, Remediator: &completing{gates, i}, Meter: meter{}, Recorder: i.recorder, Config: i.config, Now: i.now,
+		Client: i.agent.cache, Prober: c, Remediator: c, Meter: meter{}, Recorder: i.recorder, Config: i.config, Now: i.now,
 		Spread: podmount.SpreadEvenly,
 	})
 	return err
@@ -143,7 +149,7 @@ func (i *incarnation) run() {
 	if err := i.recording.StartRecordingToSinkWithContext(i.ctx); err != nil {
 		i.agent.fleet.Log.Error(err, "Record events")
 	}
-	running.Go(func() { i.follower.run(i.ctx) })
+	running.Go(func() { _ = i.follower.Start(i.ctx) }) // it only ends with the agent
 	for range workers {
 		running.Go(i.work)
 	}

@@ -2,6 +2,7 @@ package agents
 
 import (
 	"context"
+	"errors"
 	"syscall"
 	"time"
 
@@ -50,3 +51,11 @@ func (n *node) Fresh(_ context.Context, v probes.Volume) probes.Freshness {
 
 // Consumers implements remediate.Node: no volume is shared.
 func (n *node) Consumers(string) probes.Consumers { return probes.Consumers{} }
+
+// Why implements followup.Diagnoser.
+func (n *node) Why(context.Context, string) probes.Stuck {
+	return probes.Stuck{Text: "nothing is known of it"}
+}
+
+// Abort implements followup.Diagnoser.
+func (n *node) Abort(context.Context, string, string) error { return errors.New("nothing to abort") }

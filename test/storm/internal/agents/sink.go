@@ -2,6 +2,7 @@ package agents
 
 import (
 	"context"
+	"time"
 
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -57,3 +58,9 @@ func (meter) Detected(verdict.Failure, probes.Trigger) {}
 
 // Remediated implements podmount.Meter.
 func (meter) Remediated(probes.Cause, controllers.Result) {}
+
+// Ended implements followup.Meter.
+func (meter) Ended(controllers.Aftermath) {}
+
+// Took implements followup.Meter.
+func (meter) Took(controllers.Phase, time.Duration) {}

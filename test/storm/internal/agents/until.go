@@ -2,70 +2,44 @@ package agents
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mountwarden/mountwarden/controllers"
-	"github.com/mountwarden/mountwarden/controllers/ledger"
+	"github.com/mountwarden/mountwarden/controllers/condition"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// follower stands in for the follow-up until that is there.
-type follower struct {
-	i      *incarnation
-	store  *ledger.Store
-	queue  chan ledger.Entry
-	cancel func()
-}
-
-func (i *incarnation) follow(store *ledger.Store) follower {
-	return follower{i: i, store: store, queue: make(chan ledger.Entry, 10000)}
-}
-
-// Follow implements remediate.Follower.
-func (f follower) Follow(e ledger.Entry, _ *corev1.Pod) {
-	e.At = f.store.Now()
-	f.queue <- e
-}
-
-func (f follower) run(ctx context.Context) {
-	pending, _ := f.store.Pending(ctx)
-	tick := time.NewTicker(300 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case e := <-f.queue:
-			pending = append(pending, e)
-		case <-tick.C:
-		}
-		var left []ledger.Entry
-		for _, e := range pending {
-			var err error
-			switch age := f.store.Now().Sub(e.At); {
-			case f.i.agent.fleet.World.Succeeded(e.Namespace, e.Owner.Name, e.PodUID):
-				err = f.store.Close(ctx, e.PodUID, controllers.AftermathHealed)
-			case age > time.Duration(f.i.config.FollowUpSeconds)*time.Second:
-				err = f.store.Close(ctx, e.PodUID, controllers.AftermathStuckCreating)
-			default:
-				left = append(left, e)
-			}
-			if err != nil {
-				left = append(left, e)
-			}
-		}
-		pending = left
-	}
-}
-
-// completing fills in what the reconciler does not yet.
+// completing does what the reconciler does not yet: it fills in requests, and writes the condition.
 type completing struct {
 	podmount.Remediator
+	podmount.Prober
 	i *incarnation
+
+	mu      sync.Mutex
+	written map[string]corev1.ConditionStatus
+}
+
+// Probe implements podmount.Prober.
+func (c *completing) Probe(ctx context.Context, pod probes.Pod, timeout time.Duration) []probes.Observation {
+	all := c.Prober.Probe(ctx, pod, timeout)
+	status := map[probes.Health]corev1.ConditionStatus{probes.Healthy: corev1.ConditionTrue, probes.Broken: corev1.ConditionFalse}[all[0].Health]
+	c.mu.Lock()
+	news := status != "" && c.written[pod.UID] != status
+	c.written[pod.UID] = status
+	c.mu.Unlock()
+	if news {
+		object := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: types.UID(pod.UID)}}
+		_ = condition.New(c.i.client.CoreV1()).WriteCondition(ctx, object, corev1.PodCondition{
+			Type: controllers.ConditionMountsHealthy, Status: status, Reason: "MountsHealthy", LastTransitionTime: metav1.NewTime(c.i.now()),
+		})
+	}
+	return all
 }
 
 // Remediate implements podmount.Remediator.

@@ -152,23 +152,6 @@ func (w *World) Unsettled() int {
 	return max(wanted-good, bad)
 }
 
-// Succeeded reports whether the pod is gone and all of its owner's pods run and are healthy.
-func (w *World) Succeeded(ns, name string, uid types.UID) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	o, ok := w.owners[types.NamespacedName{Namespace: ns, Name: name}]
-	if _, there := w.pods[uid]; there || !ok {
-		return false
-	}
-	n := 0
-	for _, p := range w.pods {
-		if p.owner == o.key() && p.mounted {
-			n++
-		}
-	}
-	return n >= o.Replicas
-}
-
 // Stays reports whether no agent may remove the pod: it has not opted in, or only to be told of.
 func (w *World) Stays(uid types.UID) bool {
 	w.mu.Lock()
