@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -71,8 +70,7 @@ type incarnation struct {
 	clock      *ledger.Clock
 	node       *node
 	client     kubernetes.Interface
-	recorder   events.EventRecorder
-	recording  events.EventBroadcaster
+	recorder   *recorder
 	reconciler *podmount.Reconciler
 	follower   *followup.Follower
 	queue      workqueue.TypedRateLimitingInterface[ctrl.Request]
@@ -125,8 +123,7 @@ func (i *incarnation) connect() (err error) {
 
 // wire puts the parts together as the agent's program does.
 func (i *incarnation) wire() (err error) {
-	i.recording = events.NewBroadcaster(&sink{i.ctx, i.client.EventsV1()})
-	i.recorder = i.recording.NewRecorder(scheme(), "mountwarden")
+	i.recorder = newRecorder(i.client.EventsV1(), i.config.NodeName, i.now)
 	store := ledger.NewStore(i.client, i.config, i.clock.Now)
 	i.follower = followup.New(followup.Options{
 		Client: i.client, Books: store, Diagnoser: i.node, Meter: meter{}, Recorder: i.recorder, Config: i.config, Now: i.clock.Now,
@@ -146,9 +143,7 @@ func (i *incarnation) wire() (err error) {
 // run runs until the incarnation's context ends, and until all that it started has ended.
 func (i *incarnation) run() {
 	var running sync.WaitGroup
-	if err := i.recording.StartRecordingToSinkWithContext(i.ctx); err != nil {
-		i.agent.fleet.Log.Error(err, "Record events")
-	}
+	running.Go(func() { i.recorder.run(i.ctx) })
 	running.Go(func() { _ = i.follower.Start(i.ctx) }) // it only ends with the agent
 	for range workers {
 		running.Go(i.work)
@@ -161,7 +156,6 @@ func (i *incarnation) run() {
 	i.agent.cache.subscribe(func(types.NamespacedName) {})
 	i.queue.ShutDown()
 	running.Wait()
-	i.recording.Shutdown()
 }
 
 func (a *agent) incarnate(i *incarnation) {

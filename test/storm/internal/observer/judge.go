@@ -28,14 +28,15 @@ func (o *Observer) accepted(c call) {
 	o.match(p, c)
 }
 
-// uidOf returns the pod of that name that was seen last.
-func (o *Observer) uidOf(key types.NamespacedName) types.UID {
+// uidOf returns the pod of that name that was seen last; "" when none was.
+func (o *Observer) uidOf(key types.NamespacedName) (last types.UID) {
+	born := -1
 	for uid, p := range o.pods {
-		if p.name == key.String() && !p.gone {
-			return uid
+		if p.name == key.String() && p.born > born {
+			last, born = uid, p.born
 		}
 	}
-	return ""
+	return last
 }
 
 // match brings a call and the end that it began together.

@@ -32,11 +32,15 @@ func (o *Observer) Summary() Summary {
 	if o.unhealthy.now == 0 && !o.unhealthy.since.IsZero() {
 		s.AllHealthy = o.unhealthy.until.Sub(o.unhealthy.since).Round(100 * time.Millisecond).Seconds()
 	}
+	began := o.unhealthy.since
 	for _, r := range o.removals {
 		if r.inVain() {
 			s.InVain++
 		}
-		second := max(0, int(r.At.Sub(o.unhealthy.since).Seconds()))
+		if began.IsZero() {
+			began = r.At
+		}
+		second := max(0, int(r.At.Sub(began).Seconds()))
 		for len(s.Evictions) <= second {
 			s.Evictions = append(s.Evictions, 0)
 		}

@@ -141,7 +141,7 @@ func (o *Observer) owner(uid types.UID) *owner {
 func (o *Observer) matchWaiting(p *pod) {
 	var left []call
 	for _, c := range o.waiting {
-		if c.UID == p.uid {
+		if c.UID == p.uid || c.UID == "" && c.Pod.String() == p.name {
 			o.match(p, c)
 		} else {
 			left = append(left, c)
