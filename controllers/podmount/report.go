@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -88,7 +87,8 @@ func mountLog(ctx context.Context, pod *corev1.Pod, t verdict.Transition) logr.L
 func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Request, result controllers.Result) {
 	reason, _ := req.Decision.Reason()
 	switch {
-	case result.Outcome == controllers.OutcomeHeld: // a refusal of before the hold says nothing about the budget of after
+	// A refusal of before a hold or a recovery says nothing about the budget of after.
+	case result.Outcome == controllers.OutcomeHeld, result.Outcome == controllers.OutcomeHealthy:
 		t.blockedSince = time.Time{}
 	case result.Outcome == controllers.OutcomeBlocked && t.blockedSince.IsZero():
 		t.blockedSince = r.Now()
@@ -109,7 +109,8 @@ func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Re
 	r.event(req.Pod, podRef(req.Pod, ""), eventType, name, string(result.Action)+string(result.Held), fmt.Sprintf("%s. %s", result.Message, reason.Describe()))
 }
 
-// outcomeEvent returns no name for a pod that is gone: there is nobody to tell.
+// outcomeEvent returns no name for a pod that is gone, since there is nobody to tell, and none for one that has recovered, since the
+// next look tells it.
 func outcomeEvent(o controllers.Outcome) (eventType, reason string) {
 	switch o {
 	case controllers.OutcomeEvicted, controllers.OutcomeDeleted:
@@ -150,9 +151,7 @@ func listOf(pod *corev1.Pod, container string) string {
 
 // event goes to the pod and to its controller, since the pod's own vanish with it.
 func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, note string) {
-	if len(note) > maxNote {
-		note = strings.ToValidUTF8(note[:maxNote-3], "") + "..."
-	}
+	note = cut(note, maxNote)
 	owner := ownerRef(pod)
 	if owner == nil {
 		r.Recorder.Eventf(regarding, nil, eventType, reason, action, "%s", note)

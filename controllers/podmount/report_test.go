@@ -114,6 +114,7 @@ func TestOutcomes(t *testing.T) {
 		{controllers.Result{Outcome: controllers.OutcomeFailed, Action: config.ActionEvict, Held: controllers.HeldAPIError, Message: "m"}, controllers.ReasonRemediationHeld, corev1.EventTypeWarning, true},
 		{controllers.Result{Outcome: controllers.OutcomeBlocked, Action: config.ActionEvict, Held: controllers.HeldBudget, Message: "m"}, controllers.ReasonRemediationBlocked, corev1.EventTypeWarning, true},
 		{controllers.Result{Outcome: controllers.OutcomeGone, Action: config.ActionEvict, Message: "m"}, "", "", true},
+		{controllers.Result{Outcome: controllers.OutcomeHealthy, Action: config.ActionEvict, Held: controllers.HeldNotConfirmed, Message: "m"}, "", "", true},
 	} {
 		t.Run(string(tc.result.Outcome), func(t *testing.T) {
 			w, pod := newWorld(), newPod("app", nil)
@@ -166,7 +167,7 @@ func TestBlockedSince(t *testing.T) {
 	w.put(pod)
 	w.breaks("/data", probes.CauseDisconnected)
 	failed := controllers.Result{Outcome: controllers.OutcomeFailed, Action: config.ActionEvict, Held: controllers.HeldAPIError, Message: "failed"}
-	w.answers = []controllers.Result{blocked(5 * time.Second), blocked(3 * time.Second), failed, held(controllers.HeldOptedOut), blocked(time.Minute), evicted}
+	w.answers = []controllers.Result{blocked(5 * time.Second), blocked(3 * time.Second), failed, held(controllers.HeldOptedOut), blocked(7 * time.Second), evicted}
 	w.live(t, r, pod, 1)
 	var waits, since []time.Duration
 	first := w.clock()
@@ -181,12 +182,25 @@ func TestBlockedSince(t *testing.T) {
 		}
 	}
 	second := time.Second
-	if diff := cmp.Diff([]time.Duration{5 * second, 3 * second, 10 * second, 10 * second, 10 * second, 10 * second}, waits); diff != "" {
+	if diff := cmp.Diff([]time.Duration{5 * second, 3 * second, 10 * second, 10 * second, 7 * second, 10 * second}, waits); diff != "" {
 		t.Errorf("waits: Retry-After, else and at most the period (-want +got):\n%s", diff)
 	}
 	// The refusals of before a hold do not count.
 	if diff := cmp.Diff([]time.Duration{-1, 0, 0, 0, -1, 28 * second}, since); diff != "" {
 		t.Errorf("blocked since, after the first refusal (-want +got):\n%s", diff)
+	}
+}
+
+// What the last look found healthy begins anew: the refusals of before do not count.
+func TestBlockedThenFoundHealthy(t *testing.T) {
+	w, pod := newWorld(), newPod("app", nil)
+	w.put(pod)
+	w.breaks("/data", probes.CauseDisconnected)
+	healthy := controllers.Result{Outcome: controllers.OutcomeHealthy, Action: config.ActionEvict, Message: "healthy"}
+	w.answers = []controllers.Result{blocked(time.Second), healthy, blocked(time.Second)}
+	w.live(t, w.reconciler(t), pod, 4)
+	if asked := w.asked(); len(asked) != 3 || asked[1].BlockedSince.IsZero() || !asked[2].BlockedSince.IsZero() {
+		t.Errorf("asked %d times, blocked since %v", len(asked), asked)
 	}
 }
 
