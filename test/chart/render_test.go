@@ -58,6 +58,8 @@ type objects struct {
 	account   *corev1.ServiceAccount
 	role      *rbacv1.ClusterRole
 	binding   *rbacv1.ClusterRoleBinding
+	own       *rbacv1.Role // of the agents' own namespace
+	ownBound  *rbacv1.RoleBinding
 	foreign   []string // kinds that client-go does not know
 }
 
@@ -137,6 +139,10 @@ func (o *objects) keep(t *testing.T, object runtime.Object) {
 		o.role = object
 	case *rbacv1.ClusterRoleBinding:
 		o.binding = object
+	case *rbacv1.Role:
+		o.own = object
+	case *rbacv1.RoleBinding:
+		o.ownBound = object
 	default:
 		t.Fatalf("the chart renders a %T, which no test looks at", object)
 	}
