@@ -12,7 +12,7 @@ COPY config/ config/
 COPY controllers/ controllers/
 COPY cmd/ cmd/
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/mountwarden ./cmd/mountwarden-probe
+    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/mountwarden ./cmd/mountwarden-probe ./cmd/mountwarden-backend
 
 FROM scratch
 ARG VERSION=
@@ -23,7 +23,7 @@ LABEL org.opencontainers.image.title="Mountwarden" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version=$VERSION \
       org.opencontainers.image.revision=$REVISION
-COPY --from=build /out/mountwarden /out/mountwarden-probe /
+COPY --from=build /out/mountwarden /out/mountwarden-probe /out/mountwarden-backend /
 USER 0:0
 ENTRYPOINT ["/mountwarden"]
 CMD ["agent"]

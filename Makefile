@@ -24,7 +24,7 @@ help: ## Show this list
 ## What is made
 
 .PHONY: build
-build: ## Build the agent and its probe worker into bin/
+build: ## Build the agent and the two programs that it starts into bin/
 	$(BUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
 .PHONY: image
@@ -34,7 +34,7 @@ image: ## Build the image (ARCHS, default amd64 and arm64) as an OCI tarball, di
 		$(foreach arch,$(ARCHS),--platform linux/$(arch)=$(DIST)/$(arch)) \
 		--entrypoint /mountwarden --cmd agent --user 0 --label org.opencontainers.image.version=$(VERSION) \
 		--label org.opencontainers.image.title=mountwarden --label org.opencontainers.image.licenses=Apache-2.0 \
-		mountwarden:/mountwarden mountwarden-probe:/mountwarden-probe
+		mountwarden:/mountwarden mountwarden-probe:/mountwarden-probe mountwarden-backend:/mountwarden-backend
 
 .PHONY: generate
 generate: ## Write the generated documentation anew

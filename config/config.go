@@ -44,6 +44,7 @@ type Config struct {
 	LogLevel               int      `yaml:"logLevel"`
 	ProcRoot               string   `yaml:"procRoot"`
 	WorkerPath             string   `yaml:"workerPath"`
+	BackendPath            string   `yaml:"backendPath"`
 	MaxWorkers             int      `yaml:"maxWorkers"`
 	MaxParkedWorkers       int      `yaml:"maxParkedWorkers"`
 	Events                 bool     `yaml:"events"`
@@ -131,6 +132,7 @@ func Default() Config {
 		LogFormat:              LogFormatJSON,
 		ProcRoot:               "/proc",
 		WorkerPath:             "/mountwarden-probe",
+		BackendPath:            "/mountwarden-backend",
 		MaxWorkers:             16,
 		MaxParkedWorkers:       64,
 		Events:                 true,

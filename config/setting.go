@@ -27,6 +27,7 @@ func settings(c *Config) []setting {
 		{"logLevel", &c.LogLevel, "verbosity from 0 (changes and acts) to 9"},
 		{"procRoot", &c.ProcRoot, "where the host's proc(5) is mounted"},
 		{"workerPath", &c.WorkerPath, "the program that touches mounts in the agent's place"},
+		{"backendPath", &c.BackendPath, "the program that asks CSI drivers and NFS servers in the agent's place"},
 		{"maxWorkers", &c.MaxWorkers, "how many workers may look at mounts at a time"},
 		{"maxParkedWorkers", &c.MaxParkedWorkers, "how many workers may wait for hung mounts before the agent calls itself unhealthy"},
 		{"events", &c.Events, "look as soon as the kernel tells of a change, not only period by period"},

@@ -71,6 +71,7 @@ func (c Config) Validate() error {
 		among("logFormat", c.LogFormat, []string{LogFormatJSON, LogFormatText}),
 		absolute("procRoot", c.ProcRoot),
 		absolute("workerPath", c.WorkerPath),
+		absolute("backendPath", c.BackendPath),
 		c.Budgets.validate(),
 		c.Backoff.validate(),
 		c.Limits.validate(),

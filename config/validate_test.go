@@ -119,6 +119,7 @@ func TestValidateRefuses(t *testing.T) {
 		"hang above":                  {func(c *config.Config) { c.Defaults.HangSeconds = 86401 }, []string{`defaults.hangSeconds "86401"`}},
 		"selector":                    {func(c *config.Config) { c.Limits.NamespaceSelector = "a in" }, []string{`limits.namespaceSelector "a in"`, "label selector"}},
 		"value longer than fit":       {func(c *config.Config) { c.LogFormat = strings.Repeat("x", 1000) }, []string{strings.Repeat("x", 80) + `..."`}},
+		"no backend program":          {func(c *config.Config) { c.BackendPath = "backend" }, []string{`backendPath "backend"`, "absolute"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := valid()

@@ -3,6 +3,7 @@ package controllers
 // Log keys. They are an API: queries match on them.
 const (
 	KeyAction    = "action"
+	KeyAftermath = "aftermath"
 	KeyAvailable = "available"
 	KeyCause     = "cause"
 	KeyContainer = "container"
@@ -13,10 +14,13 @@ const (
 	KeyMountPath = "mountPath"
 	KeyNode      = "node"
 	KeyOperation = "operation"
+	KeyOwner     = "owner"
 	KeyPhase     = "phase"
 	KeyPodUID    = "podUID"
 	KeySince     = "since"
 	KeySource    = "source"
+	KeySuccessor = "successor"
+	KeyTook      = "took"
 	KeyTrigger   = "trigger"
 	KeyVolume    = "volume"
 	KeyWarning   = "warning"

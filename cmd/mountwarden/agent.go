@@ -15,8 +15,8 @@ import (
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/permissions"
-	"github.com/mountwarden/mountwarden/probes/node"
 	"github.com/mountwarden/mountwarden/probes/worker"
 )
 
@@ -67,21 +67,20 @@ func writeConfig(cmd *cobra.Command, cfg config.Config) error {
 func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	log = log.WithValues(controllers.KeyNode, cfg.NodeName)
 	log.Info("Starting", "version", versionText(), "dryRun", cfg.DryRun)
-	restConfig, client, err := connect(cfg)
+	clock := ledger.NewClock(time.Now)
+	restConfig, client, err := connect(cfg, clock)
 	if err != nil {
 		return err
 	}
 	if err := permitted(ctx, log, client, cfg); err != nil {
 		return err
 	}
-	prober, err := node.New(node.Options{
-		WorkerPath: cfg.WorkerPath, ProcRoot: cfg.ProcRoot, MaxActive: cfg.MaxWorkers, MaxParked: cfg.MaxParkedWorkers, Events: cfg.Events,
-	})
+	prober, err := newHost(cfg)
 	if err != nil {
-		return fmt.Errorf("start the prober: %w", err)
+		return err
 	}
 	logAbilities(log, prober)
-	mgr, err := newManager(ctx, restConfig, client, prober, cfg)
+	mgr, err := newManager(ctx, restConfig, client, clock, prober, cfg)
 	if err == nil {
 		err = mgr.Start(ctx)
 	}
@@ -95,7 +94,7 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 }
 
 // logAbilities tells once what this node and the agent's privileges allow.
-func logAbilities(log logr.Logger, prober *node.Prober) {
+func logAbilities(log logr.Logger, prober host) {
 	for _, s := range prober.EventSources() {
 		log.Info("Event source", controllers.KeySource, s.Name, controllers.KeyAvailable, s.Available, controllers.KeyDetail, s.Detail)
 	}
@@ -105,12 +104,13 @@ func logAbilities(log logr.Logger, prober *node.Prober) {
 }
 
 // connect reads the client configuration: in a pod its ServiceAccount, elsewhere KUBECONFIG or ~/.kube/config.
-func connect(cfg config.Config) (*rest.Config, kubernetes.Interface, error) {
+func connect(cfg config.Config, clock *ledger.Clock) (*rest.Config, kubernetes.Interface, error) {
 	restConfig, err := ctrl.GetConfig()
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the API server (outside a pod set KUBECONFIG): %w", err)
 	}
 	restConfig.QPS, restConfig.Burst = float32(cfg.KubeAPI.QPS), cfg.KubeAPI.Burst
+	restConfig.Wrap(clock.Wrap)
 	restConfig.UserAgent = "mountwarden/" + versionText()
 	client, err := kubernetes.NewForConfig(restConfig)
 	if err != nil {

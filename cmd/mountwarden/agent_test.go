@@ -38,6 +38,15 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// agentArgs is a command line with all that an agent needs.
+func agentArgs(t *testing.T) []string {
+	t.Helper()
+	worker := workerPath(t)
+	return []string{
+		"agent", "--node-name", "n1", "--namespace", "default", "--worker-path", worker, "--backend-path", filepath.Join(filepath.Dir(worker), "mountwarden-backend"),
+	}
+}
+
 // get returns what a URL answers, with "" for no answer yet.
 func get(t *testing.T, url string) string {
 	client := http.Client{Timeout: 5 * time.Second}
@@ -111,13 +120,13 @@ func TestAgentOnAnAPIServer(t *testing.T) {
 	}
 	t.Run("runs until it is told to stop", func(t *testing.T) { agentRuns(t, as("admin", "system:masters")) })
 	t.Run("lacks its worker", func(t *testing.T) {
-		p := command(t, as("admin-too", "system:masters"), "agent", "--node-name", "n1", "--worker-path", "/nowhere")
+		p := command(t, as("admin-too", "system:masters"), append(agentArgs(t), "--worker-path", "/nowhere")...)
 		if code := p.code(t, p.Run()); code != 1 || !strings.Contains(p.stderr.String(), "worker /nowhere") {
 			t.Errorf("exit code %d: %s", code, p.stderr.String())
 		}
 	})
 	t.Run("lacks permissions", func(t *testing.T) {
-		p := command(t, as("nobody"), "agent", "--node-name", "n1", "--worker-path", workerPath(t))
+		p := command(t, as("nobody"), agentArgs(t)...)
 		if code := p.code(t, p.Run()); code != 1 {
 			t.Errorf("exit code %d, want 1", code)
 		}
@@ -131,7 +140,7 @@ func TestAgentOnAnAPIServer(t *testing.T) {
 
 func agentRuns(t *testing.T, env []string) {
 	metrics, health := freeAddress(t), freeAddress(t)
-	p := command(t, env, "agent", "--node-name", "n1", "--worker-path", workerPath(t), "--metrics-bind-address", metrics, "--health-probe-bind-address", health)
+	p := command(t, env, append(agentArgs(t), "--metrics-bind-address", metrics, "--health-probe-bind-address", health)...)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +177,7 @@ clusters: [{name: c, cluster: {server: "http://%s"}}], users: [{name: u, user: {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	p := command(t, kubeconfig(t, []byte(text)), "agent", "--node-name", "n1", "--worker-path", workerPath(t), "--log-format", "text")
+	p := command(t, kubeconfig(t, []byte(text)), append(agentArgs(t), "--log-format", "text")...)
 	p.Stderr = file
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
@@ -183,7 +192,7 @@ clusters: [{name: c, cluster: {server: "http://%s"}}], users: [{name: u, user: {
 }
 
 func TestAgentWithoutACluster(t *testing.T) {
-	p := command(t, []string{"KUBECONFIG=/nowhere"}, "agent", "--node-name", "n1")
+	p := command(t, []string{"KUBECONFIG=/nowhere"}, agentArgs(t)...)
 	if code := p.code(t, p.Run()); code != 1 || !strings.Contains(p.stderr.String(), "KUBECONFIG") {
 		t.Errorf("exit code %d: %s", code, p.stderr.String())
 	}

@@ -25,14 +25,13 @@ func workerFolder() string {
 	return filepath.Join(os.TempDir(), fmt.Sprint("mountwarden-test-", os.Getpid()))
 }
 
-// build makes the program that touches mounts, once.
+// build makes the program that touches mounts and the one that asks backends, once.
 var build = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(workerFolder(), "mountwarden-probe")
-	text, err := exec.Command("go", "build", "-o", path, "../mountwarden-probe").CombinedOutput()
+	text, err := exec.Command("go", "build", "-o", workerFolder()+"/", "../mountwarden-probe", "../mountwarden-backend").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("build the worker: %w\n%s", err, text)
 	}
-	return path, err
+	return filepath.Join(workerFolder(), "mountwarden-probe"), err
 })
 
 func workerPath(t *testing.T) string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -22,11 +23,13 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers/followup"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/metrics"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
+	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/events"
-	"github.com/mountwarden/mountwarden/probes/node"
 )
 
 // stallAfter is how late a look may be before the agent calls itself stalled. Each look and each call to the API
@@ -34,7 +37,7 @@ import (
 const stallAfter = 2 * time.Minute
 
 // newManager wires the parts: prober -> reconciler -> remediator, with metrics and health beside them.
-func newManager(ctx context.Context, restConfig *rest.Config, client kubernetes.Interface, prober *node.Prober, cfg config.Config) (ctrl.Manager, error) {
+func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.Interface, clock *ledger.Clock, prober host, cfg config.Config) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register core types: %w", err)
@@ -48,29 +51,38 @@ func newManager(ctx context.Context, restConfig *rest.Config, client kubernetes.
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
 	}
-	// Asked for now, the pods are among what readiness waits for from the first moment on.
-	if _, err := mgr.GetCache().GetInformer(ctx, &corev1.Pod{}, cache.BlockUntilSynced(false)); err != nil {
-		return nil, fmt.Errorf("watch the node's pods: %w", err)
+	// Asked for now, they are among what readiness waits for from the first moment on.
+	for _, watched := range []client.Object{&corev1.Pod{}, metadata("Node"), metadata("Namespace")} {
+		if _, err := mgr.GetCache().GetInformer(ctx, watched, cache.BlockUntilSynced(false)); err != nil {
+			return nil, fmt.Errorf("watch the node's pods, the node and namespaces: %w", err)
+		}
 	}
+	meter, books := metrics.New(ctrlmetrics.Registry), ledger.NewStore(kube, cfg, clock.Now)
+	recorder := mgr.GetEventRecorder("mountwarden")
+	follower := followup.New(followup.Options{
+		Client: kube, Books: books, Diagnoser: nobody{}, Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
+	})
 	reconciler, err := podmount.New(podmount.Options{
-		Client:     mgr.GetClient(),
-		Prober:     prober,
-		Remediator: remediate.New(client, cfg, time.Now),
-		Meter:      metrics.New(ctrlmetrics.Registry),
-		Recorder:   mgr.GetEventRecorder("mountwarden"),
-		Config:     cfg,
-		Now:        time.Now,
-		Spread:     podmount.SpreadEvenly,
+		Client: mgr.GetClient(),
+		Prober: prober,
+		Remediator: remediate.New(remediate.Options{
+			Client: kube, Cached: mgr.GetClient(), Node: prober, Ledger: books, Follower: follower, Config: cfg, Now: time.Now, ClusterTime: clock.At,
+		}),
+		Meter:    meter,
+		Recorder: recorder,
+		Config:   cfg,
+		Now:      time.Now,
+		Spread:   podmount.SpreadEvenly,
 	})
 	if err != nil {
 		return nil, err
 	}
 	announcer := manager.RunnableFunc(func(ctx context.Context) error { return announce(ctx, prober, reconciler) })
-	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), registerLive(reconciler, prober), addChecks(mgr, reconciler, prober, cfg))
+	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), mgr.Add(follower), registerLive(reconciler, follower, prober), addChecks(mgr, reconciler, prober, cfg))
 }
 
 // announce has the pods looked at that the prober's events name, until ctx ends.
-func announce(ctx context.Context, prober *node.Prober, reconciler *podmount.Reconciler) error {
+func announce(ctx context.Context, prober host, reconciler *podmount.Reconciler) error {
 	for {
 		select {
 		case e := <-prober.Events():
@@ -88,15 +100,24 @@ func cacheOptions(cfg config.Config) cache.Options {
 		DefaultTransform:            podmount.Strip,
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}: {Field: fields.OneTermEqualSelector("spec.nodeName", cfg.NodeName)},
+			&corev1.Pod{}:    {Field: fields.OneTermEqualSelector("spec.nodeName", cfg.NodeName)},
+			metadata("Node"): {Field: fields.OneTermEqualSelector("metadata.name", cfg.NodeName)},
 		},
 	}
 }
 
-func registerLive(r *podmount.Reconciler, prober *node.Prober) error {
+// metadata stands for the metadata of a kind of the core group.
+func metadata(kind string) *metav1.PartialObjectMetadata {
+	o := &metav1.PartialObjectMetadata{}
+	o.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	return o
+}
+
+func registerLive(r *podmount.Reconciler, f *followup.Follower, prober host) error {
 	err := metrics.RegisterLive(ctrlmetrics.Registry, metrics.Live{
 		Statuses:      r.Statuses,
 		PodsWatched:   r.PodsWatched,
+		Stuck:         f.StuckTerminating,
 		LastScan:      r.LastScan,
 		Workers:       func() int { return prober.Stats().Workers },
 		ParkedProbes:  func() int { return prober.Stats().Parked },
@@ -121,7 +142,7 @@ func available(sources []events.Source) map[string]bool {
 
 // addChecks ties liveness to the loop, which a restart may help, and readiness to the room for looks, which it does
 // not: the parked workers of a restarted agent would only be parked again.
-func addChecks(mgr ctrl.Manager, r *podmount.Reconciler, prober *node.Prober, cfg config.Config) error {
+func addChecks(mgr ctrl.Manager, r *podmount.Reconciler, prober host, cfg config.Config) error {
 	loop := func(*http.Request) error {
 		if late := r.Overdue(); late > stallAfter {
 			return fmt.Errorf("a look is %s late: the probe loop has stalled", late.Round(time.Second))
@@ -148,3 +169,13 @@ func kernelRelease() string {
 	}
 	return strings.TrimSpace(string(release))
 }
+
+type nobody struct{}
+
+// Why implements followup.Diagnoser.
+func (nobody) Why(context.Context, string) probes.Stuck {
+	return probes.Stuck{Text: "nobody has looked"}
+}
+
+// Abort implements followup.Diagnoser.
+func (nobody) Abort(context.Context, string, string) error { return errors.New("nobody can") }

@@ -1,10 +1,14 @@
 package ledger
 
 import (
+	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mountwarden/mountwarden/controllers"
@@ -46,4 +50,29 @@ type Entry struct {
 	Selector  string                `json:"selector,omitempty"` // label selector that the pod's successors match, too
 	Aftermath controllers.Aftermath `json:"aftermath,omitempty"`
 	Closed    time.Time             `json:"closed,omitzero"` // when the aftermath was written
+}
+
+// SelectorFor returns a label selector that the pod's successors match, too: by what their controller is known to set, or else by all
+// labels that are neither of one pod nor of one revision. "" when no label is left: every pod of the namespace matches.
+func SelectorFor(pod *corev1.Pod) string {
+	for _, key := range []string{appsv1.DefaultDeploymentUniqueLabelKey, batchv1.ControllerUidLabel} {
+		if value, set := pod.Labels[key]; set {
+			return labels.Set{key: value}.String()
+		}
+	}
+	shared := labels.Set{}
+	for key, value := range pod.Labels {
+		if !slices.Contains(ownLabels(), key) {
+			shared[key] = value
+		}
+	}
+	return shared.String()
+}
+
+// ownLabels lists the labels that tell a pod from its successor.
+func ownLabels() []string {
+	return []string{
+		appsv1.StatefulSetPodNameLabel, appsv1.PodIndexLabel, appsv1.ControllerRevisionHashLabelKey,
+		"pod-template-generation", batchv1.JobCompletionIndexAnnotation,
+	}
 }

@@ -25,6 +25,7 @@ type Live struct {
 	Workers       func() int             // probe workers alive
 	ParkedProbes  func() int             // looks without an answer whose worker waits for it
 	Forsaken      func() int             // workers that were ended beyond the limit of parked ones and are still inside the kernel
+	Stuck         func() int             // removed pods that do not end
 	EventSources  func() map[string]bool // what may announce that a look is due, and whether this node has it
 	Version       string
 	KernelRelease string
@@ -34,7 +35,7 @@ type Live struct {
 type collector struct {
 	live Live
 
-	healthy, info, state, warning, held, sources, pods, lastScan, workers, parked, forsaken, dropped, build *prometheus.Desc
+	healthy, info, state, warning, held, sources, pods, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
 }
 
 // RegisterLive registers the metrics that are read from live state at each scrape.
@@ -59,6 +60,7 @@ func newCollector(live Live) *collector {
 		workers:  desc("workers", "Worker processes that look at mounts."),
 		parked:   desc("probes_parked", "Looks without an answer whose worker is parked until it comes."),
 		forsaken: desc("workers_forsaken", "Workers that were ended since no more looks may be parked, and that a mount still holds inside the kernel."),
+		stuck:    desc("pods_stuck_terminating", "Pods of this node that were removed and are still there, more than a minute past their grace period."),
 		dropped:  desc("mounts_dropped", "Watched mounts of this node that have no series of their own, since there are too many or their path is no UTF-8."),
 		build:    desc("build_info", "Always 1; the version of the agent and the kernel it runs on.", "version", "kernel"),
 	}
@@ -69,7 +71,7 @@ func mountLabels() []string { return []string{"namespace", "pod", "container", "
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.healthy, c.info, c.state, c.warning, c.held, c.sources, c.pods, c.lastScan, c.workers, c.parked, c.forsaken, c.dropped, c.build,
+		c.healthy, c.info, c.state, c.warning, c.held, c.sources, c.pods, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck, c.dropped, c.build,
 	} {
 		ch <- d
 	}
@@ -96,6 +98,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.workers, float64(c.live.Workers()))
 	gauge(c.parked, float64(c.live.ParkedProbes()))
 	gauge(c.forsaken, float64(c.live.Forsaken()))
+	gauge(c.stuck, float64(c.live.Stuck()))
 	gauge(c.build, 1, c.live.Version, c.live.KernelRelease)
 	if t := c.live.LastScan(); !t.IsZero() {
 		gauge(c.lastScan, float64(t.UnixMilli())/1000)

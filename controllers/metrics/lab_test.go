@@ -38,6 +38,7 @@ func newAgent(t testing.TB) *agent {
 		Workers:       func() int { return 3 },
 		ParkedProbes:  func() int { return 1 },
 		Forsaken:      func() int { return 4 },
+		Stuck:         func() int { return 5 },
 		EventSources:  func() map[string]bool { return map[string]bool{"mountinfo": true, "fanotify": false} },
 		Version:       "v1.2.3",
 		KernelRelease: "6.12.0",
@@ -111,4 +112,8 @@ func (a *agent) exercise() {
 	a.Observed(probes.Observation{Detail: "no process"})
 	a.Detected(verdict.Failure{Observation: fuse(probes.CauseDisconnected), Since: epoch, Confirmed: epoch.Add(1500 * time.Millisecond)}, probes.TriggerFUSEDaemon)
 	a.Remediated(probes.CauseDisconnected, controllers.Result{Action: config.ActionEvict, Outcome: controllers.OutcomeEvicted})
+	a.Ended(controllers.AftermathHealed)
+	a.Took(controllers.PhaseAct, 1500*time.Millisecond)
+	a.Took(controllers.PhaseHeal, 12*time.Second)
+	a.Took(controllers.PhaseHeal, -time.Second) // by a clock that is ahead
 }

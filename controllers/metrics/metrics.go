@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mountwarden/mountwarden/controllers"
@@ -10,13 +12,15 @@ import (
 
 const namespace = "mountwarden"
 
-// Metrics counts what happens. It satisfies podmount.Meter.
+// Metrics counts what happens. It satisfies podmount.Meter and followup.Meter.
 type Metrics struct {
 	probes       *prometheus.CounterVec
 	probeSeconds *prometheus.HistogramVec
 	detections   *prometheus.CounterVec
 	detectTime   *prometheus.HistogramVec
 	remediations *prometheus.CounterVec
+	aftermaths   *prometheus.CounterVec
+	remedyTime   *prometheus.HistogramVec
 }
 
 // New returns Metrics whose instruments are registered with r. It panics, as MustRegister does, when they already are.
@@ -35,8 +39,14 @@ func New(r prometheus.Registerer) *Metrics {
 		remediations: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediations_total",
 			Help: "Remediations by action, cause and outcome. One that stays held or blocked for the same reason counts once."},
 			[]string{"action", "cause", "outcome"}),
+		aftermaths: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediation_aftermaths_total",
+			Help: "Removals of this node's pods that are over, by what came of them."}, []string{"aftermath"}),
+		remedyTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "remediation_duration_seconds",
+			Help: "Time that the parts of a remediation took: Act from the first broken look to the removal, Terminate from there until the pod was gone, " +
+				"Heal from the removal until a successor was healthy, and Total from the first broken look until then.",
+			Buckets: []float64{.1, .5, 1, 2, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 1800}, NativeHistogramBucketFactor: 1.1}, []string{"phase"}),
 	}
-	r.MustRegister(m.probes, m.probeSeconds, m.detections, m.detectTime, m.remediations)
+	r.MustRegister(m.probes, m.probeSeconds, m.detections, m.detectTime, m.remediations, m.aftermaths, m.remedyTime)
 	return m
 }
 
@@ -63,6 +73,16 @@ func (m *Metrics) Detected(f verdict.Failure, trigger probes.Trigger) {
 // Remediated counts one outcome of a remediation.
 func (m *Metrics) Remediated(cause probes.Cause, r controllers.Result) {
 	m.remediations.WithLabelValues(string(r.Action), string(cause), string(r.Outcome)).Inc()
+}
+
+// Ended counts one removal that is over.
+func (m *Metrics) Ended(a controllers.Aftermath) {
+	m.aftermaths.WithLabelValues(string(a)).Inc()
+}
+
+// Took notes how long a part of a remediation took.
+func (m *Metrics) Took(phase controllers.Phase, d time.Duration) {
+	m.remedyTime.WithLabelValues(string(phase)).Observe(max(d, 0).Seconds()) // clocks may differ
 }
 
 // boundedFSType returns the type where it is one that is known, else "other": a FUSE server chooses the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +13,7 @@ import (
 // Permission is one verb on one resource, and what it is needed for.
 type Permission struct {
 	Group, Resource, Subresource, Verb string
-	Namespace                          string // "" is every namespace, and what is in none
+	Namespace                          string // "" is every one
 	For                                string
 }
 
@@ -30,36 +29,46 @@ func (p Permission) String() string {
 	return p.Verb + " " + name
 }
 
-// Needed returns what an agent in the namespace needs. A dry run removes nothing, and so counts nothing in Leases; its gates ask the
-// same questions.
+func (p Permission) where() string {
+	if p.Namespace == "" {
+		return "every namespace"
+	}
+	return "the namespace " + p.Namespace
+}
+
+func (p Permission) role() string {
+	if p.Namespace == "" {
+		return "ClusterRole"
+	}
+	return "Role there"
+}
+
+// Needed returns what an agent needs that keeps its Leases in the namespace. A dry run removes nothing, and so keeps none.
 func Needed(dryRun bool, namespace string) []Permission {
-	all := slices.Concat(
-		each(Permission{Resource: "pods", For: "to look at a pod once more before it is removed"}, "get"),
-		each(Permission{Resource: "pods", For: "to know the pods of this node"}, "list", "watch"),
-		each(Permission{Resource: "pods", Subresource: "status", For: "to tell in a condition whether a pod's mounts are healthy"}, "patch"),
-		each(Permission{Resource: "namespaces", For: "to know which are paused or selected"}, "get", "list", "watch"),
-		each(Permission{Resource: "nodes", For: "to know whether this node is paused"}, "get", "list", "watch"),
-		each(Permission{Group: "batch", Resource: "jobs", For: "to know whether a pod's Job would fail without it"}, "get"),
-		each(Permission{Group: "events.k8s.io", Resource: "events", For: "to tell what was found and done"}, "create"),
-		each(Permission{Group: "events.k8s.io", Resource: "events", For: "to tell that it was found again"}, "patch"),
-	)
+	all := []Permission{
+		{Resource: "pods", Verb: "get", For: "to look at a pod once more before it is removed"},
+		{Resource: "pods", Verb: "list", For: "to know the pods of this node"},
+		{Resource: "pods", Verb: "watch", For: "to know the pods of this node, and to follow a removed pod's successor"},
+		{Resource: "pods", Subresource: "status", Verb: "patch", For: "to tell on the pod whether its mounts are healthy"},
+		{Group: "batch", Resource: "jobs", Verb: "get", For: "to know whether a Job would make a new pod"},
+		{Group: "events.k8s.io", Resource: "events", Verb: "create", For: "to tell what was found and done"},
+		{Group: "events.k8s.io", Resource: "events", Verb: "patch", For: "to tell that it was found again"},
+	}
+	for _, resource := range []string{"namespaces", "nodes"} {
+		for _, verb := range []string{"list", "watch"} {
+			all = append(all, Permission{Resource: resource, Verb: verb, For: "to know what is paused, and what limits.namespaceSelector selects"})
+		}
+	}
 	if dryRun {
 		return all
 	}
-	leases := Permission{Group: "coordination.k8s.io", Resource: "leases", Namespace: namespace, For: "to keep to the budgets of all agents together"}
-	return slices.Concat(all,
-		each(Permission{Resource: "pods", Subresource: "eviction", For: "to evict a pod with a failed mount"}, "create"),
-		each(Permission{Resource: "pods", For: "to delete a pod whose eviction stays blocked"}, "delete"),
-		each(leases, "get", "list", "create", "update", "patch", "delete"),
-	)
-}
-
-// each returns the permission once for each verb.
-func each(p Permission, verbs ...string) []Permission {
-	all := make([]Permission, len(verbs))
-	for i, verb := range verbs {
-		all[i] = p
-		all[i].Verb = verb
+	all = append(all,
+		Permission{Resource: "pods", Subresource: "eviction", Verb: "create", For: "to evict a pod with a failed mount"},
+		Permission{Resource: "pods", Verb: "delete", For: "to delete a pod whose eviction stays blocked"})
+	for _, verb := range []string{"get", "list", "create", "update", "delete"} {
+		all = append(all, Permission{
+			Group: "coordination.k8s.io", Resource: "leases", Verb: verb, Namespace: namespace, For: "to keep the ledger of all agents' removals",
+		})
 	}
 	return all
 }
@@ -73,7 +82,7 @@ func Check(ctx context.Context, reviews typedauthv1.SelfSubjectAccessReviewInter
 	for _, p := range needed {
 		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Namespace: p.Namespace, Group: p.Group, Resource: p.Resource, Subresource: p.Subresource, Verb: p.Verb,
+				Group: p.Group, Resource: p.Resource, Subresource: p.Subresource, Verb: p.Verb, Namespace: p.Namespace,
 			},
 		}}
 		answer, err := reviews.Create(ctx, review, metav1.CreateOptions{})
@@ -81,16 +90,8 @@ func Check(ctx context.Context, reviews typedauthv1.SelfSubjectAccessReviewInter
 			return fmt.Errorf("ask the API server whether I may %s: %w", p, err)
 		}
 		if !answer.Status.Allowed {
-			missing = append(missing, fmt.Errorf("%w: %q %s", ErrMissing, p, p.advice()))
+			missing = append(missing, fmt.Errorf("%w: %q in %s, needed %s: add it to the agent's %s", ErrMissing, p, p.where(), p.For, p.role()))
 		}
 	}
 	return errors.Join(missing...)
-}
-
-// advice says where the permission is missing, what for, and where to add it.
-func (p Permission) advice() string {
-	if p.Namespace != "" {
-		return fmt.Sprintf("in namespace %s, needed %s: add it to the agent's Role there", p.Namespace, p.For)
-	}
-	return fmt.Sprintf("in every namespace, needed %s: add it to the agent's ClusterRole", p.For)
 }

@@ -21,49 +21,36 @@ var server apitest.Server
 
 func TestMain(m *testing.M) { server.Main(m) }
 
-// user returns the client of a new user who may do exactly what is granted: by a ClusterRole, or by a Role where a permission is one
-// of a namespace.
+// user returns the client of a new user who may do exactly what is granted, in every namespace.
 func user(t *testing.T, name string, granted []permissions.Permission) kubernetes.Interface {
 	t.Helper()
 	server.Require(t)
 	config := server.User(t, name)
-	rules := map[string][]rbacv1.PolicyRule{"": nil}
+	var rules []rbacv1.PolicyRule
 	for _, p := range granted {
 		resource := p.Resource
 		if p.Subresource != "" {
 			resource += "/" + p.Subresource
 		}
-		rules[p.Namespace] = append(rules[p.Namespace], rbacv1.PolicyRule{APIGroups: []string{p.Group}, Resources: []string{resource}, Verbs: []string{p.Verb}})
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{p.Group}, Resources: []string{resource}, Verbs: []string{p.Verb}})
 	}
-	for namespace, rules := range rules {
-		grant(t, namespace, name, rules)
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}
+	if _, err := server.Client.RbacV1().ClusterRoles().Create(apitest.Context(t), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
+	}
+	if _, err := server.Client.RbacV1().ClusterRoleBindings().Create(apitest.Context(t), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return client
-}
-
-// grant gives a user rules in one namespace; "" is the whole cluster.
-func grant(t *testing.T, namespace, name string, rules []rbacv1.PolicyRule) {
-	t.Helper()
-	ctx, rbac := apitest.Context(t), server.Client.RbacV1()
-	meta := metav1.ObjectMeta{Name: name}
-	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}}
-	ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name}
-	var made, bound error
-	if namespace == "" {
-		ref.Kind = "ClusterRole"
-		_, made = rbac.ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{})
-		_, bound = rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects}, metav1.CreateOptions{})
-	} else {
-		_, made = rbac.Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{})
-		_, bound = rbac.RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects}, metav1.CreateOptions{})
-	}
-	if err := errors.Join(made, bound); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func check(ctx context.Context, client kubernetes.Interface, needed []permissions.Permission) error {
@@ -82,37 +69,38 @@ func names(all []permissions.Permission) []string {
 // The list is what the chart grants and what the documentation promises: a change of it must be meant.
 func TestNeeded(t *testing.T) {
 	always := []string{
-		"create events.events.k8s.io", "patch events.events.k8s.io", "get jobs.batch",
-		"get pods", "list pods", "watch pods", "patch pods/status",
-		"get namespaces", "list namespaces", "watch namespaces", "get nodes", "list nodes", "watch nodes",
+		"create events.events.k8s.io", "get jobs.batch", "get pods", "list namespaces", "list nodes", "list pods", "patch events.events.k8s.io",
+		"patch pods/status", "watch namespaces", "watch nodes", "watch pods",
 	}
-	removing := []string{
-		"create pods/eviction", "delete pods",
-		"get leases.coordination.k8s.io", "list leases.coordination.k8s.io", "create leases.coordination.k8s.io",
-		"update leases.coordination.k8s.io", "patch leases.coordination.k8s.io", "delete leases.coordination.k8s.io",
+	removing := []string{"create pods/eviction", "delete pods"}
+	for _, verb := range []string{"create", "delete", "get", "list", "update"} {
+		removing = append(removing, verb+" leases.coordination.k8s.io")
 	}
-	for dryRun, want := range map[bool][]string{false: slices.Concat(always, removing), true: always} {
-		slices.Sort(want)
-		needed := permissions.Needed(dryRun, "mw")
-		if got := names(needed); !slices.Equal(got, want) {
-			t.Errorf("dry run %v: got %q, want %q", dryRun, got, want)
-		}
-		for _, p := range needed {
-			if p.For == "" {
-				t.Errorf("%s: nobody is told what for", p)
+	for _, tc := range []struct {
+		name   string
+		dryRun bool
+		want   []string
+	}{
+		{"usual", false, slices.Concat(always, removing)},
+		{"dry run", true, always},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			slices.Sort(tc.want)
+			if got := names(permissions.Needed(tc.dryRun, "own")); !slices.Equal(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
 			}
-			if own := p.Resource == "leases"; own != (p.Namespace == "mw") || !own && p.Namespace != "" {
-				t.Errorf("%s is needed in %q", p, p.Namespace)
+			for _, p := range permissions.Needed(tc.dryRun, "own") {
+				if p.For == "" {
+					t.Errorf("%s: nobody is told what for", p)
+				}
 			}
-		}
+		})
 	}
 }
 
 // Each permission that is not granted is named, and no other.
 func TestCheck(t *testing.T) {
-	server.Require(t)
-	all := permissions.Needed(false, server.Namespace(t, nil))
-	elsewhere := server.Namespace(t, nil)
+	all := permissions.Needed(false, "own")
 	without := func(texts ...string) []permissions.Permission {
 		return slices.DeleteFunc(slices.Clone(all), func(p permissions.Permission) bool { return slices.Contains(texts, p.String()) })
 	}
@@ -127,13 +115,8 @@ func TestCheck(t *testing.T) {
 		{"no-events", without("create events.events.k8s.io", "patch events.events.k8s.io"), []string{"create events.events.k8s.io", "patch events.events.k8s.io"}},
 		{"core-events-only", append(without("create events.events.k8s.io"), permissions.Permission{Resource: "events", Verb: "create"}), []string{"create events.events.k8s.io"}},
 		{"pods-are-not-their-evictions", append(without("create pods/eviction"), permissions.Permission{Resource: "pods", Verb: "create"}), []string{"create pods/eviction"}},
-		{"pods-are-not-their-status", append(without("patch pods/status"), permissions.Permission{Resource: "pods", Verb: "patch"}), []string{"patch pods/status"}},
-		{"no-pauses", without("watch nodes", "list namespaces"), []string{"list namespaces", "watch nodes"}},
-		{"no-jobs", without("get jobs.batch"), []string{"get jobs.batch"}},
-		{"leases-are-read-only", without("create leases.coordination.k8s.io", "update leases.coordination.k8s.io"), []string{"create leases.coordination.k8s.io", "update leases.coordination.k8s.io"}},
-		{"leases-elsewhere", append(without("get leases.coordination.k8s.io"), permissions.Permission{
-			Group: "coordination.k8s.io", Resource: "leases", Verb: "get", Namespace: elsewhere,
-		}), []string{"get leases.coordination.k8s.io"}},
+		{"no-ledger", without("update leases.coordination.k8s.io"), []string{"update leases.coordination.k8s.io"}},
+		{"no-condition", without("patch pods/status"), []string{"patch pods/status"}},
 		{"nothing", nil, names(all)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -149,11 +132,7 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%d are named, want %d:\n%v", len(lines), len(tc.missing), err)
 			}
 			for _, p := range all {
-				place := "in every namespace, needed " + p.For + ": add it to the agent's ClusterRole"
-				if p.Namespace != "" {
-					place = "in namespace " + p.Namespace + ", needed " + p.For + ": add it to the agent's Role there"
-				}
-				named := slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, `"`+p.String()+`" `+place) })
+				named := slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, `"`+p.String()+`"`) && strings.Contains(l, p.For) })
 				if named != slices.Contains(tc.missing, p.String()) {
 					t.Errorf("%s is named: %v\n%v", p, named, err)
 				}
@@ -166,10 +145,48 @@ func TestCheck(t *testing.T) {
 func TestRoleOfOneNamespace(t *testing.T) {
 	client := user(t, "one-namespace", nil)
 	namespace := server.Namespace(t, nil)
-	grant(t, namespace, "one-namespace", []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}})
+	grant(t, namespace, "one-namespace", rbacv1.PolicyRule{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}})
+	if err := check(t.Context(), client, permissions.Needed(true, "own")); !errors.Is(err, permissions.ErrMissing) {
+		t.Errorf("got %v, want ErrMissing", err)
+	}
+}
+
+// The ledger needs the agents' own namespace only.
+func TestLeasesOfTheOwnNamespace(t *testing.T) {
+	namespace := server.Namespace(t, nil)
+	var everywhere []permissions.Permission
+	rule := rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}}
+	for _, p := range permissions.Needed(false, namespace) {
+		if p.Namespace == "" {
+			everywhere = append(everywhere, p)
+		} else {
+			rule.Verbs = append(rule.Verbs, p.Verb)
+		}
+	}
+	client := user(t, "own-namespace", everywhere)
 	err := check(t.Context(), client, permissions.Needed(false, namespace))
-	if !errors.Is(err, permissions.ErrMissing) || strings.Contains(err.Error(), "leases") {
-		t.Errorf("got %v, want ErrMissing for all but the namespace's own Leases", err)
+	if !errors.Is(err, permissions.ErrMissing) || !strings.Contains(err.Error(), "Role there") || !strings.Contains(err.Error(), namespace) {
+		t.Errorf("got %v, want that a Role of %s lacks", err, namespace)
+	}
+	grant(t, namespace, "own-namespace", rule)
+	if err := check(t.Context(), client, permissions.Needed(false, namespace)); err != nil {
+		t.Error(err)
+	}
+}
+
+// grant gives the user what the rule says in one namespace.
+func grant(t *testing.T, namespace, user string, rule rbacv1.PolicyRule) {
+	t.Helper()
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "all"}, Rules: []rbacv1.PolicyRule{rule}}
+	if _, err := server.Client.RbacV1().Roles(namespace).Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "all"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "all"},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}
+	if _, err := server.Client.RbacV1().RoleBindings(namespace).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -187,7 +204,7 @@ func TestServerThatIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = check(t.Context(), client, permissions.Needed(false, "mw"))
+	err = check(t.Context(), client, permissions.Needed(false, "own"))
 	if err == nil || errors.Is(err, permissions.ErrMissing) {
 		t.Errorf("got %v, want an error that is not ErrMissing", err)
 	}
@@ -200,7 +217,7 @@ func TestAskingTakesNoLongerThanItsContext(t *testing.T) {
 	server.Require(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := check(ctx, server.Client, permissions.Needed(false, "mw")); !errors.Is(err, context.Canceled) {
+	if err := check(ctx, server.Client, permissions.Needed(false, "own")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }

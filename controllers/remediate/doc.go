@@ -1,8 +1,10 @@
 // Package remediate is the only code that evicts or deletes a pod.
 //
-// A Request passes gates in a fixed order, each a question with a named refusal: is it still the same pod and still
-// opted in, would something make a new one, may the agent act at all? Only then is the API server asked, once, with
-// the UID as a precondition, so that a pod that was recreated under the same name is never hit.
+// A Request passes gates in a fixed order, each a question with a named refusal: would something make a new pod, and would that get a
+// healthy mount? Is it one removal too many, for its owner, its backend or the cluster? Is it still the same pod, still opted in and
+// still broken? Those that cost nothing come first, so that a pod that is held for long costs the API server nothing. Only
+// then is the API server asked, once, with the UID as a precondition, so that a pod that was recreated under the same name is
+// never hit.
 //
 // Facts leaned on (Kubernetes 1.37, pkg/registry/core/pod/storage/eviction.go, tried on a real API server): an eviction
 // answers 429 with the cause DisruptionBudget when a PodDisruptionBudget allows none (a busy API server answers 429 without

@@ -13,7 +13,6 @@ import (
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
-	"github.com/mountwarden/mountwarden/controllers/remediate"
 )
 
 // meanwhile has something done between the look at the live object and the first request that would remove it.
@@ -94,7 +93,7 @@ func TestOptedOutBetweenLookAndDeletion(t *testing.T) {
 func TestServerThatRefuses(t *testing.T) {
 	l := newLab(t)
 	refused := server.User(t, "nobody")
-	got := remediate.New(l.traffic.Client(t, refused), l.config, time.Now).Remediate(apitest.Context(t), l.request)
+	got := l.remediator(refused).Remediate(apitest.Context(t), l.request)
 	l.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
 	if !strings.Contains(got.Message, "forbidden") {
 		t.Errorf("the message does not say that it is forbidden: %s", got.Message)
@@ -137,7 +136,7 @@ func hungServer(t *testing.T) *rest.Config {
 func TestServerThatNeverAnswers(t *testing.T) {
 	l := newLab(t)
 	began := time.Now()
-	got := remediate.New(l.traffic.Client(t, hungServer(t)), l.config, time.Now).Remediate(t.Context(), l.request)
+	got := l.remediator(hungServer(t)).Remediate(t.Context(), l.request)
 	if took := time.Since(began); took > deadline {
 		t.Errorf("took %s", took)
 	}
@@ -158,7 +157,7 @@ func TestServerThatIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	away := &rest.Config{Host: "http://" + listener.Addr().String()}
-	got := remediate.New(l.traffic.Client(t, away), l.config, time.Now).Remediate(t.Context(), l.request)
+	got := l.remediator(away).Remediate(t.Context(), l.request)
 	l.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
 	l.requireUntouched()
 }

@@ -8,10 +8,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
@@ -31,6 +33,7 @@ type lab struct {
 	config  config.Config
 	request controllers.Request
 	traffic apitest.Traffic
+	world   world
 }
 
 // newLab runs a pod after prepare and makes a Request for it that passes every gate.
@@ -43,7 +46,7 @@ func newLab(t *testing.T, prepare ...func(*corev1.Pod)) *lab {
 		p(pod)
 	}
 	l := &lab{t: t, pod: server.Run(t, pod), config: config.Default()}
-	l.config.NodeName = apitest.Node
+	l.config.NodeName, l.config.Namespace = apitest.Node, l.pod.Namespace
 	l.ask(probes.CauseDisconnected)
 	return l
 }
@@ -55,7 +58,9 @@ func (l *lab) ask(cause probes.Cause) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.request = controllers.Request{Pod: l.pod, Policy: policy, Decision: decision(cause)}
+	l.request = controllers.Request{Pod: l.pod, Policy: policy, Decision: decision(cause), Volume: probes.Volume{
+		Backend: probes.Backend{Kind: probes.BackendCSI, Name: "fuse.csi.example"}, PodUID: string(l.pod.UID), Device: "0:77", Source: "src",
+	}}
 }
 
 func decision(cause probes.Cause) verdict.Decision {
@@ -68,8 +73,18 @@ func decision(cause probes.Cause) verdict.Decision {
 
 func (l *lab) act() controllers.Result {
 	l.t.Helper()
-	client := l.traffic.Client(l.t, server.Config)
-	return remediate.New(client, l.config, func() time.Time { return now }).Remediate(apitest.Context(l.t), l.request)
+	return l.remediator(server.Config).Remediate(apitest.Context(l.t), l.request)
+}
+
+// remediator returns one that talks to the API server of config, with a ledger of the test's own.
+func (l *lab) remediator(config *rest.Config) *remediate.Remediator {
+	l.t.Helper()
+	client := l.traffic.Client(l.t, config)
+	clock := func() time.Time { return now }
+	return remediate.New(remediate.Options{
+		Client: client, Cached: &l.world, Node: &l.world, Follower: &l.world, Ledger: ledger.NewStore(client, l.config, clock), Config: l.config,
+		Now: clock, ClusterTime: func(local time.Time) time.Time { return local },
+	})
 }
 
 // requireUntouched checks that nothing was asked of the API server that could have removed the pod, and that the
@@ -282,7 +297,7 @@ func TestStoppedAgentRemovesNothing(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	got := remediate.New(l.traffic.Client(t, server.Config), l.config, time.Now).Remediate(ctx, l.request)
+	got := l.remediator(server.Config).Remediate(ctx, l.request)
 	l.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
 	l.requireUntouched()
 }

@@ -28,9 +28,9 @@ func (p Privilege) String() string {
 	return strings.Join(names, ", ")
 }
 
-// dropPrivileges drops what it can and returns what it could not: a worker with a privilege too many
+// DropPrivileges drops what it can and returns what it could not: a worker with a privilege too many
 // still looks at mounts, and a node without any look helps nobody.
-func dropPrivileges() (undone Privilege) {
+func DropPrivileges() (undone Privilege) {
 	for _, step := range []struct {
 		privilege Privilege
 		drop      func() error

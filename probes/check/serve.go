@@ -27,7 +27,7 @@ func Serve(socket, memory int, drop bool) error {
 	w := worker{socket: socket, board: BoardAt(mem), epoch: time.Now().Add(-sys.Monotonic())}
 	hello := Message{Kind: KindHello}
 	if drop {
-		hello.Undone = dropPrivileges()
+		hello.Undone = DropPrivileges()
 	}
 	if err := w.say(hello); err != nil {
 		return err

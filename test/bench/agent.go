@@ -42,8 +42,8 @@ func (w *world) startAgent(ctx context.Context, name string, flags ...string) (*
 	if err != nil {
 		return nil, err
 	}
-	flags = append([]string{"agent", "--node-name=" + nodeName, "--worker-path=" + w.Options.Worker,
-		"--metrics-bind-address=127.0.0.1:" + ports[0], "--health-probe-bind-address=127.0.0.1:" + ports[1]}, flags...)
+	flags = append([]string{"agent", "--node-name=" + nodeName, "--namespace=default", "--worker-path=" + w.Options.Worker,
+		"--backend-path=" + filepath.Join(filepath.Dir(w.Options.Agent), "mountwarden-backend"), "--metrics-bind-address=127.0.0.1:" + ports[0], "--health-probe-bind-address=127.0.0.1:" + ports[1]}, flags...)
 	cmd := exec.CommandContext(ctx, w.Options.Agent, flags...)
 	cmd.Env = []string{"KUBECONFIG=" + w.api.kubeconfig}
 	stderr, err := cmd.StderrPipe()

@@ -58,9 +58,18 @@ type objects struct {
 	account   *corev1.ServiceAccount
 	role      *rbacv1.ClusterRole
 	binding   *rbacv1.ClusterRoleBinding
-	own       *rbacv1.Role // of the agents' own namespace
-	ownBound  *rbacv1.RoleBinding
 	foreign   []string // kinds that client-go does not know
+
+	ownRole    *rbacv1.Role // in the agents' namespace; nil in a dry run
+	ownBinding *rbacv1.RoleBinding
+}
+
+// ownRules are the rules for the agents' namespace.
+func (o objects) ownRules() []rbacv1.PolicyRule {
+	if o.ownRole == nil {
+		return nil
+	}
+	return o.ownRole.Rules
 }
 
 // agent is the only container.
@@ -140,9 +149,9 @@ func (o *objects) keep(t *testing.T, object runtime.Object) {
 	case *rbacv1.ClusterRoleBinding:
 		o.binding = object
 	case *rbacv1.Role:
-		o.own = object
+		o.ownRole = object
 	case *rbacv1.RoleBinding:
-		o.ownBound = object
+		o.ownBinding = object
 	default:
 		t.Fatalf("the chart renders a %T, which no test looks at", object)
 	}

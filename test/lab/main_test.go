@@ -56,7 +56,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// buildWorker builds the worker as it is shipped: static, stripped, without the race detector.
+// buildWorker builds the worker, and the program that asks backends beside it, as they are shipped: static, stripped, without the race
+// detector.
 func buildWorker() (dir string, err error) {
 	dir, err = os.MkdirTemp("", "mountwarden-lab-")
 	if err != nil {
@@ -65,14 +66,13 @@ func buildWorker() (dir string, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // some workers run as another user
 		return dir, err
 	}
-	worker := filepath.Join(dir, "mountwarden-probe")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", worker,
-		"github.com/mountwarden/mountwarden/cmd/mountwarden-probe")
+	const programs = "github.com/mountwarden/mountwarden/cmd/"
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", programs+"mountwarden-probe", programs+"mountwarden-backend")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("build worker: %w\n%s", err, out)
 	}
-	return dir, os.Setenv(workerEnv, worker)
+	return dir, os.Setenv(workerEnv, filepath.Join(dir, "mountwarden-probe"))
 }
 
 func needRoot(t *testing.T) {

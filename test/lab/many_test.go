@@ -208,7 +208,12 @@ func TestWorkersAreSmallAndUnprivileged(t *testing.T) {
 const workerComm = "mountwarden-pro"
 
 // children are the workers that this process started, zombies included.
-func children(t *testing.T) (pids []int) {
+func children(t *testing.T) []int {
+	t.Helper()
+	return childrenNamed(t, workerComm)
+}
+
+func childrenNamed(t *testing.T, comm string) (pids []int) {
 	t.Helper()
 	folders, err := filepath.Glob("/proc/[0-9]*")
 	must(t, err)
@@ -219,7 +224,7 @@ func children(t *testing.T) (pids []int) {
 		}
 		var pid, parent int
 		var state string
-		_, rest, ok := strings.Cut(string(text), "("+workerComm+") ")
+		_, rest, ok := strings.Cut(string(text), "("+comm+") ")
 		if !ok {
 			continue
 		}

@@ -1,0 +1,104 @@
+package followup
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mountwarden/mountwarden/controllers"
+)
+
+// diagnosisTimeout bounds the look into the node's processes and mounts.
+const diagnosisTimeout = 20 * time.Second
+
+// isEnding reports whether the removed pod is still there and on its way out.
+func (p *pursuit) isEnding() bool { return p.presence == present && p.removed.ending }
+
+// checkEnd tells once why the removed pod does not end.
+func (p *pursuit) checkEnd(ctx context.Context, now time.Time) {
+	late := p.isEnding() && !now.Before(p.stuckAt)
+	p.stuck.Store(late)
+	if !late || p.told {
+		return
+	}
+	p.told = true
+	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
+	defer cancel()
+	why := p.Diagnoser.Why(ctx, string(p.entry.PodUID))
+	p.stuckTerminating(now, p.reason(why.Text)+p.abort(ctx, why.FUSE))
+}
+
+// reason completes what the node tells by what only the API does.
+func (p *pursuit) reason(text string) string {
+	if n := p.removed.holders; n > 0 {
+		return fmt.Sprintf("%s; %d finalizers keep it in the API", text, n)
+	}
+	return text
+}
+
+// abort frees who waits for a dead FUSE server, if it may, and says what came of it, to be put behind the reason.
+func (p *pursuit) abort(ctx context.Context, devices []string) string {
+	if !p.Config.AbortStuckFUSE || p.Config.DryRun || len(devices) == 0 {
+		return ""
+	}
+	said := ""
+	for _, device := range devices {
+		if err := p.Diagnoser.Abort(ctx, string(p.entry.PodUID), device); err != nil {
+			said += fmt.Sprintf("; its FUSE connection was not aborted: %v", err)
+			continue
+		}
+		said += fmt.Sprintf("; its FUSE connection %s was aborted, which frees who waits for it", device)
+	}
+	return said
+}
+
+// doubtful reports whether the removal was perhaps never done: it was read from the books, and the pod is not ending.
+func (p *pursuit) doubtful() bool {
+	return p.unsure && p.end == nil && p.presence == present && !p.removed.ending
+}
+
+// doubt gives back what was reserved by an agent that ended before it could act.
+func (p *pursuit) doubt(ctx context.Context, now time.Time) {
+	if !p.doubtful() || now.Before(p.entry.At.Add(lastCall)) {
+		return
+	}
+	if p.ask(ctx) != nil {
+		p.disconnect()
+		return
+	}
+	if p.doubtful() {
+		p.end = &finding{}
+	}
+}
+
+// note writes the end into the books, again and again until it is there, and then tells everybody.
+func (p *pursuit) note(ctx context.Context, now time.Time) {
+	if p.end == nil || p.noted || now.Before(p.noteAt) {
+		return
+	}
+	if err := p.write(ctx); err != nil {
+		if !p.refused && ctx.Err() == nil {
+			p.refused = true
+			p.log.Info("End of the removal cannot be noted yet", controllers.KeyAftermath, p.end.aftermath, controllers.KeyDetail, err.Error())
+		}
+		p.noteAt = p.Now().Add(p.noting.Step())
+		return
+	}
+	p.noted = true
+	p.announce(*p.end)
+}
+
+func (p *pursuit) write(ctx context.Context) error {
+	if p.end.aftermath == controllers.AftermathPending {
+		return p.Books.Release(ctx, p.entry.PodUID)
+	}
+	return p.Books.Close(ctx, p.entry.PodUID, p.end.aftermath)
+}
+
+// narrowDown watches nothing but the removed pod where that stays for long and its successors are of no interest any more.
+func (p *pursuit) narrowDown() {
+	if p.noted && p.told && !p.narrow {
+		p.narrow = true
+		p.disconnect()
+	}
+}

@@ -1,0 +1,165 @@
+package followup
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
+)
+
+// Follower follows removals to their end. It is safe for concurrent use.
+type Follower struct {
+	Options
+
+	wake chan struct{} // holds one: there is something in queue
+
+	mu       sync.Mutex
+	queue    []*pursuit
+	followed map[types.UID]*pursuit
+	resumed  bool // Pending has answered, and so cannot bring back any more what is over already
+}
+
+// New returns a Follower. It follows nothing before Start.
+func New(o Options) *Follower {
+	return &Follower{Options: o, wake: make(chan struct{}, 1), followed: map[types.UID]*pursuit{}}
+}
+
+// Follow follows a removal that the API server has just accepted. It does not block. What is handed over after Start's end
+// is followed by the agent that starts next.
+func (f *Follower) Follow(e ledger.Entry, removed *corev1.Pod) {
+	now := f.Now()
+	f.Meter.Took(controllers.PhaseAct, now.Sub(e.Since))
+	if e.At.IsZero() {
+		e.At = now
+	}
+	p := newPursuit(f, e, now)
+	p.trail.see(removed)
+	p.from = removed.ResourceVersion
+	f.enqueue(p)
+}
+
+// Start follows until ctx ends, and then waits for all that it has started. First it goes on with what an agent of this
+// node began before. It implements manager.Runnable.
+func (f *Follower) Start(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { f.resume(ctx) })
+	for {
+		for _, p := range f.take() {
+			f.launch(ctx, &running, p)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.wake:
+		}
+	}
+}
+
+// StuckTerminating returns how many of the followed pods are past their grace period by more than a minute.
+func (f *Follower) StuckTerminating() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, p := range f.followed {
+		if p.stuck.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// resume goes on with what is pending, as soon as the API server tells.
+func (f *Follower) resume(ctx context.Context) {
+	pending, err := f.Books.Pending(ctx)
+	if err != nil {
+		f.Log.Info("Removals of before cannot be read yet", controllers.KeyDetail, err.Error())
+	}
+	for retry := patience(); err != nil; pending, err = f.Books.Pending(ctx) {
+		if !pause(ctx, retry.Step()) {
+			return
+		}
+	}
+	f.goOn(pending)
+}
+
+// goOn queues what is not followed already, and lets go what was over before Pending had answered.
+func (f *Follower) goOn(pending []ledger.Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range pending {
+		if f.followed[e.PodUID] == nil {
+			p := newPursuit(f, e, e.At)
+			p.unsure = true
+			f.queue = append(f.queue, p)
+		}
+	}
+	f.resumed = true
+	maps.DeleteFunc(f.followed, func(_ types.UID, p *pursuit) bool { return p.left })
+	f.tell()
+}
+
+func (f *Follower) enqueue(p *pursuit) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue = append(f.queue, p)
+	f.tell()
+}
+
+// tell has Start look into the queue.
+func (f *Follower) tell() {
+	select {
+	case f.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+func (f *Follower) take() []*pursuit {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	queue := f.queue
+	f.queue = nil
+	return queue
+}
+
+func (f *Follower) launch(ctx context.Context, running *sync.WaitGroup, p *pursuit) {
+	ctx, p.cancel = context.WithCancel(ctx)
+	if !f.enter(p) {
+		p.cancel()
+		return
+	}
+	running.Go(func() {
+		defer f.leave(p)
+		p.run(ctx)
+	})
+}
+
+// enter reports whether the pursuit is to be run: each pod is followed once. One that was read from the books gives way to the
+// removal that it foresaw.
+func (f *Follower) enter(p *pursuit) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if old := f.followed[p.entry.PodUID]; old != nil {
+		if p.unsure || !old.unsure {
+			return false
+		}
+		old.cancel()
+	}
+	f.followed[p.entry.PodUID] = p
+	return true
+}
+
+func (f *Follower) leave(p *pursuit) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p.cancel()
+	p.left = true
+	if f.resumed && f.followed[p.entry.PodUID] == p {
+		delete(f.followed, p.entry.PodUID)
+	}
+}

@@ -1,0 +1,333 @@
+package followup
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+func TestHealed(t *testing.T) {
+	s := newScene(t)
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	next := s.successor("web-2")
+	server.Vanish(t, s.old)
+	s.tell(next, corev1.ConditionTrue, "")
+	s.expectEnd(controllers.AftermathHealed)
+	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-2 ReplicaSet/web", "Normal SuccessorHealthy ReplicaSet/web Pod/web-2")
+	s.expectNote(t, "replaces pod web-1 (Disconnected)", "its mounts are healthy", "removed 1.5s after it failed", "over")
+	s.expectTook(t, map[controllers.Phase]int{controllers.PhaseAct: 1, controllers.PhaseTerminate: 1, controllers.PhaseHeal: 1, controllers.PhaseTotal: 1})
+	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
+	if s.line.lists != 0 || s.line.open() != 1 || !strings.Contains(s.line.asked[0], "resourceVersion="+s.old.ResourceVersion) {
+		t.Errorf("%d lists, watches: %q", s.line.lists, s.line.asked)
+	}
+}
+
+// following returns how many removals are followed.
+func (f *Follower) following() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.followed) + len(f.queue)
+}
+
+func TestStillBroken(t *testing.T) {
+	s := newScene(t)
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	server.Vanish(t, s.old)
+	s.tell(s.successor("web-2"), corev1.ConditionFalse, "data: Stale\n\x1b[31m")
+	s.expectEnd(controllers.AftermathStillBroken)
+	s.expectEvents(t, "Warning SuccessorUnhealthy Pod/web-2 ReplicaSet/web", "Warning SuccessorUnhealthy ReplicaSet/web Pod/web-2")
+	s.expectNote(t, "its mounts failed too", "data: Stale  [31m", "removed in turn")
+	s.expectTook(t, map[controllers.Phase]int{controllers.PhaseAct: 1, controllers.PhaseTerminate: 1})
+}
+
+func TestStuckCreating(t *testing.T) {
+	s := newScene(t)
+	s.config.FollowUpSeconds = 3
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	server.Vanish(t, s.old)
+	next := s.successor("web-2")
+	server.ChangeStatus(t, next, func(st *corev1.PodStatus) {
+		st.Phase = corev1.PodPending
+		st.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+	})
+	s.expectEnd(controllers.AftermathStuckCreating)
+	s.expectEvents(t, "Warning SuccessorUnhealthy Pod/web-2 ReplicaSet/web", "Warning SuccessorUnhealthy ReplicaSet/web Pod/web-2")
+	s.expectNote(t, "is not up: container app: ContainerCreating", "not followed any longer")
+}
+
+func TestNoSuccessor(t *testing.T) {
+	s := newScene(t)
+	s.config.FollowUpSeconds = 2
+	s.successor("web-0") // was there before
+	f, _ := s.run(t, s.client)
+	s.do(func() { s.ahead = 4 * time.Second })
+	f.Follow(s.remove(), s.old)
+	server.Vanish(t, s.old)
+	stranger := s.successor("api-1", ownedBy("api"))
+	s.tell(stranger, corev1.ConditionTrue, "")
+	s.expectEnd(controllers.AftermathNoSuccessor)
+	s.expectEvents(t, "Warning SuccessorUnhealthy Pod/web-1 ReplicaSet/web", "Warning SuccessorUnhealthy ReplicaSet/web Pod/web-1")
+	s.expectNote(t, "nothing replaces pod web-1", "ReplicaSet/web")
+}
+
+func TestStuckTerminating(t *testing.T) {
+	s := newScene(t)
+	s.config.FollowUpSeconds = 2
+	s.why = probes.Stuck{Known: true, Text: "process 7 (app) waits\nin fuse", FUSE: []string{"0:57"}}
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	s.expectEnd(controllers.AftermathStuckTerminating)
+	s.expectEvents(t, "Warning PodStuckTerminating Pod/web-1 ReplicaSet/web", "Warning PodStuckTerminating ReplicaSet/web Pod/web-1")
+	s.expectNote(t, "still terminating: process 7 (app) waits in fuse", "never deleted by force")
+	if s.aborted != nil || s.whys != 1 {
+		t.Errorf("asked why %d times, aborted %v though nobody allowed it", s.whys, s.aborted)
+	}
+	// It is watched by its name, for the gauge, until it is gone.
+	apitest.Eventually(t, "a narrow watch", func() bool { return s.line.open() == 2 })
+	if f.StuckTerminating() != 1 || !strings.Contains(s.line.asked[1], "fieldSelector=metadata.name%3Dweb-1") {
+		t.Errorf("%d stuck, watch: %s", f.StuckTerminating(), s.line.asked[1])
+	}
+	server.Vanish(t, s.old)
+	apitest.Eventually(t, "nothing is stuck", func() bool { return f.StuckTerminating() == 0 && f.following() == 0 })
+	s.expectTook(t, map[controllers.Phase]int{controllers.PhaseAct: 1, controllers.PhaseTerminate: 1})
+}
+
+// A pod that hangs is told of although its successor was healthy long before.
+func TestStuckAfterHealing(t *testing.T) {
+	s := newScene(t, func(pod *corev1.Pod) { pod.Finalizers = []string{"example.com/keep"} })
+	s.config.AbortStuckFUSE = true
+	s.why = probes.Stuck{Known: true, Text: "hangs", FUSE: []string{"0:57", "0:58"}}
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	s.tell(s.successor("web-2"), corev1.ConditionTrue, "")
+	s.expectEnd(controllers.AftermathHealed)
+	s.do(func() { s.ahead = 61 * time.Second; s.events, s.notes = nil, nil })
+	for range 3 { // more than one event must not tell it twice
+		server.Change(t, s.old, func(pod *corev1.Pod) { pod.Annotations["poke"] += "x" })
+		apitest.Eventually(t, "stuck", func() bool { return f.StuckTerminating() == 1 })
+	}
+	s.expectEvents(t, "Warning PodStuckTerminating Pod/web-1 ReplicaSet/web", "Warning PodStuckTerminating ReplicaSet/web Pod/web-1")
+	s.expectNote(t, "hangs; 1 finalizers keep it", "connection 0:57 was aborted", "connection 0:58 was aborted")
+	apitest.Eventually(t, "a narrow watch", func() bool { return s.line.open() == 2 })
+	if want := fmt.Sprintf("[%[1]s 0:57 %[1]s 0:58]", s.old.UID); fmt.Sprint(s.aborted) != want {
+		t.Errorf("aborted %v, want %s", s.aborted, want)
+	}
+}
+
+func TestRefusedAbortIsSaid(t *testing.T) {
+	s := newScene(t)
+	s.config.FollowUpSeconds, s.config.AbortStuckFUSE = 1, true
+	s.why, s.refusal = probes.Stuck{Known: true, Text: strings.Repeat("long ", 400), FUSE: []string{"0:57"}}, errors.New("another pod uses it")
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	s.expectEnd(controllers.AftermathStuckTerminating)
+	s.expectNote(t, "never deleted by force") // what comes next is said however long the reason is
+	s.do(func() {
+		if !strings.Contains(strings.Join(s.logged, "\n"), "another pod uses it") {
+			t.Error("the log does not say why")
+		}
+	})
+}
+
+func TestDryRunNeverAborts(t *testing.T) {
+	s := newScene(t)
+	s.config.FollowUpSeconds, s.config.AbortStuckFUSE, s.config.DryRun = 1, true, true
+	s.why = probes.Stuck{Known: true, Text: "hangs", FUSE: []string{"0:57"}}
+	s.pending = []ledger.Entry{s.remove()}
+	s.run(t, s.client)
+	s.expectEnd(controllers.AftermathStuckTerminating)
+	if s.aborted != nil {
+		t.Errorf("aborted %v", s.aborted)
+	}
+}
+
+// A StatefulSet's successor has the same name, and comes when the old one is gone.
+func TestSameName(t *testing.T) {
+	s := newScene(t, func(pod *corev1.Pod) {
+		pod.OwnerReferences[0].Kind = "StatefulSet"
+		pod.Labels = map[string]string{"app": "web", "statefulset.kubernetes.io/pod-name": "web-1", "controller-revision-hash": "1"}
+	})
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	server.Vanish(t, s.old)
+	next := s.successor("web-1", func(pod *corev1.Pod) {
+		pod.Labels = map[string]string{"app": "web", "statefulset.kubernetes.io/pod-name": "web-1", "controller-revision-hash": "2"}
+	})
+	s.tell(next, corev1.ConditionTrue, "")
+	s.expectEnd(controllers.AftermathHealed)
+	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-1 StatefulSet/web", "Normal SuccessorHealthy StatefulSet/web Pod/web-1")
+	s.expectTook(t, map[controllers.Phase]int{controllers.PhaseAct: 1, controllers.PhaseTerminate: 1, controllers.PhaseHeal: 1, controllers.PhaseTotal: 1})
+}
+
+func TestJob(t *testing.T) {
+	s := newScene(t, func(pod *corev1.Pod) {
+		pod.OwnerReferences[0].Kind, pod.OwnerReferences[0].APIVersion = "Job", "batch/v1"
+		pod.Labels = map[string]string{"batch.kubernetes.io/controller-uid": "owner-of-web-1", "batch.kubernetes.io/job-completion-index": "3"}
+	})
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	next := s.successor("web-2")
+	server.ChangeStatus(t, next, func(st *corev1.PodStatus) { st.Phase = corev1.PodSucceeded })
+	s.expectEnd(controllers.AftermathHealed)
+	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-2 Job/web", "Normal SuccessorHealthy Job/web Pod/web-2")
+	s.expectNote(t, "it has succeeded")
+}
+
+func TestBarePod(t *testing.T) {
+	s := newScene(t, func(pod *corev1.Pod) { pod.OwnerReferences, pod.Labels = nil, nil })
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	server.Vanish(t, s.old)
+	s.tell(s.successor("web-2"), corev1.ConditionTrue, "") // somebody else's
+	s.tell(s.successor("web-1"), corev1.ConditionTrue, "")
+	s.expectEnd(controllers.AftermathHealed)
+	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-1 -")
+}
+
+// Nobody tells of the successor's mounts: where it went there is no agent.
+func TestReadyWithoutAnAgent(t *testing.T) {
+	s := newScene(t)
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	next := s.successor("web-2")
+	server.ChangeStatus(t, next, func(st *corev1.PodStatus) {
+		st.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(time.Now().Add(-time.Minute + 2*time.Second))}}
+	})
+	s.expectEnd(controllers.AftermathHealed)
+	s.expectNote(t, "ready for 1m0s", "no agent")
+}
+
+// What happened while there was no watch is seen all the same.
+func TestWatchIsCut(t *testing.T) {
+	s := newScene(t)
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	broken := s.successor("web-2")
+	for round := 1; round <= 3; round++ {
+		apitest.Eventually(t, "a watch", func() bool { return s.line.open() == round })
+		s.line.cut(false)
+	}
+	apitest.Eventually(t, "a watch", func() bool { return s.line.open() == 4 })
+	s.line.cut(true)
+	s.tell(broken, corev1.ConditionFalse, "")
+	server.Vanish(t, broken)
+	server.Vanish(t, s.old)
+	s.tell(s.successor("web-3"), corev1.ConditionTrue, "")
+	s.line.cut(false)
+	s.expectEnd(controllers.AftermathHealed)
+	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-3 ReplicaSet/web", "Normal SuccessorHealthy ReplicaSet/web Pod/web-3")
+	s.expectTook(t, map[controllers.Phase]int{controllers.PhaseAct: 1, controllers.PhaseTerminate: 1, controllers.PhaseHeal: 1, controllers.PhaseTotal: 1})
+}
+
+// Not to see a successor is not the same as there being none.
+func TestBlindAtTheDeadline(t *testing.T) {
+	s := newScene(t)
+	s.config.FollowUpSeconds = 1
+	s.line.cut(true)
+	f, _ := s.run(t, s.client)
+	f.Follow(s.remove(), s.old)
+	server.Vanish(t, s.old)
+	s.do(func() { s.ahead = time.Hour })
+	s.tell(s.successor("web-2"), corev1.ConditionTrue, "")
+	apitest.Eventually(t, "it is told", func() (told bool) {
+		s.do(func() { told = strings.Contains(strings.Join(s.logged, "\n"), "out of sight") })
+		return told
+	})
+	if got := s.end(s.entry.PodUID); got != "" {
+		t.Fatalf("closed as %s by a blind agent", got)
+	}
+	s.line.cut(false)
+	s.expectEnd(controllers.AftermathHealed)
+}
+
+// An agent that starts again goes on with what the books say.
+func TestRestart(t *testing.T) {
+	s := newScene(t)
+	s.pending = []ledger.Entry{s.remove()}
+	_, stop := s.run(t, s.client)
+	apitest.Eventually(t, "a watch", func() bool { return s.line.open() == 1 })
+	stop()
+	if s.end(s.old.UID) != "" {
+		t.Fatal("closed by an agent that ended")
+	}
+	next := s.successor("web-2")
+	server.Vanish(t, s.old)
+	f, _ := s.run(t, s.client)
+	s.tell(next, corev1.ConditionTrue, "")
+	s.expectEnd(controllers.AftermathHealed)
+	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-2 ReplicaSet/web", "Normal SuccessorHealthy ReplicaSet/web Pod/web-2")
+	s.expectTook(t, map[controllers.Phase]int{controllers.PhaseHeal: 1, controllers.PhaseTotal: 1})
+	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
+}
+
+// A pod that was reserved by an agent which ended before it could act stays, and the budget gets its place back.
+func TestReservedAndNeverRemoved(t *testing.T) {
+	s := newScene(t)
+	now := s.now().Add(-ledger.ActWithin)
+	s.pending = []ledger.Entry{{At: now, Namespace: s.namespace, Pod: "web-1", PodUID: s.old.UID, Owner: ledger.OwnerOf(s.old), Selector: ledger.SelectorFor(s.old)}}
+	f, _ := s.run(t, s.client)
+	apitest.Eventually(t, "it is given back", func() (given bool) {
+		s.do(func() { given = len(s.given) == 1 && s.given[0] == s.old.UID })
+		return given
+	})
+	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
+	s.expectEvents(t)
+	if len(s.closed) > 0 || len(s.ended) > 0 {
+		t.Errorf("closed %v, counted %v", s.closed, s.ended)
+	}
+}
+
+// The same removal may be read from the books and be handed over: it is followed once.
+func TestFollowedOnce(t *testing.T) {
+	s := newScene(t)
+	e := s.remove()
+	s.pending = []ledger.Entry{e, e}
+	f, _ := s.run(t, s.client)
+	apitest.Eventually(t, "a watch", func() bool { return s.line.open() == 1 })
+	for range 3 {
+		f.Follow(e, s.old)
+	}
+	server.Vanish(t, s.old)
+	s.tell(s.successor("web-2"), corev1.ConditionTrue, "")
+	s.expectEnd(controllers.AftermathHealed)
+	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
+	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-2 ReplicaSet/web", "Normal SuccessorHealthy ReplicaSet/web Pod/web-2")
+}
+
+func TestManyAtOnce(t *testing.T) {
+	s := newScene(t)
+	f, _ := s.run(t, s.client)
+	const n = 20
+	uids := map[types.UID]bool{}
+	for i := range n {
+		old := s.successor(fmt.Sprint("old-", i), ownedBy(types.UID(fmt.Sprint("owner-", i))))
+		server.Delete(t, old)
+		uids[old.UID] = true
+		f.Follow(ledger.Entry{At: s.now(), Since: s.now(), Namespace: s.namespace, Pod: old.Name, PodUID: old.UID, Owner: ledger.OwnerOf(old)}, old)
+		server.Vanish(t, old)
+		s.tell(s.successor(fmt.Sprint("new-", i), ownedBy(types.UID(fmt.Sprint("owner-", i)))), corev1.ConditionTrue, "")
+	}
+	apitest.Eventually(t, "all healed", func() bool { return f.following() == 0 })
+	for uid := range uids {
+		if got := s.end(uid); got != controllers.AftermathHealed {
+			t.Errorf("%s: %q", uid, got)
+		}
+	}
+	if len(s.events) != 2*n {
+		t.Errorf("%d events, want %d", len(s.events), 2*n)
+	}
+}

@@ -1,0 +1,52 @@
+package followup
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// Books is where the end of a removal is noted, so that all agents know and an agent that starts again goes on. ledger.Store is one.
+type Books interface {
+	// Close notes the end of a removal. It may be asked again.
+	Close(ctx context.Context, pod types.UID, a controllers.Aftermath) error
+	// Release takes back a removal that was reserved and never done.
+	Release(ctx context.Context, pod types.UID) error
+	// Pending returns the removals of this node whose end was not noted yet.
+	Pending(ctx context.Context) ([]ledger.Entry, error)
+}
+
+// Diagnoser says why a pod of this node does not end.
+type Diagnoser interface {
+	// Why looks at the pod's processes and mounts, as text only.
+	Why(ctx context.Context, podUID string) probes.Stuck
+	// Abort ends a FUSE connection that only this pod uses, by its device: who waits for it gets an error. It refuses any other.
+	Abort(ctx context.Context, podUID, device string) error
+}
+
+// Meter counts what is followed.
+type Meter interface {
+	Ended(a controllers.Aftermath)
+	Took(phase controllers.Phase, d time.Duration)
+}
+
+// Options are the parts that a Follower is made of. All are required.
+type Options struct {
+	Client    kubernetes.Interface // must not read from a cache
+	Books     Books
+	Diagnoser Diagnoser
+	Meter     Meter
+	Recorder  events.EventRecorder
+	Config    config.Config
+	Now       func() time.Time // by the API server's clock, as the times of entries and pods are
+	Log       logr.Logger
+}

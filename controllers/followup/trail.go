@@ -1,0 +1,148 @@
+package followup
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
+)
+
+const (
+	// stuckAfter is how long past its grace period a removed pod may take to end: the kubelet kills what is left, waits for the
+	// runtime and unmounts the volumes.
+	stuckAfter = time.Minute
+	// earlier is by how much a successor may seem older than the removal: its time is cut to the second, and clocks differ.
+	earlier = 2 * time.Second
+	// lastCall is when a removal that was reserved and not done is not going to be done any more.
+	lastCall = ledger.ActWithin + earlier
+)
+
+// presence says whether the removed pod is still in the API.
+type presence int
+
+const (
+	unknown presence = iota
+	present
+	gone
+)
+
+// trail is what is known of one removal.
+type trail struct {
+	entry     ledger.Entry
+	removedAt time.Time
+	deadline  time.Time // when a successor must be healthy
+	stuckAt   time.Time // when the removed pod must be gone
+
+	presence presence
+	removed  sight // the removed pod; valid once present
+	owner    *corev1.ObjectReference
+	pods     map[types.UID]sight // of the same owner, the removed one left out
+}
+
+// newTrail allows the removed pod its own grace period on top, in which it may well be and its successor not yet.
+func newTrail(e ledger.Entry, removedAt time.Time, cfg config.Config) trail {
+	grace := time.Duration(e.Grace) * time.Second
+	t := trail{entry: e, removedAt: removedAt, pods: map[types.UID]sight{}}
+	t.deadline = removedAt.Add(grace + time.Duration(cfg.FollowUpSeconds)*time.Second)
+	t.stuckAt = removedAt.Add(grace + stuckAfter)
+	if t.deadline.Before(t.stuckAt) {
+		t.stuckAt = t.deadline
+	}
+	return t
+}
+
+// see takes a pod in as it is now. One that is nil, or of another owner, is none of the trail's.
+func (t *trail) see(pod *corev1.Pod) {
+	if pod == nil || pod.UID != t.entry.PodUID && ledger.OwnerOf(pod).UID != t.entry.Owner.UID {
+		return
+	}
+	s := look(pod)
+	if t.owner == nil {
+		t.owner = s.owner
+	}
+	switch {
+	case pod.UID != t.entry.PodUID:
+		t.pods[pod.UID] = s
+	case t.presence != gone: // a watch may begin with what was
+		t.presence, t.removed = present, s
+	}
+}
+
+// lose forgets a pod that is not in the API any more.
+func (t *trail) lose(pod types.UID) { delete(t.pods, pod) }
+
+// finding is how a removal ended. Its zero value says that it has not.
+type finding struct {
+	aftermath controllers.Aftermath
+	successor *sight    // nil when there is none
+	at        time.Time // when the successor became healthy or broken, or now
+}
+
+// judge must only be asked while all pods are in sight: at the deadline, not to see a successor means that there is none.
+func (t *trail) judge(now time.Time) finding {
+	best, h, since := t.best(now)
+	f := finding{successor: best, at: t.within(since, now)}
+	switch {
+	case h == healthy:
+		f.aftermath = controllers.AftermathHealed
+	case h == broken:
+		f.aftermath = controllers.AftermathStillBroken
+	case now.Before(t.deadline):
+		return finding{}
+	case t.presence == present:
+		f.aftermath = controllers.AftermathStuckTerminating
+	case best != nil:
+		f.aftermath = controllers.AftermathStuckCreating
+	default:
+		f.aftermath = controllers.AftermathNoSuccessor
+	}
+	return f
+}
+
+// within is a time that another clock told, unless it makes no sense.
+func (t *trail) within(at, now time.Time) time.Time {
+	if at.Before(t.removedAt) || at.After(now) {
+		return now
+	}
+	return at
+}
+
+// best returns the successor that says the most: a healthy one, or else a broken one, and of equals the oldest.
+func (t *trail) best(now time.Time) (best *sight, h health, since time.Time) {
+	for _, s := range slices.SortedFunc(maps.Values(t.pods), olderFirst) {
+		if !t.succeeds(s) {
+			continue
+		}
+		if was, at := s.health(now); best == nil || was > h {
+			best, h, since = &s, was, at
+		}
+	}
+	return best, h, since
+}
+
+// succeeds tells a successor from a sibling that was there before, and from one that is being replaced itself.
+func (t *trail) succeeds(s sight) bool {
+	return !s.ending && !s.created.Before(t.entry.At.Add(-earlier))
+}
+
+func olderFirst(a, b sight) int {
+	return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.ref.Name, b.ref.Name))
+}
+
+// next returns when time alone may change what judge says, if nothing else does.
+func (t *trail) next() time.Time {
+	at := t.deadline
+	for _, s := range t.pods {
+		if t.succeeds(s) && s.mounts == nil && !s.ready.IsZero() && s.ready.Add(readyFor).Before(at) {
+			at = s.ready.Add(readyFor)
+		}
+	}
+	return at
+}

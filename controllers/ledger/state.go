@@ -1,0 +1,146 @@
+package ledger
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+)
+
+// State is what the ledger says.
+type State struct {
+	Entries []Entry          `json:"entries,omitempty"`
+	Trials  map[string]Trial `json:"trials,omitempty"` // by Entry.Backend
+}
+
+// ActWithin is how long after its reservation a pod may be removed. It is added to the window of the budgets, so that no window of
+// removals holds more than they allow, however long each took from reservation to act.
+const ActWithin = 15 * time.Second
+
+// clockSlack is by how much the clocks of two API servers, and a clock read with a precision of a second, may differ.
+const clockSlack = 2 * time.Second
+
+// maxEntries bounds the ledger, whose text must fit into an annotation.
+const maxEntries = 600
+
+// Ask is the question whether one pod may be removed now.
+type Ask struct {
+	Entry             // At is not used
+	Failing int       // pods of this node whose mount of the same backend has failed, this one included
+	Created time.Time // when the pod was made, by the API server's clock
+}
+
+// Refusal says why a pod must not be removed now, and when to ask again.
+type Refusal struct {
+	Held       controllers.Held
+	Message    string
+	RetryAfter time.Duration
+}
+
+// admit refuses an Ask or says nothing. The pod's own entry does not count against it.
+func (s State) admit(a Ask, cfg config.Config, now time.Time) *Refusal {
+	s = s.without(a)
+	return cmp.Or(s.storm(a, cfg.Storm, now), s.ownerBusy(a), s.spent(a, cfg.Budgets, now))
+}
+
+func (s State) without(a Ask) State {
+	s.Entries = slices.DeleteFunc(slices.Clone(s.Entries), func(e Entry) bool { return e.PodUID == a.PodUID })
+	return s
+}
+
+// busyRetry is how soon to ask again for what another agent may end at any time.
+const busyRetry = 3 * time.Second
+
+// ownerBusy refuses while another pod of the owner is being replaced, so that a controller is never left without pods. Pods
+// that share one broken mount are the exception: one alone would not get a fresh one.
+func (s State) ownerBusy(a Ask) *Refusal {
+	for _, e := range s.Entries {
+		if e.pending() && e.Owner.UID == a.Owner.UID && !e.sameCase(a.Entry) {
+			return &Refusal{controllers.HeldOwnerBusy, fmt.Sprintf("another pod of %s is being replaced: %s on node %s; one goes at a time", a.Owner, e.Pod, e.Node), busyRetry}
+		}
+	}
+	return nil
+}
+
+func (e Entry) pending() bool { return e.Aftermath == controllers.AftermathPending }
+
+func (e Entry) sameCase(other Entry) bool {
+	return e.Case != "" && e.Case == other.Case && e.Node == other.Node
+}
+
+// spent refuses what would exceed a budget.
+func (s State) spent(a Ask, b config.Budgets, now time.Time) *Refusal {
+	if len(s.Entries) >= maxEntries {
+		return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals are being followed, more than one ledger holds", len(s.Entries)), 10 * time.Second}
+	}
+	for _, budget := range []struct {
+		key   string
+		limit int
+		of    func(Entry) bool
+	}{
+		{"budgets.node", b.Node, func(e Entry) bool { return e.Node == a.Node }},
+		{"budgets.namespace", b.Namespace, func(e Entry) bool { return e.Namespace == a.Namespace }},
+		{"budgets.cluster", b.Cluster, func(Entry) bool { return true }},
+	} {
+		if wait := s.full(budget.limit, b.Window(), now, budget.of); wait > 0 {
+			return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%s allows %d removals in %s", budget.key, budget.limit, b.Window()), wait}
+		}
+	}
+	return nil
+}
+
+// full returns how long it takes until a window that holds the limit has room again; 0 when it has.
+func (s State) full(limit int, window time.Duration, now time.Time, of func(Entry) bool) time.Duration {
+	var ends []time.Time
+	for _, e := range s.Entries {
+		if end := e.At.Add(span(window)); of(e) && end.After(now) {
+			ends = append(ends, end)
+		}
+	}
+	if len(ends) < limit {
+		return 0
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	return max(ends[len(ends)-limit].Sub(now), time.Millisecond)
+}
+
+func span(window time.Duration) time.Duration { return window + ActWithin + clockSlack }
+
+// expiry is for how long an entry is believed to be followed by somebody.
+func expiry(cfg config.Config, e Entry) time.Duration {
+	return time.Duration(cfg.FollowUpSeconds)*time.Second + time.Duration(e.Grace)*time.Second + 2*time.Minute
+}
+
+// pruned drops what is of no use any more. An entry whose agent has not told its end in time proves nothing good.
+func (s State) pruned(cfg config.Config, now time.Time) State {
+	next := State{Trials: map[string]Trial{}}
+	for backend, t := range s.Trials {
+		if !t.forgotten(now) {
+			next.Trials[backend] = t
+		}
+	}
+	for _, e := range s.Entries {
+		if e.pending() && now.Sub(e.At) > expiry(cfg, e) {
+			e = next.end(e, controllers.AftermathStuckCreating, now)
+		}
+		if e.pending() || now.Sub(e.At) <= span(cfg.Budgets.Window()) {
+			next.Entries = append(next.Entries, e)
+		}
+	}
+	return next
+}
+
+// end notes how a removal ended, and what that teaches of the backend.
+func (s State) end(e Entry, a controllers.Aftermath, now time.Time) Entry {
+	e.Aftermath, e.Closed = a, now
+	s.Trials[e.Backend] = s.Trials[e.Backend].after(a, now)
+	return e
+}
+
+// find returns the entry of a pod.
+func (s State) find(uid string) int {
+	return slices.IndexFunc(s.Entries, func(e Entry) bool { return string(e.PodUID) == uid })
+}

@@ -1,0 +1,246 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+)
+
+const (
+	callTimeout = 5 * time.Second
+	// copyAge is how old a copy of the ledger may be that an Ask is refused by. Nothing is ever granted by a copy alone: the API
+	// server compares its resourceVersion.
+	copyAge = 2 * time.Second
+)
+
+// ErrMalformed says that the ledger is there and cannot be read. Nobody is removed then.
+var ErrMalformed = errors.New("malformed ledger")
+
+// Store keeps the ledger of all agents in Leases. It is safe for concurrent use.
+type Store struct {
+	leases coordinationclient.LeaseInterface
+	config config.Config
+	now    func() time.Time
+
+	mu    sync.Mutex // also lets one change of this agent at a time go to the API server
+	lease *coordinationv1.Lease
+	read  time.Time
+	swept time.Time
+}
+
+// NewStore returns a Store that keeps its Leases in cfg.Namespace. now is the time by the API server's clock (see Clock).
+func NewStore(client kubernetes.Interface, cfg config.Config, now func() time.Time) *Store {
+	return &Store{leases: client.CoordinationV1().Leases(cfg.Namespace), config: cfg, now: now, swept: now()}
+}
+
+// Now returns the time by the API server's clock.
+func (s *Store) Now() time.Time { return s.now() }
+
+// Refuse refuses by what is known without any change: by a copy of the ledger that may be two seconds old. nil promises nothing.
+func (s *Store) Refuse(ctx context.Context, a Ask) (*Refusal, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refresh(ctx, copyAge); err != nil {
+		return nil, err
+	}
+	state, err := s.state()
+	if err != nil {
+		return nil, err
+	}
+	return state.admit(a, s.config, s.now()), nil
+}
+
+// Reserve grants the removal of a pod by noting it, or refuses. What is granted holds for ActWithin from then on; asked again for the same
+// pod it is granted again, and counted anew once that is over. An error means that it is not known whether it was noted.
+func (s *Store) Reserve(ctx context.Context, a Ask) (*Refusal, error) {
+	owner, err := s.owner(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if refusal := owner.row.refuse(a, s.config.Backoff, s.now()); refusal != nil {
+		return refusal, nil
+	}
+	refusal, err := s.note(ctx, a)
+	if refusal != nil || err != nil {
+		return refusal, err
+	}
+	return nil, s.count(ctx, owner, a)
+}
+
+// note adds the entry, unless a fresh one is there already.
+func (s *Store) note(ctx context.Context, a Ask) (refusal *Refusal, err error) {
+	err = s.change(ctx, func(state State, now time.Time) (State, bool) {
+		if i := state.find(string(a.PodUID)); i >= 0 && state.Entries[i].pending() && now.Sub(state.Entries[i].At) < ActWithin/2 {
+			return state, false
+		}
+		if refusal = state.admit(a, s.config, now); refusal != nil {
+			return state, false
+		}
+		state = state.without(a)
+		a.At = now
+		state.Entries = append(state.Entries, a.Entry)
+		return state, true
+	})
+	return refusal, err
+}
+
+// Release takes back what was reserved and not done.
+func (s *Store) Release(ctx context.Context, pod types.UID) error {
+	return s.change(ctx, func(state State, _ time.Time) (State, bool) {
+		i := state.find(string(pod))
+		if i < 0 {
+			return state, false
+		}
+		state.Entries = append(state.Entries[:i:i], state.Entries[i+1:]...)
+		return state, true
+	})
+}
+
+// Close notes how a removal ended. A pod that is not in the ledger, or has been closed, is no error.
+func (s *Store) Close(ctx context.Context, pod types.UID, a controllers.Aftermath) error {
+	err := s.change(ctx, func(state State, now time.Time) (State, bool) {
+		i := state.find(string(pod))
+		if i < 0 || !state.Entries[i].pending() {
+			return state, false
+		}
+		state.Entries[i] = state.end(state.Entries[i], a, now)
+		return state, true
+	})
+	if err != nil {
+		return err
+	}
+	return s.sweep(ctx)
+}
+
+// Pending returns the removals of this node whose end nobody has noted yet.
+func (s *Store) Pending(ctx context.Context) ([]Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refresh(ctx, 0); err != nil {
+		return nil, err
+	}
+	state, err := s.state()
+	var own []Entry
+	for _, e := range state.Entries {
+		if e.Node == s.config.NodeName && e.pending() {
+			own = append(own, e)
+		}
+	}
+	return own, err
+}
+
+// change applies a pure change to the ledger as the API server has it, again as long as another agent was faster. The change
+// reports whether there is anything to write.
+func (s *Store) change(ctx context.Context, apply func(State, time.Time) (State, bool)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	age := copyAge
+	var conflict error
+	retry := wait.Backoff{Duration: 20 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 6, Cap: time.Second}
+	err := wait.ExponentialBackoffWithContext(ctx, retry, func(ctx context.Context) (done bool, err error) {
+		conflict, err = s.try(ctx, age, apply)
+		age = 0
+		return conflict == nil, err
+	})
+	if wait.Interrupted(err) {
+		return fmt.Errorf("change the ledger: too many agents change it: %w", errors.Join(conflict, ctx.Err()))
+	}
+	return err
+}
+
+// try applies the change to a copy of at most that age. A conflict is to be tried again, an error is not.
+func (s *Store) try(ctx context.Context, age time.Duration, apply func(State, time.Time) (State, bool)) (conflict, err error) {
+	if err := s.refresh(ctx, age); err != nil {
+		return nil, err
+	}
+	state, err := s.state()
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	next, changed := apply(state, now)
+	if !changed {
+		return nil, nil
+	}
+	err = s.write(ctx, next)
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
+		return err, nil
+	}
+	return nil, err
+}
+
+// refresh reads the Lease unless the copy is young enough. A Lease that is not there is an empty ledger.
+func (s *Store) refresh(ctx context.Context, age time.Duration) error {
+	if s.lease != nil && s.now().Sub(s.read).Abs() < age {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	lease, err := s.leases.Get(ctx, ledgerName, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		s.lease = newLedger(s.config.Namespace)
+	case err != nil:
+		return fmt.Errorf("read the ledger, Lease %s/%s: %w", s.config.Namespace, ledgerName, err)
+	default:
+		s.lease = lease
+	}
+	s.read = s.now()
+	return nil
+}
+
+// state returns what the copy says, without what is out of date.
+func (s *Store) state() (State, error) {
+	var state State
+	text := s.lease.Annotations[annotationLedger]
+	if text == "" {
+		return state.pruned(s.config, s.now()), nil
+	}
+	if err := json.Unmarshal([]byte(text), &state); err != nil {
+		return State{}, fmt.Errorf("%w: annotation %s of the Lease %s/%s is no ledger: %w; delete the Lease, and the agents begin a new one",
+			ErrMalformed, annotationLedger, s.config.Namespace, ledgerName, err)
+	}
+	return state.pruned(s.config, s.now()), nil
+}
+
+// write sends the state. The copy is forgotten unless the API server took it.
+func (s *Store) write(ctx context.Context, state State) error {
+	text, err := json.Marshal(state)
+	if err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	lease := s.lease.DeepCopy()
+	lease.Annotations[annotationLedger] = string(text)
+	s.stamp(lease)
+	s.lease = nil
+	written, err := s.put(ctx, lease)
+	if err != nil {
+		return fmt.Errorf("write the ledger, Lease %s/%s: %w", s.config.Namespace, ledgerName, err)
+	}
+	s.lease, s.read = written, s.now()
+	return nil
+}
+
+// put creates or updates a Lease. One that was read is compared by its resourceVersion.
+func (s *Store) put(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if lease.ResourceVersion == "" {
+		return s.leases.Create(ctx, lease, metav1.CreateOptions{})
+	}
+	return s.leases.Update(ctx, lease, metav1.UpdateOptions{})
+}

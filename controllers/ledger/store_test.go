@@ -1,0 +1,437 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+)
+
+// wire is between a Store and the API server: it counts, and may cut.
+type wire struct {
+	calls, writes atomic.Int32
+	cut           func(write int32, r *http.Request) (before, after bool) // whether to fail before or after the API server saw the n-th write
+}
+
+var errCut = errors.New("the connection is cut")
+
+func (w *wire) client(t *testing.T) kubernetes.Interface {
+	t.Helper()
+	cfg := rest.CopyConfig(server.Config)
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) { return w.pass(next, r) })
+	})
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func (w *wire) pass(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+	w.calls.Add(1)
+	if r.Method == http.MethodGet || w.cut == nil {
+		return next.RoundTrip(r)
+	}
+	before, after := w.cut(w.writes.Add(1), r)
+	if before {
+		return nil, errCut
+	}
+	answer, err := next.RoundTrip(r)
+	if after && err == nil {
+		_ = answer.Body.Close()
+		return nil, errCut
+	}
+	return answer, err
+}
+
+// agents share one namespace of Leases.
+type agents struct {
+	t         *testing.T
+	namespace string
+	change    func(*config.Config)
+}
+
+func newAgents(t *testing.T) *agents {
+	t.Helper()
+	server.Require(t)
+	t.Parallel()
+	return &agents{t: t, namespace: server.Namespace(t, nil), change: func(*config.Config) {}}
+}
+
+// store is that of the agent on a node.
+func (a *agents) store(node string, w *wire, clock func() time.Time) *Store {
+	a.t.Helper()
+	cfg := settings()
+	cfg.NodeName, cfg.Namespace = node, a.namespace
+	a.change(&cfg)
+	return NewStore(w.client(a.t), cfg, clock)
+}
+
+func (a *agents) leases() []coordinationv1.Lease {
+	a.t.Helper()
+	list, err := server.Client.CoordinationV1().Leases(a.namespace).List(a.t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=mountwarden"})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return list.Items
+}
+
+// ledger reads what the API server has.
+func (a *agents) ledger() State {
+	a.t.Helper()
+	s := a.store("reader", &wire{}, still)
+	if err := s.refresh(a.t.Context(), 0); err != nil {
+		a.t.Fatal(err)
+	}
+	state, err := s.state()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return state
+}
+
+func still() time.Time { return now }
+
+func (a *agents) reserve(s *Store, ask Ask, want controllers.Held) {
+	a.t.Helper()
+	refusal, err := s.Reserve(a.t.Context(), ask)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	requireHeld(a.t, refusal, want)
+}
+
+func another(name string) Ask {
+	return ask(func(a *Ask) {
+		a.Pod, a.PodUID, a.Backend = name, types.UID(name), "CSI/"+name
+		a.Owner = Owner{"ReplicaSet", "of-" + name, types.UID("of-" + name)}
+	})
+}
+
+func TestReserveIsSeenByAll(t *testing.T) {
+	a := newAgents(t)
+	one, two := a.store("node-1", &wire{}, still), a.store("node-2", &wire{}, still)
+	a.reserve(one, ask(), "")
+	a.reserve(two, ask(func(a *Ask) { a.Node, a.Pod, a.PodUID = "node-2", "y", "y-uid" }), controllers.HeldOwnerBusy)
+	if err := one.Close(t.Context(), "x-uid", controllers.AftermathHealed); err != nil {
+		t.Fatal(err)
+	}
+	two.read = time.Time{} // its copy is out of date
+	a.reserve(two, ask(func(a *Ask) { a.Node, a.Pod, a.PodUID = "node-2", "y", "y-uid" }), "")
+	if s := a.ledger(); len(s.Entries) != 2 || s.Trials["CSI/driver"].HealedAt.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
+
+// At rest nothing is asked; a removal costs two reads and two writes, its end one write.
+func TestCallsOfAReservation(t *testing.T) {
+	a := newAgents(t)
+	w := &wire{}
+	s := a.store("node-1", w, still)
+	if w.calls.Load() != 0 {
+		t.Errorf("%d calls before anything failed", w.calls.Load())
+	}
+	if refusal, err := s.Refuse(t.Context(), ask()); refusal != nil || err != nil {
+		t.Fatal(refusal, err)
+	}
+	a.reserve(s, ask(), "")
+	if n := w.calls.Load(); n > 4 {
+		t.Errorf("%d calls to reserve, want 4: ledger and owner, each read and written", n)
+	}
+	before := w.calls.Load()
+	if err := s.Close(t.Context(), "x-uid", controllers.AftermathHealed); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.calls.Load() - before; n != 1 {
+		t.Errorf("%d calls to close, want 1", n)
+	}
+	before = w.calls.Load()
+	for range 10 {
+		if _, err := s.Refuse(t.Context(), ask()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := w.calls.Load() - before; n != 0 {
+		t.Errorf("%d calls for what a copy answers", n)
+	}
+}
+
+// However many agents ask at the same time, the budget holds, and all of it is used.
+func TestAgentsRace(t *testing.T) {
+	a := newAgents(t)
+	var granted atomic.Int32
+	var all sync.WaitGroup
+	for i := range 12 {
+		all.Go(func() {
+			node := fmt.Sprint("node-", i)
+			s := a.store(node, &wire{}, still)
+			refusal, err := s.Reserve(t.Context(), ask(func(a *Ask) {
+				a.Node, a.Namespace, a.Pod, a.PodUID, a.Backend = node, node, node, types.UID(node), node
+				a.Owner.UID = types.UID(node)
+			}))
+			for err != nil && t.Context().Err() == nil {
+				refusal, err = s.Reserve(t.Context(), ask(func(a *Ask) {
+					a.Node, a.Namespace, a.Pod, a.PodUID, a.Backend = node, node, node, types.UID(node), node
+					a.Owner.UID = types.UID(node)
+				}))
+			}
+			if refusal == nil {
+				granted.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := granted.Load(); n != 5 {
+		t.Errorf("%d granted, want the cluster's 5", n)
+	}
+}
+
+// Cut before or after each write: asked again, by the same agent or by its successor, the pod is granted once and counted once.
+func TestCutAtEachWrite(t *testing.T) {
+	for write := int32(1); write <= 2; write++ {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("write %d, after %t", write, after), func(t *testing.T) {
+				a := newAgents(t)
+				w := &wire{cut: func(n int32, _ *http.Request) (bool, bool) { return n == write && !after, n == write && after }}
+				s := a.store("node-1", w, still)
+				_, err := s.Reserve(t.Context(), ask())
+				if !errors.Is(err, errCut) {
+					t.Fatalf("%v, want that the cut is told", err)
+				}
+				a.reserve(a.store("node-1", &wire{}, still), ask(), "")
+				a.reserve(s, ask(), "")
+				state := a.ledger()
+				if len(state.Entries) != 1 {
+					t.Errorf("%d entries", len(state.Entries))
+				}
+				owner, err := s.owner(t.Context(), ask())
+				if err != nil || owner.row.attempts != 1 {
+					t.Errorf("row %+v, %v; want one attempt", owner.row, err)
+				}
+			})
+		}
+	}
+}
+
+func TestCutAtTheEnd(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		a := &agents{t: t, change: func(*config.Config) {}}
+		server.Require(t)
+		a.namespace = server.Namespace(t, nil)
+		w := &wire{cut: func(n int32, _ *http.Request) (bool, bool) { return n == 3 && !after, n == 3 && after }}
+		s := a.store("node-1", w, still)
+		a.reserve(s, ask(), "")
+		if err := s.Close(t.Context(), "x-uid", controllers.AftermathStillBroken); !errors.Is(err, errCut) {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := s.Close(t.Context(), "x-uid", controllers.AftermathStillBroken); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := a.ledger().Trials["CSI/driver"].Failures; n != 1 {
+			t.Errorf("after %t: %d failures of the backend, want 1", after, n)
+		}
+	}
+}
+
+func TestReservationIsRenewed(t *testing.T) {
+	a := newAgents(t)
+	clock := now
+	s := a.store("node-1", &wire{}, func() time.Time { return clock })
+	a.reserve(s, ask(), "")
+	clock = clock.Add(ActWithin/2 - time.Second)
+	a.reserve(s, ask(), "")
+	if at := a.ledger().Entries[0].At; !at.Equal(now) {
+		t.Errorf("noted anew after %s, while the first note is fresh", at.Sub(now))
+	}
+	clock = now.Add(ActWithin)
+	a.reserve(s, ask(), "")
+	if at := a.ledger().Entries[0].At; !at.Equal(clock) {
+		t.Errorf("not noted anew: %s", at.Sub(now))
+	}
+}
+
+func TestReleaseGivesBack(t *testing.T) {
+	a := newAgents(t)
+	s := a.store("node-1", &wire{}, still)
+	for range 4 { // twice as many as the node's budget
+		a.reserve(s, ask(), "")
+		if err := s.Release(t.Context(), "x-uid"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Release(t.Context(), "nobody"); err != nil {
+		t.Errorf("a pod that is not in the ledger: %v", err)
+	}
+	if n := len(a.ledger().Entries); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+}
+
+func TestPendingIsOfThisNode(t *testing.T) {
+	a := newAgents(t)
+	s := a.store("node-1", &wire{}, still)
+	if own, err := s.Pending(t.Context()); err != nil || len(own) != 0 {
+		t.Errorf("without a ledger: %v, %v", own, err)
+	}
+	a.reserve(s, ask(), "")
+	a.reserve(a.store("node-2", &wire{}, still), ask(func(a *Ask) { a.Node, a.PodUID, a.Owner.UID = "node-2", "y", "y" }), "")
+	ended := another("z")
+	a.reserve(s, ended, "")
+	if err := s.Close(t.Context(), "z", controllers.AftermathHealed); err != nil {
+		t.Fatal(err)
+	}
+	own, err := a.store("node-1", &wire{}, still).Pending(t.Context())
+	if err != nil || len(own) != 1 || own[0].PodUID != "x-uid" || !own[0].Since.Equal(ask().Since) || own[0].Grace != 30 {
+		t.Errorf("%+v, %v", own, err)
+	}
+}
+
+// What cannot be read is told, and neither granted nor overwritten.
+func TestMalformedLeases(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lease, key, value string
+	}{
+		"ledger":          {ledgerName, annotationLedger, `{"entries": 7}`},
+		"owner's row":     {leaseName("a", ask().Owner), annotationAttempts, "many"},
+		"owner's row, -1": {leaseName("a", ask().Owner), annotationAttempts, "-1"},
+		"owner's start":   {leaseName("a", ask().Owner), annotationFirst, "yesterday"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAgents(t)
+			a.reserve(a.store("node-1", &wire{}, still), ask(), "")
+			lease, err := server.Client.CoordinationV1().Leases(a.namespace).Get(t.Context(), tc.lease, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lease.Annotations[tc.key] = tc.value
+			lease, err = server.Client.CoordinationV1().Leases(a.namespace).Update(t.Context(), lease, metav1.UpdateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			refusal, err := a.store("node-1", &wire{}, still).Reserve(t.Context(), ask(func(a *Ask) { a.PodUID = "y" }))
+			if refusal != nil || !errors.Is(err, ErrMalformed) {
+				t.Fatalf("%+v, %v", refusal, err)
+			}
+			for _, part := range []string{tc.key, tc.lease, "delete the Lease"} {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not say %q", err, part)
+				}
+			}
+			after, err := server.Client.CoordinationV1().Leases(a.namespace).Get(t.Context(), tc.lease, metav1.GetOptions{})
+			if err != nil || after.ResourceVersion != lease.ResourceVersion {
+				t.Errorf("it was overwritten, or %v", err)
+			}
+		})
+	}
+}
+
+// A person who deletes the Leases begins anew, whatever copies the agents have.
+func TestLeasesAreDeleted(t *testing.T) {
+	a := newAgents(t)
+	s := a.store("node-1", &wire{}, still)
+	a.reserve(s, ask(), "")
+	for _, l := range a.leases() {
+		if err := server.Client.CoordinationV1().Leases(a.namespace).Delete(t.Context(), l.Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.reserve(s, another("y"), "")
+	if state := a.ledger(); len(state.Entries) != 1 || state.Entries[0].PodUID != "y" {
+		t.Errorf("%+v", state)
+	}
+}
+
+func TestLeasesExplainThemselves(t *testing.T) {
+	a := newAgents(t)
+	a.reserve(a.store("node-1", &wire{}, still), ask(func(a *Ask) { a.Owner.Name = strings.Repeat("x", 70) + "." }), "")
+	leases := a.leases()
+	if len(leases) != 2 {
+		t.Fatalf("%d leases", len(leases))
+	}
+	i := slices.IndexFunc(leases, func(l coordinationv1.Lease) bool { return l.Labels["mountwarden.io/record"] == "owner" })
+	l := leases[i]
+	want := map[string]string{
+		"app.kubernetes.io/managed-by": "mountwarden", "mountwarden.io/record": "owner", "mountwarden.io/owner-kind": "ReplicaSet",
+		"mountwarden.io/owner-name": strings.Repeat("x", 63), "mountwarden.io/owner-namespace": "a",
+	}
+	for key, value := range want {
+		if l.Labels[key] != value {
+			t.Errorf("label %s is %q, want %q", key, l.Labels[key], value)
+		}
+	}
+	if l.Spec.HolderIdentity == nil || *l.Spec.HolderIdentity != "node-1" || l.Annotations[annotationPod] != "x" || l.Annotations[annotationBackend] != "CSI/driver" {
+		t.Errorf("%+v", l)
+	}
+}
+
+// The Leases of owners are deleted when they are of no use: an hour after, or a week where a person is needed.
+func TestSweep(t *testing.T) {
+	a := newAgents(t)
+	clock := now
+	s := a.store("node-1", &wire{}, func() time.Time { return clock })
+	a.reserve(s, another("old"), "")
+	clock = now.Add(keepOwner)
+	a.reserve(s, another("young"), "")
+	stranded := another("stranded")
+	a.reserve(s, stranded, "")
+	name := leaseName("a", stranded.Owner)
+	lease, err := server.Client.CoordinationV1().Leases(a.namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease.Annotations[annotationAttempts] = "5"
+	longAgo := metav1.NewMicroTime(now.Add(-5 * 24 * time.Hour))
+	lease.Spec.RenewTime = &longAgo
+	if _, err = server.Client.CoordinationV1().Leases(a.namespace).Update(t.Context(), lease, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	clock = clock.Add(time.Second)
+	if err := s.Close(t.Context(), "young", controllers.AftermathHealed); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, l := range a.leases() {
+		left = append(left, l.Annotations[annotationPod])
+	}
+	slices.Sort(left)
+	if want := []string{"", "stranded", "young"}; !slices.Equal(left, want) {
+		t.Errorf("left are %q, want %q", left, want)
+	}
+}
+
+func TestAnAPIServerThatIsAway(t *testing.T) {
+	a := newAgents(t)
+	s := a.store("node-1", &wire{}, still)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if refusal, err := s.Reserve(ctx, ask()); err == nil || refusal != nil {
+		t.Errorf("%+v, %v", refusal, err)
+	}
+	if refusal, err := s.Refuse(ctx, ask()); err == nil || refusal != nil {
+		t.Errorf("%+v, %v", refusal, err)
+	}
+	for _, l := range a.leases() {
+		if _, err := server.Client.CoordinationV1().Leases(a.namespace).Get(t.Context(), l.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("%s was written", l.Name)
+		}
+	}
+}

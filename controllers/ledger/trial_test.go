@@ -1,0 +1,93 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mountwarden/mountwarden/controllers"
+)
+
+func TestStorm(t *testing.T) {
+	const minute = time.Minute
+	one, two, three := entry("b", ofBackend), entry("c", ofBackend), entry("d", ofBackend)
+	for name, tc := range map[string]struct {
+		ledger  []Entry
+		trial   Trial
+		failing int
+		device  string
+		want    controllers.Held
+	}{
+		"one pod":                                 {failing: 1},
+		"as many as allowed":                      {failing: 3},
+		"two are under way":                       {ledger: []Entry{one, two}, failing: 1},
+		"three are under way":                     {ledger: []Entry{one, two, three}, failing: 1, want: controllers.HeldBackendStorm},
+		"under way for another backend":           {ledger: []Entry{entry("b"), entry("c"), entry("d")}, failing: 1},
+		"they have ended":                         {ledger: []Entry{entry("b", ofBackend, ended("Healed")), entry("c", ofBackend, ended("NoSuccessor")), three}, failing: 1},
+		"many fail, the first is tried":           {failing: 4},
+		"many fail and one is being tried":        {ledger: []Entry{one}, failing: 4, want: controllers.HeldBackendStorm},
+		"a thousand fail":                         {ledger: []Entry{one}, failing: 1000, want: controllers.HeldBackendStorm},
+		"many fail, one shares this very mount":   {ledger: []Entry{entry("b", ofBackend, sharing("0:9", "node-1"))}, failing: 4, device: "0:9"},
+		"healed before this one broke":            {ledger: []Entry{one}, trial: Trial{HealedAt: ago(2 * minute)}, failing: 4, want: controllers.HeldBackendStorm},
+		"healed after this one broke":             {ledger: []Entry{one, two, three}, trial: Trial{HealedAt: ago(minute / 2)}, failing: 4},
+		"healed, then failed again":               {trial: Trial{Failures: 1, HealedAt: ago(40 * time.Second), FailedAt: ago(31 * time.Second)}, failing: 1},
+		"healed, then failed, one is being tried": {ledger: []Entry{one}, trial: Trial{Failures: 1, HealedAt: ago(40 * time.Second), FailedAt: ago(31 * time.Second)}, failing: 1, want: controllers.HeldBackendStorm},
+		"failed a moment ago":                     {trial: Trial{Failures: 1, FailedAt: ago(29 * time.Second)}, failing: 1, want: controllers.HeldBackendStorm},
+		"failed, and the cooldown is over":        {trial: Trial{Failures: 1, FailedAt: ago(30 * time.Second)}, failing: 1},
+		"failed twice, within the longer one":     {trial: Trial{Failures: 2, FailedAt: ago(59 * time.Second)}, failing: 1, want: controllers.HeldBackendStorm},
+		"failed twice, the longer one is over":    {trial: Trial{Failures: 2, FailedAt: ago(minute)}, failing: 1},
+		"failed very often, just before":          {trial: Trial{Failures: 99, FailedAt: ago(maxCooldown - time.Second)}, failing: 1, want: controllers.HeldBackendStorm},
+		"failed very often, at last":              {trial: Trial{Failures: 99, FailedAt: ago(maxCooldown)}, failing: 1},
+		"failed, and one alone is tried":          {ledger: []Entry{one}, trial: Trial{Failures: 1, FailedAt: ago(minute)}, failing: 1, want: controllers.HeldBackendStorm},
+		"failed, then healed":                     {ledger: []Entry{one}, trial: Trial{Failures: 1, FailedAt: ago(minute / 2), HealedAt: ago(minute / 3)}, failing: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := entries(tc.ledger...)
+			s.Trials["CSI/driver"] = tc.trial
+			cfg := settings()
+			cfg.Budgets.Cluster = 100
+			requireHeld(t, s.admit(ask(func(a *Ask) { a.Failing, a.Case = tc.failing, tc.device }), cfg, now), tc.want)
+		})
+	}
+}
+
+func TestTrialLearns(t *testing.T) {
+	learn := func(all ...controllers.Aftermath) (trial Trial) {
+		for i, a := range all {
+			trial = trial.after(a, now.Add(time.Duration(i)*time.Second))
+		}
+		return trial
+	}
+	for name, tc := range map[string]struct {
+		trial    Trial
+		failures int
+		failing  bool
+	}{
+		"nothing":                             {learn(), 0, false},
+		"healed":                              {learn("Healed"), 0, false},
+		"still broken":                        {learn("StillBroken"), 1, true},
+		"did not come up":                     {learn("StuckCreating"), 1, true},
+		"did not end: no word of the backend": {learn("StuckTerminating"), 0, false},
+		"no successor: no word either":        {learn("NoSuccessor"), 0, false},
+		"that changes nothing":                {learn("StillBroken", "NoSuccessor", "StuckTerminating"), 1, true},
+		"healed at last":                      {learn("StillBroken", "StillBroken", "Healed"), 1, false},
+		"flapping is remembered":              {learn("StillBroken", "StillBroken", "Healed", "StillBroken", "Healed", "StillBroken"), 2, true},
+		"healing is remembered":               {learn("StillBroken", "Healed", "Healed", "StillBroken"), 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.trial.Failures != tc.failures || tc.trial.failing() != tc.failing {
+				t.Errorf("%+v, failing %t; want %d failures, failing %t", tc.trial, tc.trial.failing(), tc.failures, tc.failing)
+			}
+		})
+	}
+}
+
+func TestTrialIsForgotten(t *testing.T) {
+	s := entries()
+	s.Trials["old"] = Trial{Failures: 3, FailedAt: ago(forgetTrialIn + time.Second)}
+	s.Trials["healed"] = Trial{FailedAt: ago(forgetTrialIn + time.Second), HealedAt: ago(time.Minute)}
+	s.Trials["failed"] = Trial{FailedAt: ago(forgetTrialIn)}
+	got := s.pruned(settings(), now).Trials
+	if _, old := got["old"]; old || len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+}

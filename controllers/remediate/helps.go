@@ -1,0 +1,109 @@
+package remediate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// pausedRetry is how soon a pause is asked about again, from the cache.
+const pausedRetry = 5 * time.Second
+
+// paused refuses while an annotation of the pod's namespace or of this node asks for it.
+func (r *Remediator) paused(ctx context.Context, a *attempt) *controllers.Result {
+	for _, o := range []struct {
+		kind string
+		key  client.ObjectKey
+	}{{"Namespace", client.ObjectKey{Name: a.Pod.Namespace}}, {"Node", client.ObjectKey{Name: r.Config.NodeName}}} {
+		object := &metav1.PartialObjectMetadata{}
+		object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(o.kind))
+		if err := r.Cached.Get(ctx, o.key, object); err != nil {
+			return r.failed(fmt.Sprintf("read the %s %s", o.kind, o.key.Name), err)
+		}
+		if why, set := object.Annotations[config.AnnotationPaused]; set {
+			return heldFor(pausedRetry, controllers.HeldPaused, fmt.Sprintf("paused by the annotation %s of the %s %s: %q", config.AnnotationPaused, o.kind, o.key.Name, why))
+		}
+	}
+	return nil
+}
+
+const (
+	leaveWithin = 10 * time.Second // for the kubelet and the endpoints to take the pod out of Services
+	leaveAfter  = time.Second      // from not ready to out of the endpoints
+	leaveRetry  = 500 * time.Millisecond
+)
+
+// leavesService refuses, for a moment, until a pod that waits for its mounts to be Ready has become unready and so has left its
+// Services: from then on nobody notices that it goes.
+func (r *Remediator) leavesService(_ context.Context, a *attempt) *controllers.Result {
+	gated := slices.ContainsFunc(a.Pod.Spec.ReadinessGates, func(g corev1.PodReadinessGate) bool {
+		return g.ConditionType == controllers.ConditionMountsHealthy
+	})
+	reason, _ := a.Decision.Reason()
+	if !gated || r.Now().Sub(reason.Confirmed) > leaveWithin || r.left(a.Pod) {
+		return nil
+	}
+	return heldFor(leaveRetry, controllers.HeldLeavingService, "the pod is not ready any more and leaves its Services first")
+}
+
+func (r *Remediator) left(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionFalse && r.Now().Sub(c.LastTransitionTime.Time) >= leaveAfter
+	})
+}
+
+// freshRetry is how soon the backend is asked again at the least. Later it is asked less often, the longer it has been away.
+const freshRetry = 2 * time.Second
+
+// fresh refuses while a fresh mount would fail: a pod that runs with a broken mount would become one that never starts.
+func (r *Remediator) fresh(ctx context.Context, a *attempt) *controllers.Result {
+	if !r.Config.CheckBackends {
+		return nil
+	}
+	f := r.Node.Fresh(ctx, a.Volume)
+	if f.Readiness != probes.NotReady || a.Volume.Backend.Kind == probes.BackendNFS && hasHealthySibling(a) {
+		return nil
+	}
+	reason, _ := a.Decision.Reason()
+	wait := min(max(freshRetry, r.Now().Sub(reason.Since)/8), 15*time.Second)
+	return heldFor(wait, controllers.HeldNoFreshMount, fmt.Sprintf("a fresh mount would fail: %s; the pod is removed as soon as one can succeed", clip(f.Detail)))
+}
+
+// hasHealthySibling reports whether another pod of the node has a healthy mount of the very source: whatever keeps the agent from
+// the server, such as a NetworkPolicy, does not keep the node from it.
+func hasHealthySibling(a *attempt) bool {
+	return a.Volume.Source != "" && slices.ContainsFunc(a.Mounts, func(s controllers.Status) bool {
+		return s.PodUID != a.Pod.UID && s.Mount.Phase == verdict.Healthy && s.Mount.Unseen == 0 && s.Mount.Observation.Source == a.Volume.Source
+	})
+}
+
+// failing counts the pods of the node that have a failed mount of the backend.
+func failing(mounts []controllers.Status, b probes.Backend) int {
+	pods := map[any]bool{}
+	for _, s := range mounts {
+		if s.Backend == b && s.Mount.Phase == verdict.Failed {
+			pods[s.PodUID] = true
+		}
+	}
+	return len(pods)
+}
+
+// maxClause bounds text that somebody else wrote, in bytes.
+const maxClause = 200
+
+func clip(text string) string {
+	if len(text) > maxClause {
+		return text[:maxClause] + "…"
+	}
+	return text
+}

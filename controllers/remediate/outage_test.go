@@ -1,0 +1,30 @@
+package remediate
+
+import (
+	"testing"
+	"time"
+)
+
+func TestAnOutageIsAskedAboutEverLessOften(t *testing.T) {
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	var o outage
+	clock := began
+	for n, last := 0, time.Duration(0); clock.Sub(began) < 5*time.Minute; n++ {
+		wait := o.wait(clock)
+		if wait < shortestWait || wait > longestWait*3/2 {
+			t.Fatalf("waits %s after %s", wait, clock.Sub(began))
+		}
+		if wait < last/2 {
+			t.Errorf("waits %s after %s, and %s before", wait, clock.Sub(began), last)
+		}
+		if n > 40 {
+			t.Fatal("more than 40 calls in five minutes")
+		}
+		last = wait
+		clock = clock.Add(wait)
+	}
+	o.over()
+	if wait := o.wait(clock); wait > 2*shortestWait {
+		t.Errorf("waits %s at the beginning of the next outage", wait)
+	}
+}

@@ -1,0 +1,80 @@
+package remediate_test
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mountwarden/mountwarden/controllers/ledger"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+// world plays what a Remediator asks beside the API server: the cache, the node and the follower. In its zero value nothing is
+// paused, a fresh mount would succeed as far as anybody knows, nothing is shared, and the last look finds the mount broken.
+type world struct {
+	paused    map[string]string // annotations that pause, by kind and name
+	blind     error             // what the cache answers
+	pods      []corev1.Pod      // of the node
+	freshness probes.Freshness
+	consumers probes.Consumers
+	look      *probes.Observation // the last look; nil is broken
+	unlooked  bool                // the last look tells nothing of the mount
+
+	mu       sync.Mutex
+	asked    []probes.Volume
+	followed []ledger.Entry
+}
+
+// Get implements client.Reader for the metadata of namespaces and nodes.
+func (w *world) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	object, ok := into.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+	}
+	if why, set := w.paused[object.Kind+"/"+key.Name]; set {
+		object.Annotations = map[string]string{"mountwarden.io/paused": why}
+	}
+	return w.blind
+}
+
+// List implements client.Reader for the pods of the node.
+func (w *world) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
+	into.(*corev1.PodList).Items = w.pods
+	return w.blind
+}
+
+// Probe implements remediate.Node.
+func (w *world) Probe(context.Context, probes.Pod, time.Duration) []probes.Observation {
+	o := probes.Observation{Target: probes.Target{Container: "app", Volume: "data", Path: "/data"}, Health: probes.Broken}
+	switch {
+	case w.unlooked:
+		o.Target.Path = "/other"
+	case w.look != nil:
+		o.Health, o.Cause, o.Detail = w.look.Health, w.look.Cause, w.look.Detail
+	}
+	return []probes.Observation{{Target: probes.Target{Container: "other"}, Health: probes.Healthy}, o}
+}
+
+// Fresh implements remediate.Node.
+func (w *world) Fresh(_ context.Context, v probes.Volume) probes.Freshness {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked = append(w.asked, v)
+	return w.freshness
+}
+
+// Consumers implements remediate.Node.
+func (w *world) Consumers(string) probes.Consumers { return w.consumers }
+
+// Follow implements remediate.Follower.
+func (w *world) Follow(e ledger.Entry, _ *corev1.Pod) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.followed = append(w.followed, e)
+}

@@ -1,0 +1,189 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	spec "github.com/container-storage-interface/spec/lib/go/csi"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/backend/ask"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	driver   = "driver.example.com"
+	kubelet  = "/var/lib/kubelet"
+	registry = kubelet + "/plugins_registry"
+	endpoint = kubelet + "/plugins/driver/csi.sock"
+)
+
+// fakeHost is a /proc whose first process has a folder of the test for its root.
+type fakeHost struct {
+	t    *testing.T
+	root string
+	of   ask.Root
+}
+
+func newFakeHost(t *testing.T) *fakeHost {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "csi") //nolint:usetesting // sockets have short names
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	h := &fakeHost{t: t, root: filepath.Join(dir, "r"), of: ask.Root{Proc: filepath.Join(dir, "p"), PID: 1}}
+	must(t, os.MkdirAll(filepath.Join(h.of.Proc, "1"), 0o755))
+	stat := "1 (init) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 5 20 21 22\n"
+	must(t, os.WriteFile(filepath.Join(h.of.Proc, "1", "stat"), []byte(stat), 0o600))
+	must(t, os.Symlink(h.root, filepath.Join(h.of.Proc, "1", "root")))
+	h.folder(registry)
+	return h
+}
+
+func (h *fakeHost) at(path string) string { return filepath.Join(h.root, path) }
+
+func (h *fakeHost) folder(path string) {
+	h.t.Helper()
+	must(h.t, os.MkdirAll(h.at(path), 0o755))
+}
+
+func (h *fakeHost) file(path, text string) {
+	h.t.Helper()
+	h.folder(filepath.Dir(path))
+	must(h.t, os.WriteFile(h.at(path), []byte(text), 0o600))
+}
+
+func (h *fakeHost) link(path, to string) {
+	h.t.Helper()
+	h.folder(filepath.Dir(path))
+	must(h.t, os.Symlink(to, h.at(path)))
+}
+
+// listen makes a socket that nobody serves: connections are accepted by the kernel alone.
+func (h *fakeHost) listen(path string) *net.UnixListener {
+	h.t.Helper()
+	h.folder(filepath.Dir(path))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: h.at(path), Net: "unix"})
+	must(h.t, err)
+	h.t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// refuse leaves a socket behind whose process is gone.
+func (h *fakeHost) refuse(path string) {
+	h.t.Helper()
+	l := h.listen(path)
+	l.SetUnlinkOnClose(false)
+	must(h.t, l.Close())
+}
+
+// misbehave serves a socket with something that is no gRPC.
+func (h *fakeHost) misbehave(path string, with func(net.Conn)) {
+	h.t.Helper()
+	l := h.listen(path)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			with(conn)
+			_ = conn.Close()
+		}
+	}()
+	h.t.Cleanup(func() { must(h.t, l.Close()); <-done })
+}
+
+// serve serves gRPC.
+func (h *fakeHost) serve(path string, register func(*grpc.Server)) {
+	h.t.Helper()
+	l, s, done := h.listen(path), grpc.NewServer(), make(chan struct{})
+	register(s)
+	go func() {
+		defer close(done)
+		_ = s.Serve(l)
+	}()
+	h.t.Cleanup(func() { s.Stop(); <-done })
+}
+
+// registers serves a registration socket; no name is one that fails.
+func (h *fakeHost) registers(path, kind, name, endpoint string) {
+	h.t.Helper()
+	h.serve(path, func(s *grpc.Server) {
+		registration.RegisterRegistrationServer(s, registrar{kind: kind, name: name, endpoint: endpoint})
+	})
+}
+
+type registrar struct {
+	registration.UnimplementedRegistrationServer
+	kind, name, endpoint string
+}
+
+func (r registrar) GetInfo(context.Context, *registration.InfoRequest) (*registration.PluginInfo, error) {
+	if r.name == "" {
+		return nil, status.Error(codes.Internal, "the registrar is out of order")
+	}
+	return &registration.PluginInfo{Type: r.kind, Name: r.name, Endpoint: r.endpoint, SupportedVersions: []string{"1.0.0"}}, nil
+}
+
+// answers serves the driver's socket.
+func (h *fakeHost) answers(path string, ready *wrapperspb.BoolValue, code codes.Code) {
+	h.t.Helper()
+	h.serve(path, func(s *grpc.Server) { spec.RegisterIdentityServer(s, identity{ready: ready, code: code}) })
+}
+
+type identity struct {
+	spec.UnimplementedIdentityServer
+	ready *wrapperspb.BoolValue
+	code  codes.Code
+}
+
+func (i identity) Probe(ctx context.Context, _ *spec.ProbeRequest) (*spec.ProbeResponse, error) {
+	switch i.code {
+	case codes.OK:
+		return &spec.ProbeResponse{Ready: i.ready}, nil
+	case codes.DeadlineExceeded: // it hangs
+		<-ctx.Done()
+	}
+	return nil, status.Error(i.code, "because\nof this")
+}
+
+// fresh asks for the driver, which is known to be in the usual place.
+func (h *fakeHost) fresh() probes.Freshness {
+	return Fresh(context.Background(), ask.CSI{Root: h.of, Kubelets: []string{kubelet}, Certain: true, Driver: driver})
+}
+
+func expect(t *testing.T, f probes.Freshness, readiness probes.Readiness, detail string) {
+	t.Helper()
+	if f.Readiness != readiness || !strings.Contains(f.Detail, detail) || f.Detail == "" {
+		t.Errorf("got %s %q, want %s %q", f.Readiness, f.Detail, readiness, detail)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// errOf makes an error of a text, nil of none.
+func errOf(text string) error {
+	if text == "" {
+		return nil
+	}
+	return errors.New(text)
+}
