@@ -34,14 +34,19 @@ func TestTheAgentRestartsInTheMiddle(t *testing.T) {
 // agentReplaced waits for a ready agent with another UID.
 func (s *scene) agentReplaced(old *corev1.Pod) {
 	s.Helper()
-	err := world.Until(s.within(patience), "another agent", func(ctx context.Context) (bool, string) {
+	must(s.T, s.replacedAgent(s.within(patience), old))
+}
+
+func (s *scene) replacedAgent(ctx context.Context, old *corev1.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return world.Until(ctx, "another agent", func(ctx context.Context) (bool, string) {
 		agent, err := s.Agent(ctx)
 		if err != nil {
 			return false, err.Error()
 		}
 		return agent.UID != old.UID, agent.Name
 	})
-	must(s.T, err)
 }
 
 // onceOnly asserts that the pod is removed, that its successor works and that nothing more is removed.
