@@ -149,7 +149,7 @@ func TestAPodThatDoesNotEndIsExplainedAndFreed(t *testing.T) {
 	}
 	s.configure("abortStuckFUSE=true")
 	freed := time.Now()
-	s.until("the end of "+pod.Name, func(context.Context) (bool, error) { return !s.history.Life(pod.UID).Gone.IsZero(), nil })
+	s.until("the end of "+pod.Name, s.isGone(&pod))
 	t.Logf("gone %s after the agent was allowed to abort", s.history.Life(pod.UID).Gone.Sub(freed).Round(time.Millisecond))
 }
 

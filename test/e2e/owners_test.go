@@ -110,6 +110,11 @@ func (s *scene) job(policy *batchv1.PodFailurePolicy, annotations ...string) *co
 	return &pod
 }
 
+// isGone is a condition: the pod is not in the API any more.
+func (s *scene) isGone(pod *corev1.Pod) func(context.Context) (bool, error) {
+	return func(context.Context) (bool, error) { return !s.history.Life(pod.UID).Gone.IsZero(), nil }
+}
+
 // until waits for a condition of the test.
 func (s *scene) until(what string, condition func(context.Context) (bool, error)) {
 	s.Helper()
