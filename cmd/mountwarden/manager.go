@@ -23,6 +23,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers/condition"
 	"github.com/mountwarden/mountwarden/controllers/followup"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/metrics"
@@ -68,11 +69,12 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 		Remediator: remediate.New(remediate.Options{
 			Client: kube, Cached: mgr.GetClient(), Node: prober, Ledger: books, Follower: follower, Config: cfg, Now: time.Now, ClusterTime: clock.At,
 		}),
-		Meter:    meter,
-		Recorder: recorder,
-		Config:   cfg,
-		Now:      time.Now,
-		Spread:   podmount.SpreadEvenly,
+		Meter:      meter,
+		Recorder:   recorder,
+		Conditions: condition.New(kube.CoreV1()),
+		Config:     cfg,
+		Now:        time.Now,
+		Spread:     podmount.SpreadEvenly,
 	})
 	if err != nil {
 		return nil, err

@@ -207,6 +207,9 @@ func TestRoleHasNoWildcardAndNoSecrets(t *testing.T) {
 			}
 		}
 	}
+	if leases := granted(o.role.Rules); strings.Contains(strings.Join(leases, " "), "leases") {
+		t.Errorf("Leases of every namespace, where those of kube-node-lease are the nodes' heartbeats: %q", leases)
+	}
 }
 
 func TestAccountIsBoundToTheRole(t *testing.T) {
@@ -305,6 +308,8 @@ func TestValuesAreRefused(t *testing.T) {
 		"config.nosuch=1", "config.nodeName=a", "config.defaults.nosuch=1", "config.limits.nosuch=1", "config.kubeAPI.nosuch=1",
 		"config.namespace=a", "config.budgets.nosuch=1", "config.storm.nosuch=1", "config.backoff.nosuch=1", "config.budgets.node=0",
 		"config.budgets.cluster=601", "config.storm.threshold=0", "config.backoff.maxAttempts=0", "config.followUpSeconds=9", "config.checkBackends=perhaps",
+		"config.budgets=5", "config.budgets.windowSeconds=0", "config.budgets.namespace=601", "config.storm.cooldownSeconds=3601", "config.followUpSeconds=3601",
+		"config.backoff.initialSeconds=0", "config.backoff.maxSeconds=86401", "config.backoff.forgetSeconds=0", "config.abortStuckFUSE=perhaps",
 		"config.logLevel=10", "config.logLevel=x", "config.logFormat=xml", "config.dryRun=perhaps", "config.maxWorkers=0",
 		"config.metricsBindAddress=8080", "config.healthProbeBindAddress=0", "config.procRoot=proc", "config.blockedSeconds=-1",
 		"config.defaults.mode=report", "config.defaults.action=Kill", "config.defaults.periodSeconds=0", "config.defaults.timeoutSeconds=301",
