@@ -29,8 +29,8 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/metrics"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
-	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/events"
+	"github.com/mountwarden/mountwarden/probes/stuck"
 )
 
 // stallAfter is how late a look may be before the agent calls itself stalled. Each look and each call to the API
@@ -61,7 +61,7 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 	meter, books := metrics.New(ctrlmetrics.Registry), ledger.NewStore(kube, cfg, clock.Now)
 	recorder := mgr.GetEventRecorder("mountwarden")
 	follower := followup.New(followup.Options{
-		Client: kube, Books: books, Diagnoser: nobody{}, Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
+		Client: kube, Books: books, Diagnoser: stuck.New(cfg.ProcRoot), Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
 	})
 	reconciler, err := podmount.New(podmount.Options{
 		Client: mgr.GetClient(),
@@ -171,13 +171,3 @@ func kernelRelease() string {
 	}
 	return strings.TrimSpace(string(release))
 }
-
-type nobody struct{}
-
-// Why implements followup.Diagnoser.
-func (nobody) Why(context.Context, string) probes.Stuck {
-	return probes.Stuck{Text: "nobody has looked"}
-}
-
-// Abort implements followup.Diagnoser.
-func (nobody) Abort(context.Context, string, string) error { return errors.New("nobody can") }
