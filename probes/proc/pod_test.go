@@ -1,0 +1,162 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const podUID = "1f0c6a52-7d0e-4c8e-9a43-0b5e6d2f8c11"
+
+// The forms that kubelets and runtimes write.
+func TestIsOfPod(t *testing.T) {
+	under := strings.ReplaceAll(podUID, "-", "_")
+	for text, want := range map[string]bool{
+		"0::/kubepods/burstable/pod" + podUID + "/" + idA:                            true,
+		"0::/kubepods/pod" + podUID + "\n":                                           true,
+		"0::/kubepods/pod" + podUID:                                                  true,
+		"3:cpu:/\n2:pids:/kubepods/besteffort/pod" + podUID + "/" + idA + "\n0::/\n": true,
+		"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + under + ".slice/cri-containerd-" + idA + ".scope": true,
+		"0::/../../kubepods-besteffort-pod" + under + ".slice/crio-" + idA + ".scope/container":                                  true,
+		"1:name=systemd:/system.slice/containerd.service/kubepods-pod" + under + ".slice:cri-containerd:" + idA:                  true,
+		"0::/docker/" + idC + "/kubelet/kubepods/pod" + podUID + "/" + idA:                                                       true,
+		"0::/kubepods/pod2f0c6a52-7d0e-4c8e-9a43-0b5e6d2f8c11/" + idB + "/kubepods/pod" + podUID + "/" + idA:                     true,
+		"0::/kubepods/burstable/pod" + podUID + "0/" + idA:                                                                       false,
+		"0::/kubepods/burstable/pod" + podUID[:35] + "/" + idA:                                                                   false,
+		"0::/kubepods/burstable/mypod" + podUID + "/" + idA:                                                                      false,
+		"0::/kubepods/burstable/" + podUID + "/" + idA:                                                                           false,
+		"0::/kubepods/burstable/pod" + podUID + "-x/pod" + strings.ToUpper(podUID):                                               false,
+		"0::/kubepods.slice/kubepods-pod" + under + "x.slice/" + idA:                                                             false,
+		"0::/system.slice/kubelet.service":                                                                                       false,
+		"":                                                                                                                       false,
+	} {
+		if got := isOfPod(text, podUID); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
+func TestOfPod(t *testing.T) {
+	tree := newTree(t)
+	tree.process(1, "systemd", 'S', 1, "0::/init.scope")
+	tree.process(12, "app", 'D', 50, "0::/kubepods/pod"+podUID+"/"+idA)
+	tree.process(9, "pause", 'S', 40, "0::/kubepods/pod"+podUID+"/"+idB)
+	tree.process(13, "other", 'S', 40, "0::/kubepods/pod00000000-7d0e-4c8e-9a43-0b5e6d2f8c11/"+idB)
+	tree.folder("self", 13, "not a number", 'S', 40, "0::/kubepods/pod"+podUID)
+	if err := os.Mkdir(filepath.Join(tree.root, "14"), 0o755); err != nil { // is just exiting
+		t.Fatal(err)
+	}
+	got, err := OfPod(tree.root, podUID)
+	if err != nil || !slices.Equal(got, []int{9, 12}) {
+		t.Errorf("%v %v, want 9 and 12", got, err)
+	}
+	if all, err := All(tree.root); err != nil || !slices.Equal(all, []int{1, 9, 12, 13, 14}) {
+		t.Errorf("all: %v %v", all, err)
+	}
+	if got, err := OfPod(filepath.Join(tree.root, "none"), podUID); err == nil {
+		t.Errorf("%v of no /proc", got)
+	}
+}
+
+// A UID stands in a path. What is none could name other folders.
+func TestNoUIDOfAPod(t *testing.T) {
+	tree := newTree(t)
+	tree.process(9, "app", 'S', 40, "0::/kubepods/pod"+podUID+"/"+idB)
+	for _, uid := range []string{"", "/", "..", podUID + "/", "a b", "a\n", "a_b", strings.Repeat("a", 65)} {
+		if got, err := OfPod(tree.root, uid); !errors.Is(err, ErrInvalidUID) {
+			t.Errorf("%q: %v %v", uid, got, err)
+		}
+		if InPod(tree.root, 9, uid) {
+			t.Errorf("a process is of the pod %q", uid)
+		}
+	}
+}
+
+// FuzzIsOfPod: what is found is there, between the right characters; where the UID is not, no text makes it so.
+func FuzzIsOfPod(f *testing.F) {
+	f.Add("0::/kubepods/pod"+podUID+"/"+idA, podUID)
+	f.Add("0::/kubepods-pod"+strings.ReplaceAll(podUID, "-", "_")+".slice", podUID)
+	f.Add("0::/kubepods/podab/poda", "a")
+	f.Fuzz(func(t *testing.T, text, uid string) {
+		if !validUID(uid) {
+			return
+		}
+		want := false
+		for _, name := range []string{uid, strings.ReplaceAll(uid, "-", "_")} {
+			for _, begin := range []string{"/", "-"} {
+				for _, end := range []string{"/", "\n", ".slice"} {
+					want = want || strings.Contains(text, begin+"pod"+name+end)
+				}
+				want = want || strings.HasSuffix(text, begin+"pod"+name)
+			}
+		}
+		if got := isOfPod(text, uid); got != want {
+			t.Errorf("%q of %q: %t", text, uid, got)
+		}
+	})
+}
+
+// task makes a thread of a process.
+func (p tree) task(pid, tid int, stat, wchan string) {
+	p.t.Helper()
+	dir := filepath.Join(p.root, strconv.Itoa(pid), "task", strconv.Itoa(tid))
+	err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "stat"), []byte(stat), 0o600), os.WriteFile(filepath.Join(dir, "wchan"), []byte(wchan), 0o600))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func TestTasks(t *testing.T) {
+	tree := newTree(t)
+	tree.task(7, 7, statText(7, "app", 'Z', 50), "0")
+	tree.task(7, 8, statText(8, "a) D (b", 'D', 51), "request_wait_answer")
+	tree.task(7, 9, statText(9, "old", 'S', 51), "rpc_wait_bit_killable+0x10/0x20 [sunrpc]\n")
+	tree.task(7, 10, strings.Replace(statText(10, "kworker", 'I', 51), " 6 7 ", " 2097216 7 ", 1), "0")
+	tree.task(7, 11, "?", "0") // is just exiting
+	got, err := Tasks(tree.root, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(got, func(a, b Task) int { return a.TID - b.TID })
+	want := []Task{
+		{TID: 7, Comm: "app", State: 'Z'}, {TID: 8, Comm: "a) D (b", State: 'D', Wchan: "request_wait_answer"},
+		{TID: 9, Comm: "old", State: 'S', Wchan: "rpc_wait_bit_killable"}, {TID: 10, Comm: "kworker", State: 'I', Kernel: true},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if !got[0].Dead() || got[1].Dead() {
+		t.Error("a zombie has exited, and who waits has not")
+	}
+	if got, err := Tasks(tree.root, 99); !errors.Is(err, ErrGone) {
+		t.Errorf("%v %v of a process that is gone", got, err)
+	}
+}
+
+// A process may have any number of threads; so many are looked at.
+func TestTooManyTasks(t *testing.T) {
+	tree := newTree(t)
+	for tid := range 1030 {
+		tree.task(7, tid+1, statText(tid+1, "app", 'S', 50), "0")
+	}
+	if got, err := Tasks(tree.root, 7); err != nil || len(got) != maxTasks {
+		t.Errorf("%d %v", len(got), err)
+	}
+}
+
+// This process has threads, and is not the kernel's.
+func TestOwnTasks(t *testing.T) {
+	got, err := Tasks("/proc", os.Getpid())
+	if err != nil || len(got) == 0 {
+		t.Fatal(got, err)
+	}
+	for _, task := range got {
+		if task.Kernel || task.Dead() || task.Comm == "" {
+			t.Errorf("%+v", task)
+		}
+	}
+}

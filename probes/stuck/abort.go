@@ -1,0 +1,117 @@
+package stuck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/mountwarden/mountwarden/probes/mountinfo"
+	"github.com/mountwarden/mountwarden/probes/proc"
+	"github.com/mountwarden/mountwarden/probes/view"
+)
+
+// ErrRefused tells that a connection was not aborted, since that could hit somebody else or could not be ruled out to.
+var ErrRefused = errors.New("abort refused")
+
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrRefused, fmt.Errorf(format, args...))
+}
+
+// Abort has all requests to the FUSE file system of a device, "major:minor", fail from now on. It is refused with ErrRefused unless the
+// file system is the pod's alone: mounted at one of its volumes or within its containers, by no other pod, and nowhere else on
+// the host but where the kubelet stages volumes. The mount tables of all processes are read for that just before, so that a device
+// number which was given to somebody else meanwhile is noticed.
+func (e *Examiner) Abort(ctx context.Context, podUID, device string) error {
+	d, err := parseDevice(device)
+	if err != nil {
+		return err
+	}
+	if err := e.check(ctx, podUID, d); err != nil {
+		return err
+	}
+	return e.write(d)
+}
+
+// parseDevice refuses a FUSE on a block device: its connection's number is no minor.
+func parseDevice(text string) (mountinfo.Device, error) {
+	major, minor, _ := strings.Cut(text, ":")
+	n, err := strconv.ParseUint(minor, 10, 32)
+	if major != "0" || err != nil || n == 0 || strconv.FormatUint(n, 10) != minor {
+		return mountinfo.Device{}, refuse("device %q is not 0:MINOR, as of a FUSE file system that no block device stands behind", text)
+	}
+	return mountinfo.Device{Minor: uint32(n)}, nil
+}
+
+// check refuses unless all that have the device mounted are the pod's own.
+func (e *Examiner) check(ctx context.Context, podUID string, d mountinfo.Device) error {
+	spaces, err := e.namespaces(ctx, podUID)
+	if err != nil {
+		return refuse("who uses %s cannot be told: %w", d, err)
+	}
+	own := 0
+	for _, s := range spaces {
+		if err := ctx.Err(); err != nil {
+			return refuse("who uses %s cannot be told in time: %w", d, err)
+		}
+		table, err := e.table(s.pid)
+		if errors.Is(err, proc.ErrGone) && s.pid != hostPID {
+			continue
+		}
+		if err != nil {
+			return refuse("who uses %s cannot be told: %w", d, err)
+		}
+		n, err := s.uses(table, podUID, d)
+		if err != nil {
+			return err
+		}
+		own += n
+	}
+	if own == 0 {
+		return refuse("%s is mounted nowhere in the pod %s", d, podUID)
+	}
+	return nil
+}
+
+// uses counts the mounts of the device that are the pod's, and refuses when one is not.
+func (s namespace) uses(table *mountinfo.Table, podUID string, d mountinfo.Device) (own int, err error) {
+	if table.Malformed > 0 {
+		return 0, refuse("who uses %s cannot be told: %d mounts of process %d are not understood", d, table.Malformed, s.pid)
+	}
+	for _, m := range table.Mounts {
+		if m.Device != d {
+			continue
+		}
+		if !view.IsFUSE(m.FSType) {
+			return 0, refuse("%s is no FUSE file system but %s", d, short(m.FSType))
+		}
+		switch pod := ofPod(m.MountPoint); {
+		case pod != "" && pod != podUID:
+			return 0, refuse("the pod %s uses %s as well, at %s", short(pod), d, short(m.MountPoint))
+		case pod == podUID || s.own && s.pid != hostPID:
+			own++
+		case !isStaged(m.MountPoint):
+			return 0, refuse("%s is mounted at %s of process %d as well, from where others may use it", d, short(m.MountPoint), s.pid)
+		}
+	}
+	return own, nil
+}
+
+// write tells the kernel. The file is of the host's fusectl; it takes no lock that a server could hold.
+func (e *Examiner) write(d mountinfo.Device) error {
+	f, err := os.OpenFile(e.control(d, "abort"), os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("abort FUSE connection %d: the host has no such file: mount fusectl at /sys/fs/fuse/connections there: %w", d.Minor, err)
+	}
+	if err != nil {
+		return fmt.Errorf("abort FUSE connection %d: %w", d.Minor, err)
+	}
+	_, err = f.WriteString("1")
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("abort FUSE connection %d: %w", d.Minor, err)
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package stuck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/mountinfo"
+	"github.com/mountwarden/mountwarden/probes/proc"
+	"github.com/mountwarden/mountwarden/probes/view"
+)
+
+// maxExamined is how many processes of a pod are looked at closely.
+const maxExamined = 64
+
+// Examiner looks at the processes and mounts of pods under a /proc of the host. It is safe for concurrent use.
+type Examiner struct{ root string }
+
+// New returns an Examiner for the /proc at root, in which process 1 is the host's.
+func New(root string) *Examiner { return &Examiner{root: root} }
+
+// Why returns why the pod does not end, and the FUSE file systems whose servers its processes wait for.
+func (e *Examiner) Why(ctx context.Context, podUID string) probes.Stuck {
+	r := e.Examine(ctx, podUID)
+	return probes.Stuck{Known: r.Known(), Text: r.String(), FUSE: r.fuse()}
+}
+
+// Examine looks at the pod. What cannot be looked at, or not before ctx ends, is in Report.Unseen.
+func (e *Examiner) Examine(ctx context.Context, podUID string) Report {
+	var r Report
+	pids, err := proc.OfPod(e.root, podUID)
+	if err != nil {
+		r.Unseen = append(r.Unseen, err)
+	}
+	e.processes(ctx, pids, &r)
+	host, err := e.hostTable()
+	if err != nil {
+		r.Unseen = append(r.Unseen, err)
+		return r
+	}
+	for _, m := range host.Mounts {
+		if ofPod(m.MountPoint) == podUID {
+			r.Left = append(r.Left, e.leftMount(m))
+		}
+	}
+	return r
+}
+
+// processes puts what each process does into the report.
+func (e *Examiner) processes(ctx context.Context, pids []int, r *Report) {
+	var all []Process
+	for _, pid := range pids[:min(len(pids), maxExamined)] {
+		if err := ctx.Err(); err != nil {
+			r.Unseen = append(r.Unseen, fmt.Errorf("look at process %d: %w", pid, err))
+			break
+		}
+		p, ok, err := e.process(pid)
+		if err != nil {
+			r.Unseen = append(r.Unseen, err)
+		}
+		if ok {
+			all = append(all, p)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Process) int { return b.weight() - a.weight() })
+	r.Processes = all[:min(len(all), maxProcesses)]
+	r.More = max(len(all)-maxProcesses, 0) + max(len(pids)-maxExamined, 0)
+}
+
+// process is not ok when it has ended meanwhile, or is the kernel's own.
+func (e *Examiner) process(pid int) (p Process, ok bool, err error) {
+	tasks, err := proc.Tasks(e.root, pid)
+	if errors.Is(err, proc.ErrGone) {
+		return p, false, nil
+	}
+	if err != nil {
+		return p, false, err
+	}
+	for _, t := range tasks {
+		q := Process{PID: pid, Comm: t.Comm, State: t.State, Wchan: t.Wchan}
+		if s, is := waitsFor(t.Wchan); is {
+			q.Server = s.name
+		}
+		if !t.Kernel && (!ok || q.weight() > p.weight()) {
+			p, ok = q, true
+		}
+	}
+	if ok && p.waits() {
+		p.Mounts, err = e.mounts(pid, p)
+	}
+	return p, ok, err
+}
+
+// waits reports whether it matters which mount the process waits for.
+func (p Process) waits() bool { return p.Server != "" || p.State == 'D' }
+
+// weight says how much a process, or a thread of one, tells.
+func (p Process) weight() int {
+	weight := 1
+	switch p.State {
+	case 'Z', 'X', 'x':
+		return 0
+	case 'D':
+		weight += 2
+	}
+	if p.Server != "" {
+		weight++
+	}
+	return weight
+}
+
+// mounts returns the mounts that the process may wait for: those of the file systems that its function belongs to, of which
+// for a FUSE the server owes answers. In another function, such as one that waits for a lock, it may be any FUSE that owes some.
+func (e *Examiner) mounts(pid int, p Process) ([]mountinfo.Mount, error) {
+	t, err := e.table(pid)
+	if errors.Is(err, proc.ErrGone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, known := waitsFor(p.Wchan)
+	var served, owing []mountinfo.Mount
+	for _, m := range t.Mounts {
+		isFUSE := view.IsFUSE(m.FSType)
+		if known && !s.serves(m.FSType) || !known && !isFUSE || has(served, m.Device) {
+			continue
+		}
+		served = append(served, m)
+		if n, ok := e.waiting(m.Device); isFUSE && ok && n > 0 {
+			owing = append(owing, m)
+		}
+	}
+	if len(owing) > 0 || !known {
+		return owing, nil
+	}
+	return served, nil
+}
+
+func has(mounts []mountinfo.Mount, d mountinfo.Device) bool {
+	return slices.ContainsFunc(mounts, func(m mountinfo.Mount) bool { return m.Device == d })
+}
+
+func (e *Examiner) leftMount(m mountinfo.Mount) LeftMount {
+	l := LeftMount{Volume: volumeName(m.MountPoint), Mount: m}
+	if n, ok := e.waiting(m.Device); ok && view.IsFUSE(m.FSType) {
+		l.Waiting = n
+	}
+	return l
+}
+
+// fuse returns the devices of the FUSE file systems that keep the pod: a process waits for it for certain, or a volume's is left
+// whose server owes answers.
+func (r Report) fuse() []string {
+	var devices []string
+	add := func(m mountinfo.Mount) {
+		if d := m.Device.String(); view.IsFUSE(m.FSType) && !slices.Contains(devices, d) && len(devices) < maxMounts {
+			devices = append(devices, d)
+		}
+	}
+	for _, p := range r.Processes {
+		if len(p.Mounts) == 1 {
+			add(p.Mounts[0])
+		}
+	}
+	for _, l := range r.Left {
+		if l.Waiting > 0 {
+			add(l.Mount)
+		}
+	}
+	return devices
+}

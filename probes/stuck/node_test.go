@@ -1,0 +1,121 @@
+package stuck
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	podA = "1f0c6a52-7d0e-4c8e-9a43-0b5e6d2f8c11"
+	podB = "c2b7d9e4-33a1-4f0f-8d6c-5a9e7b104f20"
+)
+
+// node is a /proc of files, and what of the host's fusectl it leads to.
+type node struct {
+	t    *testing.T
+	root string
+	host []string // lines of the host's table
+}
+
+// newNode has the host's first process, with the mounts that every host has.
+func newNode(t *testing.T) *node {
+	t.Helper()
+	n := &node{t: t, root: t.TempDir()}
+	n.process(1, 'S', "ep_poll", "0::/init.scope", "host")
+	n.mount("0:20", "/", "ext4")
+	return n
+}
+
+func (n *node) write(text string, path ...string) {
+	n.t.Helper()
+	file := filepath.Join(append([]string{n.root}, path...)...)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) read(path ...string) string {
+	n.t.Helper()
+	text, err := os.ReadFile(filepath.Join(append([]string{n.root}, path...)...))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (n *node) remove(path ...string) {
+	n.t.Helper()
+	if err := os.RemoveAll(filepath.Join(append([]string{n.root}, path...)...)); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// process makes one with a single thread, in a mount namespace with the lines as its mounts.
+func (n *node) process(pid int, state byte, wchan, cgroup, namespace string, lines ...string) {
+	n.t.Helper()
+	id := strconv.Itoa(pid)
+	n.write(stat(pid, state), id, "stat")
+	n.write(cgroup+"\n", id, "cgroup")
+	n.thread(pid, pid, state, wchan)
+	if namespace == "" {
+		return
+	}
+	n.write(strings.Join(lines, ""), id, "mountinfo")
+	n.namespace(id, namespace)
+}
+
+// namespace says which mount namespace a process or thread is in.
+func (n *node) namespace(folder, name string) {
+	n.t.Helper()
+	ns := filepath.Join(n.root, folder, "ns")
+	if err := errors.Join(os.MkdirAll(ns, 0o755), os.Symlink("mnt:["+name+"]", filepath.Join(ns, "mnt"))); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) thread(pid, tid int, state byte, wchan string) {
+	n.t.Helper()
+	n.write(stat(tid, state), strconv.Itoa(pid), "task", strconv.Itoa(tid), "stat")
+	n.write(wchan, strconv.Itoa(pid), "task", strconv.Itoa(tid), "wchan")
+}
+
+// app makes a process of a container of the pod.
+func (n *node) app(pid int, uid string, state byte, wchan string, lines ...string) {
+	n.t.Helper()
+	n.process(pid, state, wchan, "0::/kubepods/burstable/pod"+uid+"/"+strings.Repeat("a1", 32), fmt.Sprint("pod", pid), lines...)
+}
+
+func stat(pid int, state byte) string {
+	return fmt.Sprintf("%d (app) %c 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 99 20 21 22\n", pid, state)
+}
+
+// mount adds one to the host.
+func (n *node) mount(device, point, fsType string) {
+	n.t.Helper()
+	n.host = append(n.host, line(device, point, fsType))
+	n.write(strings.Join(n.host, ""), "1", "mountinfo")
+}
+
+// owes makes the FUSE connection of a device known to the host's fusectl.
+func (n *node) owes(minor, waiting int) {
+	n.t.Helper()
+	n.write(fmt.Sprintln(waiting), connection(minor, "waiting")...)
+	n.write("", connection(minor, "abort")...)
+}
+
+func connection(minor int, name string) []string {
+	return []string{"1/root/sys/fs/fuse/connections", strconv.Itoa(minor), name}
+}
+
+func line(device, point, fsType string) string {
+	return fmt.Sprintf("36 35 %s / %s rw,relatime shared:1 - %s source rw\n", device, strings.ReplaceAll(point, " ", `\040`), fsType)
+}
+
+func volumeOf(uid string) string {
+	return "/var/lib/kubelet/pods/" + uid + "/volumes/kubernetes.io~csi/data/mount"
+}
