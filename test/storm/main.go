@@ -34,6 +34,7 @@ type options struct {
 	Log             string // where the agents' log goes; "" is nowhere
 	Only            []string
 	Short           bool
+	Nodes           int // of the storms; ten pods a node
 	Failures        int // of the crashing agents
 	Seed            uint64
 }
@@ -46,6 +47,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.Output, "output", "storm.json", "the `FILE` for the results as JSON")
 	flags.StringVar(&o.Log, "log", "", "the `FILE` for the log of all agents")
 	flags.BoolVar(&o.Short, "short", false, "all scenarios, small and quick: the same invariants, but no figures to quote")
+	flags.IntVar(&o.Nodes, "nodes", 500, "how many nodes a storm has, of ten pods each")
 	flags.IntVar(&o.Failures, "failures", 0, "how many failures the crashing agents see; 0 is 10000, or 120 with --short")
 	flags.Uint64Var(&o.Seed, "seed", 1, "what chance begins with")
 	only := flags.String("only", "", "the `SCENARIOS` to play, separated by commas: "+strings.Join(scenarioNames(), ", "))

@@ -102,7 +102,7 @@ func (o options) size() size {
 	if o.Short {
 		return size{nodes: 20, owners: 24, replicas: 5, budget: 200, outage: 4 * time.Second, within: time.Minute}
 	}
-	return size{nodes: 500, owners: 1000, replicas: 5, budget: 400, outage: 30 * time.Second, within: 15 * time.Minute}
+	return size{nodes: o.Nodes, owners: 2 * o.Nodes, replicas: 5, budget: 400, outage: 30 * time.Second, within: 15 * time.Minute}
 }
 
 // variants makes a cast for each set of guards.

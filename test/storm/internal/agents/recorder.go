@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,11 +27,12 @@ type recorder struct {
 	client eventsclient.EventsV1Interface
 	node   string
 	now    func() time.Time
+	log    logr.Logger
 	queue  chan *eventsv1.Event
 }
 
-func newRecorder(client eventsclient.EventsV1Interface, node string, now func() time.Time) *recorder {
-	return &recorder{client, node, now, make(chan *eventsv1.Event, maxQueued)}
+func newRecorder(client eventsclient.EventsV1Interface, node string, now func() time.Time, log logr.Logger) *recorder {
+	return &recorder{client, node, now, log, make(chan *eventsv1.Event, maxQueued)}
 }
 
 // Eventf implements events.EventRecorder.
@@ -40,7 +42,7 @@ func (r *recorder) Eventf(regarding, related runtime.Object, eventType, reason, 
 		return // the agents hand over references
 	}
 	e := &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: cmp.Or(about.Namespace, metav1.NamespaceDefault), GenerateName: cut(about.Name) + "."}, EventTime: metav1.NewMicroTime(r.now()),
+		ObjectMeta: metav1.ObjectMeta{Namespace: cmp.Or(about.Namespace, metav1.NamespaceDefault), GenerateName: cut(about.Name) + "-"}, EventTime: metav1.NewMicroTime(r.now()),
 		ReportingController: "mountwarden", ReportingInstance: r.node, Regarding: *about, Type: eventType, Reason: reason, Action: action,
 		Note: fmt.Sprintf(note, args...),
 	}
@@ -63,7 +65,9 @@ func (r *recorder) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case e := <-r.queue:
-			_, _ = r.client.Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
+			if _, err := r.client.Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{}); err != nil && ctx.Err() == nil {
+				r.log.Error(err, "Event lost", "reason", e.Reason, "note", e.Note)
+			}
 		}
 	}
 }
