@@ -97,7 +97,7 @@ test-root: $(CLUSTER) ## Run the tests on real mounts, namespaces and processes 
 .PHONY: test-e2e
 test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses
 	cd test && $(GO) test -race -c -o $(BIN)/e2e.test ./e2e
-	cd test/e2e && CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.timeout $(TIMEOUT) -test.run '$(RUN)'
+	cd test/e2e && CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.parallel 8 -test.timeout $(TIMEOUT) -test.run '$(RUN)'
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME (default 30s) each; RUN=regexp chooses

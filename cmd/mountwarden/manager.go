@@ -23,13 +23,14 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers/condition"
 	"github.com/mountwarden/mountwarden/controllers/followup"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/metrics"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
-	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/events"
+	"github.com/mountwarden/mountwarden/probes/stuck"
 )
 
 // stallAfter is how late a look may be before the agent calls itself stalled. Each look and each call to the API
@@ -60,7 +61,7 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 	meter, books := metrics.New(ctrlmetrics.Registry), ledger.NewStore(kube, cfg, clock.Now)
 	recorder := mgr.GetEventRecorder("mountwarden")
 	follower := followup.New(followup.Options{
-		Client: kube, Books: books, Diagnoser: nobody{}, Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
+		Client: kube, Books: books, Diagnoser: stuck.New(cfg.ProcRoot), Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
 	})
 	reconciler, err := podmount.New(podmount.Options{
 		Client: mgr.GetClient(),
@@ -68,11 +69,12 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 		Remediator: remediate.New(remediate.Options{
 			Client: kube, Cached: mgr.GetClient(), Node: prober, Ledger: books, Follower: follower, Config: cfg, Now: time.Now, ClusterTime: clock.At,
 		}),
-		Meter:    meter,
-		Recorder: recorder,
-		Config:   cfg,
-		Now:      time.Now,
-		Spread:   podmount.SpreadEvenly,
+		Meter:      meter,
+		Recorder:   recorder,
+		Conditions: condition.New(kube.CoreV1()),
+		Config:     cfg,
+		Now:        time.Now,
+		Spread:     podmount.SpreadEvenly,
 	})
 	if err != nil {
 		return nil, err
@@ -169,13 +171,3 @@ func kernelRelease() string {
 	}
 	return strings.TrimSpace(string(release))
 }
-
-type nobody struct{}
-
-// Why implements followup.Diagnoser.
-func (nobody) Why(context.Context, string) probes.Stuck {
-	return probes.Stuck{Text: "nobody has looked"}
-}
-
-// Abort implements followup.Diagnoser.
-func (nobody) Abort(context.Context, string, string) error { return errors.New("nobody can") }

@@ -10,9 +10,10 @@ import (
 	typedauthv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
 )
 
-// Permission is one verb on one resource in every namespace, and what it is needed for.
+// Permission is one verb on one resource, and what it is needed for.
 type Permission struct {
 	Group, Resource, Subresource, Verb string
+	Namespace                          string // "" is every one
 	For                                string
 }
 
@@ -28,24 +29,46 @@ func (p Permission) String() string {
 	return p.Verb + " " + name
 }
 
-// Needed returns what the agent needs. A dry run removes nothing; namespaces are read only to select them.
-func Needed(dryRun, namespaces bool) []Permission {
+func (p Permission) where() string {
+	if p.Namespace == "" {
+		return "every namespace"
+	}
+	return "the namespace " + p.Namespace
+}
+
+func (p Permission) role() string {
+	if p.Namespace == "" {
+		return "ClusterRole"
+	}
+	return "Role there"
+}
+
+// Needed returns what an agent needs that keeps its Leases in the namespace. A dry run removes nothing, and so keeps none.
+func Needed(dryRun bool, namespace string) []Permission {
 	all := []Permission{
 		{Resource: "pods", Verb: "get", For: "to look at a pod once more before it is removed"},
 		{Resource: "pods", Verb: "list", For: "to know the pods of this node"},
-		{Resource: "pods", Verb: "watch", For: "to know the pods of this node"},
+		{Resource: "pods", Verb: "watch", For: "to know the pods of this node, and to follow a removed pod's successor"},
+		{Resource: "pods", Subresource: "status", Verb: "patch", For: "to tell on the pod whether its mounts are healthy"},
+		{Group: "batch", Resource: "jobs", Verb: "get", For: "to know whether a Job would make a new pod"},
 		{Group: "events.k8s.io", Resource: "events", Verb: "create", For: "to tell what was found and done"},
 		{Group: "events.k8s.io", Resource: "events", Verb: "patch", For: "to tell that it was found again"},
 	}
-	if !dryRun {
-		all = append(all,
-			Permission{Resource: "pods", Subresource: "eviction", Verb: "create", For: "to evict a pod with a failed mount"},
-			Permission{Resource: "pods", Verb: "delete", For: "to delete a pod whose eviction stays blocked"})
-	}
-	if namespaces {
-		for _, verb := range []string{"get", "list", "watch"} {
-			all = append(all, Permission{Resource: "namespaces", Verb: verb, For: "for limits.namespaceSelector"})
+	for _, resource := range []string{"namespaces", "nodes"} {
+		for _, verb := range []string{"list", "watch"} {
+			all = append(all, Permission{Resource: resource, Verb: verb, For: "to know what is paused, and what limits.namespaceSelector selects"})
 		}
+	}
+	if dryRun {
+		return all
+	}
+	all = append(all,
+		Permission{Resource: "pods", Subresource: "eviction", Verb: "create", For: "to evict a pod with a failed mount"},
+		Permission{Resource: "pods", Verb: "delete", For: "to delete a pod whose eviction stays blocked"})
+	for _, verb := range []string{"get", "list", "create", "update", "delete"} {
+		all = append(all, Permission{
+			Group: "coordination.k8s.io", Resource: "leases", Verb: verb, Namespace: namespace, For: "to keep the ledger of all agents' removals",
+		})
 	}
 	return all
 }
@@ -58,14 +81,16 @@ func Check(ctx context.Context, reviews typedauthv1.SelfSubjectAccessReviewInter
 	var missing []error
 	for _, p := range needed {
 		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Group: p.Group, Resource: p.Resource, Subresource: p.Subresource, Verb: p.Verb},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Group: p.Group, Resource: p.Resource, Subresource: p.Subresource, Verb: p.Verb, Namespace: p.Namespace,
+			},
 		}}
 		answer, err := reviews.Create(ctx, review, metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("ask the API server whether I may %s: %w", p, err)
 		}
 		if !answer.Status.Allowed {
-			missing = append(missing, fmt.Errorf("%w: %q in every namespace, needed %s: add it to the agent's ClusterRole", ErrMissing, p, p.For))
+			missing = append(missing, fmt.Errorf("%w: %q in %s, needed %s: add it to the agent's %s", ErrMissing, p, p.where(), p.For, p.role()))
 		}
 	}
 	return errors.Join(missing...)

@@ -68,25 +68,28 @@ func names(all []permissions.Permission) []string {
 
 // The list is what the chart grants and what the documentation promises: a change of it must be meant.
 func TestNeeded(t *testing.T) {
-	always := []string{"create events.events.k8s.io", "get pods", "list pods", "patch events.events.k8s.io", "watch pods"}
+	always := []string{
+		"create events.events.k8s.io", "get jobs.batch", "get pods", "list namespaces", "list nodes", "list pods", "patch events.events.k8s.io",
+		"patch pods/status", "watch namespaces", "watch nodes", "watch pods",
+	}
 	removing := []string{"create pods/eviction", "delete pods"}
-	selecting := []string{"get namespaces", "list namespaces", "watch namespaces"}
+	for _, verb := range []string{"create", "delete", "get", "list", "update"} {
+		removing = append(removing, verb+" leases.coordination.k8s.io")
+	}
 	for _, tc := range []struct {
-		name               string
-		dryRun, namespaces bool
-		want               []string
+		name   string
+		dryRun bool
+		want   []string
 	}{
-		{"usual", false, false, slices.Concat(always, removing)},
-		{"dry run", true, false, always},
-		{"namespaces are selected", false, true, slices.Concat(always, removing, selecting)},
-		{"both", true, true, slices.Concat(always, selecting)},
+		{"usual", false, slices.Concat(always, removing)},
+		{"dry run", true, always},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			slices.Sort(tc.want)
-			if got := names(permissions.Needed(tc.dryRun, tc.namespaces)); !slices.Equal(got, tc.want) {
+			if got := names(permissions.Needed(tc.dryRun, "own")); !slices.Equal(got, tc.want) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
-			for _, p := range permissions.Needed(tc.dryRun, tc.namespaces) {
+			for _, p := range permissions.Needed(tc.dryRun, "own") {
 				if p.For == "" {
 					t.Errorf("%s: nobody is told what for", p)
 				}
@@ -97,7 +100,7 @@ func TestNeeded(t *testing.T) {
 
 // Each permission that is not granted is named, and no other.
 func TestCheck(t *testing.T) {
-	all := permissions.Needed(false, true)
+	all := permissions.Needed(false, "own")
 	without := func(texts ...string) []permissions.Permission {
 		return slices.DeleteFunc(slices.Clone(all), func(p permissions.Permission) bool { return slices.Contains(texts, p.String()) })
 	}
@@ -112,6 +115,8 @@ func TestCheck(t *testing.T) {
 		{"no-events", without("create events.events.k8s.io", "patch events.events.k8s.io"), []string{"create events.events.k8s.io", "patch events.events.k8s.io"}},
 		{"core-events-only", append(without("create events.events.k8s.io"), permissions.Permission{Resource: "events", Verb: "create"}), []string{"create events.events.k8s.io"}},
 		{"pods-are-not-their-evictions", append(without("create pods/eviction"), permissions.Permission{Resource: "pods", Verb: "create"}), []string{"create pods/eviction"}},
+		{"no-ledger", without("update leases.coordination.k8s.io"), []string{"update leases.coordination.k8s.io"}},
+		{"no-condition", without("patch pods/status"), []string{"patch pods/status"}},
 		{"nothing", nil, names(all)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -140,19 +145,48 @@ func TestCheck(t *testing.T) {
 func TestRoleOfOneNamespace(t *testing.T) {
 	client := user(t, "one-namespace", nil)
 	namespace := server.Namespace(t, nil)
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "all"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}}}
+	grant(t, namespace, "one-namespace", rbacv1.PolicyRule{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}})
+	if err := check(t.Context(), client, permissions.Needed(true, "own")); !errors.Is(err, permissions.ErrMissing) {
+		t.Errorf("got %v, want ErrMissing", err)
+	}
+}
+
+// The ledger needs the agents' own namespace only.
+func TestLeasesOfTheOwnNamespace(t *testing.T) {
+	namespace := server.Namespace(t, nil)
+	var everywhere []permissions.Permission
+	rule := rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}}
+	for _, p := range permissions.Needed(false, namespace) {
+		if p.Namespace == "" {
+			everywhere = append(everywhere, p)
+		} else {
+			rule.Verbs = append(rule.Verbs, p.Verb)
+		}
+	}
+	client := user(t, "own-namespace", everywhere)
+	err := check(t.Context(), client, permissions.Needed(false, namespace))
+	if !errors.Is(err, permissions.ErrMissing) || !strings.Contains(err.Error(), "Role there") || !strings.Contains(err.Error(), namespace) {
+		t.Errorf("got %v, want that a Role of %s lacks", err, namespace)
+	}
+	grant(t, namespace, "own-namespace", rule)
+	if err := check(t.Context(), client, permissions.Needed(false, namespace)); err != nil {
+		t.Error(err)
+	}
+}
+
+// grant gives the user what the rule says in one namespace.
+func grant(t *testing.T, namespace, user string, rule rbacv1.PolicyRule) {
+	t.Helper()
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "all"}, Rules: []rbacv1.PolicyRule{rule}}
 	if _, err := server.Client.RbacV1().Roles(namespace).Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	binding := &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "all"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "all"},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "one-namespace"}},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}
 	if _, err := server.Client.RbacV1().RoleBindings(namespace).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
-	}
-	if err := check(t.Context(), client, permissions.Needed(true, false)); !errors.Is(err, permissions.ErrMissing) {
-		t.Errorf("got %v, want ErrMissing", err)
 	}
 }
 
@@ -170,7 +204,7 @@ func TestServerThatIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = check(t.Context(), client, permissions.Needed(false, false))
+	err = check(t.Context(), client, permissions.Needed(false, "own"))
 	if err == nil || errors.Is(err, permissions.ErrMissing) {
 		t.Errorf("got %v, want an error that is not ErrMissing", err)
 	}
@@ -183,7 +217,7 @@ func TestAskingTakesNoLongerThanItsContext(t *testing.T) {
 	server.Require(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := check(ctx, server.Client, permissions.Needed(false, false)); !errors.Is(err, context.Canceled) {
+	if err := check(ctx, server.Client, permissions.Needed(false, "own")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }

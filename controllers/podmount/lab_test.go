@@ -3,6 +3,7 @@ package podmount_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,20 +26,26 @@ import (
 )
 
 // world is what a Reconciler is made of, played by tables: objects, looks and answers are data. It is its own Prober,
-// Remediator, Meter and EventRecorder, and safe for concurrent use.
+// Remediator, Meter, ConditionWriter and EventRecorder, and safe for concurrent use.
 type world struct {
 	mu      sync.Mutex
 	now     time.Time
 	objects map[string]client.Object // the cache
 	broken  map[string]error         // what a read of the cache answers instead, by kind
 
-	found     map[string]probes.Cause // by mount path; absent is healthy
-	unknown   map[string]string       // by mount path: why it cannot be judged
-	duringUse func()                  // called during a look
+	found     map[string]probes.Cause   // by mount path; absent is healthy
+	unknown   map[string]string         // by mount path: why it cannot be judged
+	duringUse func()                    // called during a look
+	mounted   func(*probes.Observation) // changes what a look finds mounted
 	looks     []probes.Pod
 
 	answers  []controllers.Result // of the Remediator, the last for ever
 	requests []controllers.Request
+	askedAt  []time.Time // of each request
+
+	conditions []corev1.PodCondition // as they were written
+	refuses    error                 // what a write of one answers instead
+	behind     bool                  // the cache does not show what is written
 
 	events   []event
 	detected []verdict.Failure
@@ -76,7 +83,7 @@ func (w *world) reconciler(t testing.TB, change ...func(*config.Config)) *podmou
 	for _, c := range change {
 		c(&cfg)
 	}
-	r, err := podmount.New(podmount.Options{Client: w, Prober: w, Remediator: w, Meter: w, Recorder: w, Config: cfg, Now: w.clock})
+	r, err := podmount.New(podmount.Options{Client: w, Prober: w, Remediator: w, Meter: w, Recorder: w, Config: cfg, Now: w.clock, Conditions: w})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +117,7 @@ func (w *world) drop(o client.Object) {
 	delete(w.objects, key(o))
 }
 
-// Get implements client.Reader for pods and namespaces.
+// Get implements client.Reader for pods and the metadata of namespaces.
 func (w *world) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,8 +133,8 @@ func (w *world) Get(_ context.Context, name client.ObjectKey, into client.Object
 	switch into := into.(type) {
 	case *corev1.Pod:
 		found.(*corev1.Pod).DeepCopyInto(into)
-	case *corev1.Namespace:
-		found.(*corev1.Namespace).DeepCopyInto(into)
+	case *metav1.PartialObjectMetadata:
+		found.(*metav1.PartialObjectMetadata).DeepCopyInto(into)
 	}
 	return nil
 }
@@ -159,6 +166,9 @@ func (w *world) Probe(_ context.Context, pod probes.Pod, _ time.Duration) []prob
 
 func (w *world) observe(target probes.Target) probes.Observation {
 	o := probes.Observation{Target: target, Health: probes.Healthy, Warning: w.warning, FSType: "fuse.test", Source: "test", Operation: probes.OpStatfs, Started: w.now, Finished: w.now}
+	if w.mounted != nil {
+		w.mounted(&o)
+	}
 	if cause, broken := w.found[target.Path]; broken {
 		o.Health, o.Cause, o.Warning = probes.Broken, cause, probes.WarningNone
 	}
@@ -192,12 +202,42 @@ func (w *world) looked() int {
 func (w *world) Remediate(_ context.Context, req controllers.Request) controllers.Result {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.requests = append(w.requests, req)
+	w.requests, w.askedAt = append(w.requests, req), append(w.askedAt, w.now)
 	answer := w.answers[0]
 	if len(w.answers) > 1 {
 		w.answers = w.answers[1:]
 	}
 	return answer
+}
+
+// WriteCondition implements podmount.ConditionWriter. The cache shows the condition at once unless it is behind.
+func (w *world) WriteCondition(_ context.Context, pod *corev1.Pod, c corev1.PodCondition) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conditions = append(w.conditions, c)
+	if w.refuses != nil {
+		return w.refuses
+	}
+	if cached, ok := w.objects[key(pod)].(*corev1.Pod); ok && !w.behind {
+		setCondition(cached, c)
+	}
+	return nil
+}
+
+func setCondition(pod *corev1.Pod, c corev1.PodCondition) {
+	pod.Status.Conditions = slices.DeleteFunc(pod.Status.Conditions, func(old corev1.PodCondition) bool { return old.Type == c.Type })
+	pod.Status.Conditions = append(pod.Status.Conditions, c)
+}
+
+// written lists the conditions that were written, such as "False Stale".
+func (w *world) written() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := []string{}
+	for _, c := range w.conditions {
+		all = append(all, string(c.Status)+" "+c.Reason)
+	}
+	return all
 }
 
 func (w *world) asked() []controllers.Request {
@@ -272,6 +312,11 @@ func newPod(name string, annotations map[string]string) *corev1.Pod {
 		pod.Status.ContainerStatuses[i].State.Running.StartedAt = metav1.NewTime(epoch.Add(-time.Hour))
 	}
 	return pod
+}
+
+// newNamespace returns a namespace as a cache shows it.
+func newNamespace(labels map[string]string) *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "default", Labels: labels}}
 }
 
 // withMount adds a volume and its mount to the pod's container.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/condition"
 	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/probes"
@@ -67,6 +68,7 @@ func start(t *testing.T, node string, change ...func(*config.Config)) *agent {
 	w := newWorld()
 	r, err := podmount.New(podmount.Options{
 		Client: mgr.GetClient(), Prober: &clocked{w}, Remediator: w, Meter: w, Recorder: mgr.GetEventRecorder("mountwarden-test"), Config: cfg, Now: time.Now,
+		Conditions: condition.New(server.Client.CoreV1()),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -155,8 +157,8 @@ func TestManagedPeriodIsKeptInABurst(t *testing.T) {
 	a := start(t, "burst")
 	pod := a.pod(server.Namespace(t, nil))
 	pod.Annotations[config.AnnotationPeriodSeconds] = "600"
-	pod = server.Run(t, pod)
-	a.looksMore(t, 1)
+	pod = server.Run(t, pod) // may have been looked at by now: there is no second look to wait for
+	apitest.Eventually(t, "the condition", func() bool { return mountsHealthy(t, pod).Status == corev1.ConditionTrue })
 	for i := range 60 {
 		pod = server.Change(t, pod, func(p *corev1.Pod) { p.Annotations["mountwarden-test"] = strings.Repeat("x", i) })
 	}
@@ -226,6 +228,65 @@ func TestManagedPodIsRecreated(t *testing.T) {
 	}
 	server.Vanish(t, second)
 	apitest.Eventually(t, "the pod is forgotten", func() bool { return a.PodsWatched() == 0 })
+}
+
+// mountsHealthy returns the condition of a pod as the API server has it; the zero value is none.
+func mountsHealthy(t *testing.T, pod *corev1.Pod) corev1.PodCondition {
+	t.Helper()
+	for _, c := range server.Get(t, pod).Status.Conditions {
+		if c.Type == controllers.ConditionMountsHealthy {
+			return c
+		}
+	}
+	return corev1.PodCondition{}
+}
+
+// The condition follows the mount there and back, and no agent that starts later touches it again.
+func TestManagedCondition(t *testing.T) {
+	a := start(t, "condition")
+	a.answers = []controllers.Result{held(controllers.HeldDryRun)}
+	pod := server.Run(t, a.pod(server.Namespace(t, nil)))
+	becomes := func(status corev1.ConditionStatus) {
+		t.Helper()
+		apitest.Eventually(t, "the condition "+string(status), func() bool { return mountsHealthy(t, pod).Status == status })
+	}
+	becomes(corev1.ConditionTrue)
+	a.breaks("/data", probes.CauseDisconnected)
+	becomes(corev1.ConditionFalse)
+	if c := mountsHealthy(t, pod); c.Reason != "Disconnected" || !strings.HasPrefix(c.Message, "container app, /data") || c.LastTransitionTime.IsZero() {
+		t.Errorf("condition %+v", c)
+	}
+	a.heals("/data")
+	becomes(corev1.ConditionTrue)
+	if c := mountsHealthy(t, pod); c.Reason != "MountsHealthy" || c.Message != "" {
+		t.Errorf("condition %+v", c)
+	}
+	before := server.Get(t, pod).ResourceVersion
+	a.looksMore(t, 3)
+	if after := server.Get(t, pod).ResourceVersion; after != before {
+		t.Errorf("three healthy looks took the pod from version %s to %s", before, after)
+	}
+}
+
+// An agent that starts again finds the condition that it wrote before.
+func TestManagedConditionIsNotWrittenAgain(t *testing.T) {
+	a := start(t, "condition-again")
+	pods := server.Client.CoreV1().Pods(server.Namespace(t, nil))
+	pod, err := pods.Create(t.Context(), a.pod(""), metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod.Status = apitest.Running(pod)
+	pod.Status.Conditions = []corev1.PodCondition{{
+		Type: controllers.ConditionMountsHealthy, Status: corev1.ConditionTrue, Reason: "MountsHealthy", LastTransitionTime: metav1.Now(),
+	}}
+	if pod, err = pods.UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	a.looksMore(t, 3)
+	if after := server.Get(t, pod).ResourceVersion; after != pod.ResourceVersion {
+		t.Errorf("three healthy looks took the pod from version %s to %s", pod.ResourceVersion, after)
+	}
 }
 
 // Events reach the API server, for the pod and for its owner; those of two mounts are not taken for one.

@@ -46,15 +46,16 @@ type Meter interface {
 	Remediated(cause probes.Cause, r controllers.Result)
 }
 
-// Options are the parts that a Reconciler is made of. All are required.
+// Options are the parts that a Reconciler is made of. All are required but where they say so.
 type Options struct {
-	Client     client.Reader // cached: this node's pods, and namespaces where Config selects them
+	Client     client.Reader // cached: this node's pods and, where Config selects namespaces, the metadata of these
 	Prober     Prober
 	Remediator Remediator
 	Meter      Meter
 	Recorder   events.EventRecorder
 	Config     config.Config
 	Now        func() time.Time
+	Conditions ConditionWriter // optional: without it no pod gets a condition
 	// Spread says after which share of the period, above 0 and at most 1, a pod is looked at for the second time. Pods that an agent
 	// finds when it starts would else be looked at all at once, for ever. Optional; without it the share is 1.
 	Spread func(types.UID) float64
@@ -96,7 +97,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.Channel(r.called, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrent})
 	if !r.selector.Empty() {
-		b = b.Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.podsIn))
+		b = b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.podsIn))
 	}
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("set up the pod controller: %w", err)
@@ -151,18 +152,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if wait := r.early(t, pod, policy); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	trigger := t.begin(r.Now().Add(policy.Timeout)) // by then the look has ended, else it is late
-	observations := r.Prober.Probe(ctx, target(pod, policy), policy.Timeout)
+	looks := round{pod: pod, policy: policy, look: target(pod, policy)}
+	looks.trigger = t.begin(r.Now().Add(policy.Timeout)) // by then the look has ended, else it is late
+	looks.observations = r.Prober.Probe(ctx, looks.look, policy.Timeout)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil //nolint:nilerr // stopping is no failure: what was seen may be cut short
 	}
 	r.lastScan.Store(r.Now().UnixNano())
-	wait := r.judge(ctx, t, pod, policy, trigger, observations)
+	wait := r.judge(ctx, t, looks)
 	confirms := wait < policy.Period
 	if !confirms {
 		wait = r.turn(t, pod, wait)
 	}
-	t.lookAgain(r.Now().Add(wait), trigger, confirms)
+	t.lookAgain(r.Now().Add(wait), looks.trigger, confirms)
 	return ctrl.Result{RequeueAfter: wait}, nil
 }
 
@@ -210,7 +212,8 @@ func (r *Reconciler) watched(ctx context.Context, pod *corev1.Pod) (bool, error)
 	if r.selector.Empty() {
 		return true, nil
 	}
-	ns := &corev1.Namespace{}
+	ns := &metav1.PartialObjectMetadata{}
+	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	if err := r.Client.Get(ctx, client.ObjectKey{Name: pod.Namespace}, ns); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
@@ -239,34 +242,4 @@ func (r *Reconciler) early(t *tracked, pod *corev1.Pod, policy config.Policy) ti
 		start = ready
 	}
 	return start.Sub(r.Now())
-}
-
-// judge turns a round of looks into a verdict, reports what changed and acts if that was decided. It returns when
-// to look again.
-func (r *Reconciler) judge(
-	ctx context.Context, t *tracked, pod *corev1.Pod, policy config.Policy, trigger probes.Trigger, observations []probes.Observation,
-) time.Duration {
-	for _, o := range observations {
-		r.Meter.Observed(o)
-	}
-	state, v := verdict.Step(t.snapshot(), observations, rules(policy), r.Now())
-	t.update(state)
-	r.report(ctx, pod, trigger, v.Transitions)
-	if !v.Failed {
-		t.clear()
-	}
-	if !v.Decision.Remediate || t.done { // done: already removed, and the cache is behind
-		return v.Next
-	}
-	request := controllers.Request{Pod: pod, Policy: policy, Decision: v.Decision, BlockedSince: t.blockedSince}
-	result := r.Remediator.Remediate(ctx, request)
-	r.account(ctx, t, request, result)
-	if result.RetryAfter > 0 {
-		return min(result.RetryAfter, v.Next)
-	}
-	return v.Next
-}
-
-func rules(p config.Policy) verdict.Rules {
-	return verdict.Rules{FailureThreshold: p.FailureThreshold, Hang: p.Hang, Settle: p.Settle, Period: p.Period}
 }

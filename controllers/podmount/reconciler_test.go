@@ -31,14 +31,11 @@ func TestNewRefusesABadSelector(t *testing.T) {
 func TestPodsThatAreNotLookedAt(t *testing.T) {
 	selects := func(c *config.Config) { c.Limits.NamespaceSelector = "mounts=watched" }
 	now := metav1.NewTime(epoch)
-	namespace := func(labels map[string]string) *corev1.Namespace {
-		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", Labels: labels}}
-	}
 	for _, tc := range []struct {
 		name      string
 		pod       func(*corev1.Pod)
 		config    func(*config.Config)
-		namespace *corev1.Namespace
+		namespace *metav1.PartialObjectMetadata
 	}{
 		{name: "no annotation", pod: func(p *corev1.Pod) { p.Annotations = nil }},
 		{name: "opted out", pod: func(p *corev1.Pod) { p.Annotations[config.AnnotationWatch] = "false" }},
@@ -48,8 +45,8 @@ func TestPodsThatAreNotLookedAt(t *testing.T) {
 		{name: "succeeded", pod: func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }},
 		{name: "failed", pod: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }},
 		{name: "no phase", pod: func(p *corev1.Pod) { p.Status.Phase = "" }},
-		{name: "namespace that is not selected", config: selects, namespace: namespace(map[string]string{"mounts": "other"})},
-		{name: "namespace without labels", config: selects, namespace: namespace(nil)},
+		{name: "namespace that is not selected", config: selects, namespace: newNamespace(map[string]string{"mounts": "other"})},
+		{name: "namespace without labels", config: selects, namespace: newNamespace(nil)},
 		{name: "namespace that is gone", config: selects},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -93,12 +90,12 @@ func TestPodThatIsGoneIsForgotten(t *testing.T) {
 
 // A cache that cannot be read says nothing about the pod: it is tried again, and nothing is forgotten.
 func TestCacheErrorForgetsNothing(t *testing.T) {
-	for _, kind := range []string{"*v1.Pod", "*v1.Namespace"} {
+	for _, kind := range []string{"*v1.Pod", "*v1.PartialObjectMetadata"} {
 		t.Run(kind, func(t *testing.T) {
 			w, pod := newWorld(), newPod("app", nil)
 			r := w.reconciler(t, func(c *config.Config) { c.Limits.NamespaceSelector = "a=b" })
 			w.put(pod)
-			w.put(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", Labels: map[string]string{"a": "b"}}})
+			w.put(newNamespace(map[string]string{"a": "b"}))
 			w.live(t, r, pod, 1)
 			w.broken[kind] = errors.New("not synced")
 			_, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)})
@@ -267,7 +264,8 @@ func TestStoppedDuringALook(t *testing.T) {
 
 func TestStatuses(t *testing.T) {
 	w := newWorld()
-	one, two := withMount(newPod("one", nil), "more", "/more"), newPod("two", nil)
+	one := withMount(newPod("one", nil), "more", "/more")
+	two := newPod("two", map[string]string{config.AnnotationMode: "Report", corev1.MirrorPodAnnotationKey: "manifest"})
 	r := w.reconciler(t)
 	if !r.LastScan().IsZero() || r.PodsWatched() != 0 || r.Statuses() != nil || r.Overdue() != 0 {
 		t.Error("something is known before the first look")
@@ -283,9 +281,13 @@ func TestStatuses(t *testing.T) {
 
 	got := map[string]string{}
 	for _, s := range r.Statuses() {
-		got[s.Namespace+"/"+s.Pod+s.Target.Path] = fmt.Sprint(s.Mount.Phase, " ", s.Held)
+		got[s.Namespace+"/"+s.Pod+s.Target.Path] = fmt.Sprint(s.Mount.Phase, " ", s.Held, " ", s.PodUID, " ", s.FolderUID, " ", s.Mode, " ", s.Backend)
 	}
-	want := map[string]string{"default/one/data": "Healthy DryRun", "default/one/more": "Failed DryRun", "default/two/data": "Healthy "}
+	want := map[string]string{
+		"default/one/data": "Healthy DryRun one-uid one-uid Remediate CSI/fuse.csi.example",
+		"default/one/more": "Failed DryRun one-uid one-uid Remediate CSI/fuse.csi.example",
+		"default/two/data": "Healthy  two-uid manifest Report CSI/fuse.csi.example",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("statuses (-want +got):\n%s", diff)
 	}

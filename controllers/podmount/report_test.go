@@ -11,6 +11,7 @@ import (
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
 	"github.com/mountwarden/mountwarden/probes"
 )
 
@@ -114,6 +115,7 @@ func TestOutcomes(t *testing.T) {
 		{controllers.Result{Outcome: controllers.OutcomeFailed, Action: config.ActionEvict, Held: controllers.HeldAPIError, Message: "m"}, controllers.ReasonRemediationHeld, corev1.EventTypeWarning, true},
 		{controllers.Result{Outcome: controllers.OutcomeBlocked, Action: config.ActionEvict, Held: controllers.HeldBudget, Message: "m"}, controllers.ReasonRemediationBlocked, corev1.EventTypeWarning, true},
 		{controllers.Result{Outcome: controllers.OutcomeGone, Action: config.ActionEvict, Message: "m"}, "", "", true},
+		{controllers.Result{Outcome: controllers.OutcomeHealthy, Action: config.ActionEvict, Held: controllers.HeldNotConfirmed, Message: "m"}, "", "", true},
 	} {
 		t.Run(string(tc.result.Outcome), func(t *testing.T) {
 			w, pod := newWorld(), newPod("app", nil)
@@ -141,6 +143,25 @@ func TestOutcomes(t *testing.T) {
 }
 
 // A pod that went by itself while it was held is counted, and nobody is told.
+// Many pods that are held for one backend are one incident: told once, on the node, while each pod still tells why it stays.
+func TestAnIncidentIsToldOnce(t *testing.T) {
+	w := newWorld()
+	r := w.reconciler(t)
+	w.breaks("/data", probes.CauseDisconnected)
+	w.answers = []controllers.Result{held(controllers.HeldBackendStorm)}
+	for _, name := range []string{"one", "two", "three"} {
+		pod := newPod(name, nil)
+		w.put(pod)
+		w.live(t, r, pod, 3)
+	}
+	if told := w.on("Node", controllers.ReasonBackendUnhealthy); len(told) != 1 || told[0].regarding.Name != apitest.Node || !strings.Contains(told[0].note, "fuse.csi.example") {
+		t.Errorf("told on the node: %+v", told)
+	}
+	if n := len(w.on("Pod", controllers.ReasonRemediationHeld)); n != 3 {
+		t.Errorf("%d pods tell that they are held, want 3", n)
+	}
+}
+
 func TestGoneWhileHeld(t *testing.T) {
 	w, pod := newWorld(), newPod("app", nil)
 	w.put(pod)
@@ -166,7 +187,7 @@ func TestBlockedSince(t *testing.T) {
 	w.put(pod)
 	w.breaks("/data", probes.CauseDisconnected)
 	failed := controllers.Result{Outcome: controllers.OutcomeFailed, Action: config.ActionEvict, Held: controllers.HeldAPIError, Message: "failed"}
-	w.answers = []controllers.Result{blocked(5 * time.Second), blocked(3 * time.Second), failed, held(controllers.HeldOptedOut), blocked(time.Minute), evicted}
+	w.answers = []controllers.Result{blocked(5 * time.Second), blocked(3 * time.Second), failed, held(controllers.HeldOptedOut), blocked(7 * time.Second), evicted}
 	w.live(t, r, pod, 1)
 	var waits, since []time.Duration
 	first := w.clock()
@@ -181,12 +202,25 @@ func TestBlockedSince(t *testing.T) {
 		}
 	}
 	second := time.Second
-	if diff := cmp.Diff([]time.Duration{5 * second, 3 * second, 10 * second, 10 * second, 10 * second, 10 * second}, waits); diff != "" {
+	if diff := cmp.Diff([]time.Duration{5 * second, 3 * second, 10 * second, 10 * second, 7 * second, 10 * second}, waits); diff != "" {
 		t.Errorf("waits: Retry-After, else and at most the period (-want +got):\n%s", diff)
 	}
 	// The refusals of before a hold do not count.
 	if diff := cmp.Diff([]time.Duration{-1, 0, 0, 0, -1, 28 * second}, since); diff != "" {
 		t.Errorf("blocked since, after the first refusal (-want +got):\n%s", diff)
+	}
+}
+
+// What the last look found healthy begins anew: the refusals of before do not count.
+func TestBlockedThenFoundHealthy(t *testing.T) {
+	w, pod := newWorld(), newPod("app", nil)
+	w.put(pod)
+	w.breaks("/data", probes.CauseDisconnected)
+	healthy := controllers.Result{Outcome: controllers.OutcomeHealthy, Action: config.ActionEvict, Message: "healthy"}
+	w.answers = []controllers.Result{blocked(time.Second), healthy, blocked(time.Second)}
+	w.live(t, w.reconciler(t), pod, 4)
+	if asked := w.asked(); len(asked) != 3 || asked[1].BlockedSince.IsZero() || !asked[2].BlockedSince.IsZero() {
+		t.Errorf("asked %d times, blocked since %v", len(asked), asked)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
@@ -26,13 +27,19 @@ type tracked struct {
 	probed       string    // the UID by which the prober knows it
 	invalid      string    // what was wrong with its annotations when last reported
 	blockedSince time.Time // since when a budget has refused its eviction
+	retry        retry     // when its removal may be asked for again
 	done         bool      // it was removed; nothing more is to be done to this UID
 	spread       bool      // its turn has been set apart from that of others
+
+	written   *corev1.PodCondition // the condition that was written last, until the cache shows it
+	unwritten bool                 // the latest try to write it failed
 
 	mu        sync.Mutex
 	due       time.Time      // when the next look is to be made
 	announced probes.Trigger // what calls for a look out of turn; "" when nothing does
 	state     verdict.State
+	mode      config.Mode
+	backends  map[probes.Target]probes.Backend
 	held      controllers.Held
 }
 
@@ -95,10 +102,11 @@ func (p *tracked) snapshot() verdict.State {
 	return p.state
 }
 
-func (p *tracked) update(s verdict.State) {
+// update keeps what is believed after a round of looks.
+func (p *tracked) update(pod *corev1.Pod, mode config.Mode, s verdict.State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state = s
+	p.state, p.mode, p.backends = s, mode, backends(pod, s, p.backends)
 }
 
 // nextLook returns when the next look is to be made; the zero time before the first one.
@@ -153,7 +161,7 @@ func (p *tracked) hold(reason controllers.Held) bool {
 
 // clear forgets a remediation that is no longer called for.
 func (p *tracked) clear() {
-	p.blockedSince = time.Time{}
+	p.blockedSince, p.retry = time.Time{}, retry{}
 	p.hold(controllers.HeldNone)
 }
 
@@ -163,7 +171,10 @@ func (r *Reconciler) Statuses() []controllers.Status {
 	for key, p := range r.tracker.all() {
 		p.mu.Lock()
 		for target, mount := range p.state {
-			all = append(all, controllers.Status{Namespace: key.Namespace, Pod: key.Name, Target: target, Mount: mount, Held: p.held})
+			all = append(all, controllers.Status{
+				Namespace: key.Namespace, Pod: key.Name, PodUID: p.uid, FolderUID: p.probed, Mode: p.mode, Backend: p.backends[target],
+				Target: target, Mount: mount, Held: p.held,
+			})
 		}
 		p.mu.Unlock()
 	}

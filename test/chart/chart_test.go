@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,8 +91,10 @@ func TestContainerStartsTheAgent(t *testing.T) {
 	if got, want := strings.Join(agent.Args, " "), "agent --config /etc/mountwarden/config.yaml"; got != want || agent.Command != nil {
 		t.Errorf("runs %v %q, want the image's entrypoint with %q", agent.Command, got, want)
 	}
-	if agent.Env[0].Name != "NODE_NAME" || agent.Env[0].ValueFrom.FieldRef.FieldPath != "spec.nodeName" {
-		t.Errorf("environment %+v", agent.Env)
+	for i, want := range []string{"NODE_NAME spec.nodeName", "POD_NAMESPACE metadata.namespace"} {
+		if got := agent.Env[i].Name + " " + agent.Env[i].ValueFrom.FieldRef.FieldPath; got != want {
+			t.Errorf("environment %s, want %s", got, want)
+		}
 	}
 	if agent.VolumeMounts[0].MountPath != "/etc/mountwarden" || !agent.VolumeMounts[0].ReadOnly {
 		t.Errorf("mounts %+v", agent.VolumeMounts)
@@ -156,10 +159,10 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// granted lists the rules of a role, one a verb, as the agent's own check writes them.
-func granted(role *rbacv1.ClusterRole) []string {
-	var all []string
-	for _, rule := range role.Rules {
+// granted lists rules, one a verb, as the agent's own check writes them.
+func granted(rules []rbacv1.PolicyRule) []string {
+	all := []string{}
+	for _, rule := range rules {
 		for _, resource := range rule.Resources {
 			for _, verb := range rule.Verbs {
 				name, sub, _ := strings.Cut(resource, "/")
@@ -171,36 +174,41 @@ func granted(role *rbacv1.ClusterRole) []string {
 	return all
 }
 
-// The role grants what the agent asks for at its start: nothing less, nothing more.
-func TestRoleIsWhatTheAgentNeeds(t *testing.T) {
-	for _, tc := range []struct {
-		set                []string
-		dryRun, namespaces bool
-	}{
-		{nil, false, false},
-		{[]string{"config.dryRun=true"}, true, false},
-		{[]string{"config.limits.namespaceSelector=team"}, false, true},
-		{[]string{"config.dryRun=true", "config.limits.namespaceSelector=team"}, true, true},
-	} {
-		var want []string
-		for _, p := range permissions.Needed(tc.dryRun, tc.namespaces) {
-			want = append(want, p.String())
+// The roles grant what the agent asks for at its start: nothing less, nothing more.
+func TestRolesAreWhatTheAgentNeeds(t *testing.T) {
+	for _, dryRun := range []bool{false, true} {
+		everywhere, own := []string{}, []string{}
+		for _, p := range permissions.Needed(dryRun, "mw") {
+			if p.Namespace == "" {
+				everywhere = append(everywhere, p.String())
+			} else {
+				own = append(own, p.String())
+			}
 		}
-		slices.Sort(want)
-		if diff := cmp.Diff(want, granted(render(t, tc.set...).role)); diff != "" {
-			t.Errorf("%v (-needed +granted):\n%s", tc.set, diff)
+		slices.Sort(everywhere)
+		slices.Sort(own)
+		o := render(t, fmt.Sprint("config.dryRun=", dryRun))
+		if diff := cmp.Diff(everywhere, granted(o.role.Rules)); diff != "" {
+			t.Errorf("dry run %t (-needed +granted):\n%s", dryRun, diff)
+		}
+		if diff := cmp.Diff(own, granted(o.ownRules())); diff != "" {
+			t.Errorf("dry run %t, in its own namespace (-needed +granted):\n%s", dryRun, diff)
 		}
 	}
 }
 
 func TestRoleHasNoWildcardAndNoSecrets(t *testing.T) {
-	for _, rule := range render(t, "config.limits.namespaceSelector=team").role.Rules {
+	o := render(t)
+	for _, rule := range slices.Concat(o.role.Rules, o.ownRules()) {
 		all := slices.Concat(rule.APIGroups, rule.Resources, rule.Verbs)
-		for _, never := range []string{"*", "secrets", "pods/exec", "pods/status", "deletecollection", "impersonate", "escalate"} {
+		for _, never := range []string{"*", "secrets", "pods/exec", "nodes/status", "deletecollection", "impersonate", "escalate"} {
 			if slices.Contains(all, never) || len(rule.NonResourceURLs) > 0 {
 				t.Errorf("rule %+v", rule)
 			}
 		}
+	}
+	if leases := granted(o.role.Rules); strings.Contains(strings.Join(leases, " "), "leases") {
+		t.Errorf("Leases of every namespace, where those of kube-node-lease are the nodes' heartbeats: %q", leases)
 	}
 }
 
@@ -210,13 +218,16 @@ func TestAccountIsBoundToTheRole(t *testing.T) {
 	if diff := cmp.Diff([]rbacv1.Subject{subject}, o.binding.Subjects); diff != "" || o.binding.RoleRef.Name != o.role.Name {
 		t.Errorf("binds %+v to %+v", o.binding.RoleRef, o.binding.Subjects)
 	}
+	if diff := cmp.Diff([]rbacv1.Subject{subject}, o.ownBinding.Subjects); diff != "" || o.ownBinding.RoleRef.Name != o.ownRole.Name || o.ownRole.Namespace != "mw" {
+		t.Errorf("binds %+v to %+v", o.ownBinding.RoleRef, o.ownBinding.Subjects)
+	}
 	if got := o.daemonSet.Spec.Template.Spec.ServiceAccountName; got != o.account.Name {
 		t.Errorf("the pods run as %q", got)
 	}
 	if o := render(t, "serviceAccount.create=false", "serviceAccount.name=mine"); o.account != nil || o.binding.Subjects[0].Name != "mine" {
 		t.Errorf("binds %+v", o.binding.Subjects)
 	}
-	if o := render(t, "rbac.create=false"); o.role != nil || o.binding != nil {
+	if o := render(t, "rbac.create=false"); o.role != nil || o.binding != nil || o.ownRole != nil || o.ownBinding != nil {
 		t.Error("rules are rendered although they are not wanted")
 	}
 }
@@ -233,7 +244,8 @@ func load(t *testing.T, o objects) config.Config {
 	if err := flags.Parse([]string{"--config", path}); err != nil {
 		t.Fatal(err)
 	}
-	c, warnings, err := config.Load(flags, func(name string) (string, bool) { return "node-1", name == "NODE_NAME" })
+	variables := map[string]string{"NODE_NAME": "node-1", "POD_NAMESPACE": "mw"}
+	c, warnings, err := config.Load(flags, func(name string) (string, bool) { value, set := variables[name]; return value, set })
 	if err != nil || warnings != nil {
 		t.Fatalf("warnings %v, error %v", warnings, err)
 	}
@@ -245,7 +257,7 @@ func load(t *testing.T, o objects) config.Config {
 
 func TestConfigMapLoadsToTheDefaults(t *testing.T) {
 	want := config.Default()
-	want.NodeName = "node-1"
+	want.NodeName, want.Namespace = "node-1", "mw"
 	if diff := cmp.Diff(want, load(t, render(t))); diff != "" {
 		t.Errorf("the chart's defaults are not the agent's (-agent +chart):\n%s", diff)
 	}
@@ -255,14 +267,15 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 	for _, key := range config.Keys() {
 		value := map[string]string{
 			"dryRun": "true", "events": "false", "metricsBindAddress": ":9999", "healthProbeBindAddress": ":9998", "logFormat": "text", "procRoot": "/host/proc",
-			"workerPath": "/bin/worker", "defaults.mode": "Report", "defaults.action": "Delete", "defaults.hangSeconds": "50",
+			"workerPath": "/bin/worker", "backendPath": "/bin/backend", "checkBackends": "false", "abortStuckFUSE": "true", "followUpSeconds": "77",
+			"backoff.initialSeconds": "70", "backoff.maxSeconds": "700", "budgets.cluster": "300", "defaults.mode": "Report", "defaults.action": "Delete", "defaults.hangSeconds": "50",
 			"limits.allowUnmanaged": "false", "limits.namespaceSelector": "team", "limits.allowedActions": "{Evict}",
 		}[key]
 		if value == "" {
 			value = "7" // no default is 7
 		}
-		if key == "nodeName" {
-			continue // differs from node to node: the chart sets NODE_NAME
+		if key == "nodeName" || key == "namespace" {
+			continue // the chart sets NODE_NAME and POD_NAMESPACE
 		}
 		if cmp.Equal(load(t, render(t)), load(t, render(t, "config."+key+"="+value))) {
 			t.Errorf("config.%s=%s changes nothing", key, value)
@@ -293,6 +306,10 @@ func TestValuesAreRefused(t *testing.T) {
 	for _, set := range []string{
 		"nosuch=1", "image.digest=sha256:12", "image.digest=latest", "image.repository=", "image.pullPolicy=Sometimes",
 		"config.nosuch=1", "config.nodeName=a", "config.defaults.nosuch=1", "config.limits.nosuch=1", "config.kubeAPI.nosuch=1",
+		"config.namespace=a", "config.budgets.nosuch=1", "config.storm.nosuch=1", "config.backoff.nosuch=1", "config.budgets.node=0",
+		"config.budgets.cluster=601", "config.storm.threshold=0", "config.backoff.maxAttempts=0", "config.followUpSeconds=9", "config.checkBackends=perhaps",
+		"config.budgets=5", "config.budgets.windowSeconds=0", "config.budgets.namespace=601", "config.storm.cooldownSeconds=3601", "config.followUpSeconds=3601",
+		"config.backoff.initialSeconds=0", "config.backoff.maxSeconds=86401", "config.backoff.forgetSeconds=0", "config.abortStuckFUSE=perhaps",
 		"config.logLevel=10", "config.logLevel=x", "config.logFormat=xml", "config.dryRun=perhaps", "config.maxWorkers=0",
 		"config.metricsBindAddress=8080", "config.healthProbeBindAddress=0", "config.procRoot=proc", "config.blockedSeconds=-1",
 		"config.defaults.mode=report", "config.defaults.action=Kill", "config.defaults.periodSeconds=0", "config.defaults.timeoutSeconds=301",

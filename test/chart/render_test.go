@@ -59,6 +59,17 @@ type objects struct {
 	role      *rbacv1.ClusterRole
 	binding   *rbacv1.ClusterRoleBinding
 	foreign   []string // kinds that client-go does not know
+
+	ownRole    *rbacv1.Role // in the agents' namespace; nil in a dry run
+	ownBinding *rbacv1.RoleBinding
+}
+
+// ownRules are the rules for the agents' namespace.
+func (o objects) ownRules() []rbacv1.PolicyRule {
+	if o.ownRole == nil {
+		return nil
+	}
+	return o.ownRole.Rules
 }
 
 // agent is the only container.
@@ -137,6 +148,10 @@ func (o *objects) keep(t *testing.T, object runtime.Object) {
 		o.role = object
 	case *rbacv1.ClusterRoleBinding:
 		o.binding = object
+	case *rbacv1.Role:
+		o.ownRole = object
+	case *rbacv1.RoleBinding:
+		o.ownBinding = object
 	default:
 		t.Fatalf("the chart renders a %T, which no test looks at", object)
 	}

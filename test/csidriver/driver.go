@@ -1,6 +1,7 @@
 package csidriver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ import (
 
 // Config is all that a driver needs to know.
 type Config struct {
+	// Name is the driver's name; the constant Name when empty. A node may run several drivers.
+	Name string
 	// Endpoint is the CSI socket, unix:// and an absolute path.
 	Endpoint string
 	// NodeID is the node's name.
@@ -61,6 +64,7 @@ func (c *Config) socket() string { return strings.TrimPrefix(c.Endpoint, "unix:/
 // Run serves until ctx ends, then lets calls end and takes the sockets away. Its FUSE
 // servers end with it and leave their mounts dead.
 func Run(ctx context.Context, c Config) (err error) {
+	c.Name = cmp.Or(c.Name, Name)
 	if err := c.validate(); err != nil {
 		return err
 	}
@@ -71,16 +75,16 @@ func Run(ctx context.Context, c Config) (err error) {
 	defer func() { err = errors.Join(err, volumes.Close()) }()
 
 	services := []service{{c.socket(), func(s *grpc.Server) {
-		csi.RegisterIdentityServer(s, identity{})
+		csi.RegisterIdentityServer(s, identity{name: c.Name})
 		csi.RegisterNodeServer(s, &node{id: c.NodeID, staging: c.Stage, volumes: volumes})
 	}}}
 	if c.RegistryDir != "" {
-		socket := filepath.Join(c.RegistryDir, Name+"-reg.sock")
+		socket := filepath.Join(c.RegistryDir, c.Name+"-reg.sock")
 		services = append(services, service{socket, func(s *grpc.Server) {
-			registration.RegisterRegistrationServer(s, &registrar{endpoint: c.socket(), log: c.Log})
+			registration.RegisterRegistrationServer(s, &registrar{name: c.Name, endpoint: c.socket(), log: c.Log})
 		}})
 	}
-	return serveAll(ctx, c.Log, services)
+	return serveAll(ctx, c.Log.With("driver", c.Name), services)
 }
 
 func reportDead(volumes *volume.Manager, log *slog.Logger) error {
@@ -116,7 +120,7 @@ func serveAll(ctx context.Context, log *slog.Logger, services []service) error {
 		}
 		stops = append(stops, stop)
 	}
-	log.Info("serving", "driver", Name)
+	log.Info("serving")
 	<-ctx.Done()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause

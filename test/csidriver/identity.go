@@ -11,18 +11,19 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// Name is the driver's name, which CSIDriver objects and volumes give.
+// Name is the driver's name, which CSIDriver objects and volumes give, unless Config has another.
 const Name = "faultfs.test.mountwarden.io"
 
 // vendorVersion has no meaning but must not be empty.
 const vendorVersion = "1"
 
 type identity struct {
+	name string
 	csi.UnimplementedIdentityServer
 }
 
-func (identity) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi.GetPluginInfoResponse, error) {
-	return &csi.GetPluginInfoResponse{Name: Name, VendorVersion: vendorVersion}, nil
+func (i identity) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi.GetPluginInfoResponse, error) {
+	return &csi.GetPluginInfoResponse{Name: i.name, VendorVersion: vendorVersion}, nil
 }
 
 // GetPluginCapabilities names none: there is no controller.

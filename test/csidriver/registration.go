@@ -10,6 +10,7 @@ import (
 // registrar answers the kubelet's plugin watcher.
 type registrar struct {
 	registration.UnimplementedRegistrationServer
+	name     string
 	endpoint string
 	log      *slog.Logger
 }
@@ -17,7 +18,7 @@ type registrar struct {
 func (r *registrar) GetInfo(context.Context, *registration.InfoRequest) (*registration.PluginInfo, error) {
 	return &registration.PluginInfo{
 		Type:              registration.CSIPlugin,
-		Name:              Name,
+		Name:              r.name,
 		Endpoint:          r.endpoint,
 		SupportedVersions: []string{"1.0.0"},
 	}, nil
@@ -27,9 +28,9 @@ func (r *registrar) GetInfo(context.Context, *registration.InfoRequest) (*regist
 // the driver here would break the volumes it serves.
 func (r *registrar) NotifyRegistrationStatus(_ context.Context, s *registration.RegistrationStatus) (*registration.RegistrationStatusResponse, error) {
 	if s.GetPluginRegistered() {
-		r.log.Info("the kubelet registered the driver", "driver", Name, "endpoint", r.endpoint)
+		r.log.Info("the kubelet registered the driver", "driver", r.name, "endpoint", r.endpoint)
 	} else {
-		r.log.Error("the kubelet refused to register the driver", "driver", Name, "error", s.GetError())
+		r.log.Error("the kubelet refused to register the driver", "driver", r.name, "error", s.GetError())
 	}
 	return &registration.RegistrationStatusResponse{}, nil
 }

@@ -57,3 +57,17 @@ func dial(t *testing.T, target string) *grpc.ClientConn {
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
+
+// Several drivers of one node are told apart by their names.
+func TestAnotherName(t *testing.T) {
+	registry, name := t.TempDir(), "other.test.mountwarden.io"
+	d := startDriver(t, func(c *csidriver.Config) { c.Name, c.RegistryDir = name, registry })
+	info, err := d.GetPluginInfo(deadline(t), &csi.GetPluginInfoRequest{})
+	must(t, err)
+	registered, err := registration.NewRegistrationClient(dial(t, "unix://"+filepath.Join(registry, name+"-reg.sock"))).
+		GetInfo(deadline(t), &registration.InfoRequest{})
+	must(t, err)
+	if info.GetName() != name || registered.GetName() != name {
+		t.Errorf("it calls itself %q, and %q to the kubelet", info.GetName(), registered.GetName())
+	}
+}

@@ -34,14 +34,19 @@ func TestTheAgentRestartsInTheMiddle(t *testing.T) {
 // agentReplaced waits for a ready agent with another UID.
 func (s *scene) agentReplaced(old *corev1.Pod) {
 	s.Helper()
-	err := world.Until(s.within(patience), "another agent", func(ctx context.Context) (bool, string) {
+	must(s.T, s.replacedAgent(s.within(patience), old))
+}
+
+func (s *scene) replacedAgent(ctx context.Context, old *corev1.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return world.Until(ctx, "another agent", func(ctx context.Context) (bool, string) {
 		agent, err := s.Agent(ctx)
 		if err != nil {
 			return false, err.Error()
 		}
 		return agent.UID != old.UID, agent.Name
 	})
-	must(s.T, err)
 }
 
 // onceOnly asserts that the pod is removed, that its successor works and that nothing more is removed.
@@ -88,17 +93,28 @@ func TestTheAPIServerIsAwayInTheMiddle(t *testing.T) {
 // Not parallel: its figures are the agent's own.
 func TestAFleet(t *testing.T) {
 	s := newScene(t)
-	pods := s.deploy(world.App{Name: "fleet", Replicas: fleet, Annotations: world.Watched()})
-	for i := range pods {
-		s.watched(&pods[i], "data")
+	for i := range fleet {
+		s.create(world.App{Name: member(i), Annotations: world.Watched()})
 	}
+	pods := s.fleet()
 	t.Run("is watched in little memory", func(t *testing.T) { littleMemory(t, s) })
 	t.Run("is replaced within 3 s at defaults", func(t *testing.T) { replacedWithin(t, s, pods[:runs], 3*time.Second) })
-	all := s.ready("fleet", fleet)
-	for i := range all {
+	all := s.fleet()
+	t.Run("hangs without the agent", func(t *testing.T) { hangsAlone(t, s, all) })
+}
+
+// member names one app of the fleet. Each pod has an owner of its own: of one owner one pod goes at a time.
+func member(i int) string { return fmt.Sprintf("fleet-%d", i) }
+
+// fleet returns the fleet's ready and watched pods, in the order of their apps.
+func (s *scene) fleet() []corev1.Pod {
+	s.Helper()
+	var all []corev1.Pod
+	for i := range fleet {
+		all = append(all, s.ready(member(i), 1)...)
 		s.watched(&all[i], "data")
 	}
-	t.Run("hangs without the agent", func(t *testing.T) { hangsAlone(t, s, all) })
+	return all
 }
 
 const (
@@ -107,7 +123,7 @@ const (
 )
 
 // replacedWithin breaks each pod's mount, one after the other, and asserts that each pod is evicted in time: the end of a FUSE
-// daemon is announced, so that no period is waited for.
+// daemon is announced, so that no period is waited for. The next one breaks when the one before is over: many at a time are an incident.
 func replacedWithin(t *testing.T, s *scene, pods []corev1.Pod, limit time.Duration) {
 	var worst time.Duration
 	for i := range pods {
@@ -119,12 +135,13 @@ func replacedWithin(t *testing.T, s *scene, pods []corev1.Pod, limit time.Durati
 		if took > limit {
 			t.Errorf("run %d: evicted %s after the breakage, want within %s", i+1, took.Round(time.Millisecond), limit)
 		}
+		s.event(s.replaced(pod), "SuccessorHealthy")
 	}
 	t.Logf("%d runs, the slowest %s", len(pods), worst.Round(time.Millisecond))
 }
 
 // hangsAlone hangs 20 mounts and asserts that no thread of the agent's main process waits in one, and that another
-// mount's death is found as soon as ever.
+// mount's death is found as soon as ever. In the end one of the hung pods is tried first, and the others follow.
 func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
 	main := agentProcess(t)
 	before := threads(t, main)
@@ -159,5 +176,5 @@ func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
 	for i := range pods[:runs] {
 		s.ended(&pods[i], true)
 	}
-	s.ready("fleet", fleet)
+	s.fleet()
 }

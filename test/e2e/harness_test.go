@@ -31,6 +31,7 @@ type scene struct {
 	ctx       context.Context
 	namespace string
 	history   *world.History
+	driver    world.Driver // of all volumes
 }
 
 // newScene makes a namespace and begins to watch its pods. It skips outside the cluster, where nothing can be broken.
@@ -41,7 +42,7 @@ func newScene(t *testing.T) *scene {
 	}
 	w, err := world.New()
 	must(t, err)
-	s := &scene{T: t, World: w, ctx: t.Context()}
+	s := &scene{T: t, World: w, ctx: t.Context(), driver: w.StandingDriver()}
 	ns, err := w.Client.CoreV1().Namespaces().Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}, metav1.CreateOptions{})
 	must(t, err)
 	s.namespace = ns.Name
@@ -86,10 +87,26 @@ func (s *scene) within(d time.Duration) context.Context {
 // deploy makes a Deployment and waits for its ready pods.
 func (s *scene) deploy(app world.App) []corev1.Pod {
 	s.Helper()
-	app.Namespace = s.namespace
-	_, err := s.Client.AppsV1().Deployments(s.namespace).Create(s.ctx, app.Deployment(), metav1.CreateOptions{})
-	must(s.T, err)
+	s.create(app)
 	return s.ready(app.Name, int(max(1, app.Replicas)))
+}
+
+// create makes a Deployment.
+func (s *scene) create(app world.App) {
+	s.Helper()
+	_, err := s.Client.AppsV1().Deployments(s.namespace).Create(s.ctx, s.ours(app).Deployment(), metav1.CreateOptions{})
+	must(s.T, err)
+}
+
+// ours is the app in the scene's namespace, on the scene's driver.
+func (s *scene) ours(app world.App) world.App {
+	app.Namespace, app.Driver = s.namespace, s.driver.Name
+	return app
+}
+
+// Fault breaks or mends one volume of a pod.
+func (s *scene) Fault(ctx context.Context, pod *corev1.Pod, volume string, fault ...string) error {
+	return s.driver.Fault(ctx, pod, volume, fault...)
 }
 
 func (s *scene) ready(app string, n int) []corev1.Pod {
@@ -149,14 +166,27 @@ func (s *scene) ended(pod *corev1.Pod, evicted bool) world.Life {
 // event waits for an event with this reason that regards an object, and returns it.
 func (s *scene) event(object metav1.Object, reason string) world.Event {
 	s.Helper()
+	return s.eventWhich(object, reason, func(e world.Event) bool { return e.Reason == reason })
+}
+
+// held waits for the event that says why the pod stays, and returns it.
+func (s *scene) held(object metav1.Object, why string) world.Event {
+	s.Helper()
+	return s.eventWhich(object, "RemediationHeld "+why, func(e world.Event) bool {
+		return e.Reason == "RemediationHeld" && strings.HasSuffix(e.Action, why)
+	})
+}
+
+func (s *scene) eventWhich(object metav1.Object, what string, is func(world.Event) bool) world.Event {
+	s.Helper()
 	var found world.Event
-	err := world.Until(s.within(patience), fmt.Sprintf("event %s on %s", reason, object.GetName()), func(ctx context.Context) (bool, string) {
+	err := world.Until(s.within(patience), fmt.Sprintf("event %s on %s", what, object.GetName()), func(ctx context.Context) (bool, string) {
 		events, err := s.Events(ctx, s.namespace, object.GetUID())
 		if err != nil {
 			return false, err.Error()
 		}
 		for _, e := range events {
-			if e.Reason == reason {
+			if is(e) {
 				found = e
 				return true, ""
 			}

@@ -83,7 +83,7 @@ type hostOf struct {
 func newHostOf(t *testing.T) *hostOf {
 	t.Helper()
 	needRoot(t)
-	dir, err := os.MkdirTemp("", "lab") // sockets have short names
+	dir, err := os.MkdirTemp("", "lab") //nolint:usetesting // sockets have short names
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	h := &hostOf{t: t, kubelet: filepath.Join(dir, "k")}

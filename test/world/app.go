@@ -1,6 +1,8 @@
 package world
 
 import (
+	"cmp"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +20,9 @@ type App struct {
 	Annotations     map[string]string
 	Replicas        int32
 	Mounts          []Mount // container "app" with volume "data" when empty
+	Driver          string  // of its volumes; DriverName when empty
+	Grace           int64   // terminationGracePeriodSeconds; 5 when 0
+	Adapt           func(*corev1.PodSpec)
 }
 
 // Watched returns the annotations that opt a pod in, with pairs of key (without its prefix) and value added.
@@ -36,10 +41,20 @@ func (a App) Deployment() *appsv1.Deployment {
 		ObjectMeta: metav1.ObjectMeta{Namespace: a.Namespace, Name: a.Name},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &replicas,
-			Selector: &metav1.LabelSelector{MatchLabels: a.labels()},
-			Template: corev1.PodTemplateSpec{ObjectMeta: a.meta(), Spec: a.spec()},
+			Selector: a.Selector(),
+			Template: a.Template(),
 		},
 	}
+}
+
+// Template returns the App as a template for whatever makes pods.
+func (a App) Template() corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{ObjectMeta: a.meta(), Spec: a.spec()}
+}
+
+// Selector selects the App's pods.
+func (a App) Selector() *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: a.labels()}
 }
 
 // Pod returns the App as a pod without a controller.
@@ -56,7 +71,7 @@ func (a App) meta() metav1.ObjectMeta {
 }
 
 func (a App) spec() corev1.PodSpec {
-	grace := int64(5)
+	grace := cmp.Or(a.Grace, 5)
 	spec := corev1.PodSpec{TerminationGracePeriodSeconds: &grace}
 	mounts := a.Mounts
 	if len(mounts) == 0 {
@@ -75,8 +90,11 @@ func (a App) spec() corev1.PodSpec {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: m.Volume, MountPath: "/" + m.Volume})
 		if !volumes[m.Volume] {
 			volumes[m.Volume] = true
-			spec.Volumes = append(spec.Volumes, fuse(m.Volume))
+			spec.Volumes = append(spec.Volumes, fuse(m.Volume, cmp.Or(a.Driver, DriverName)))
 		}
+	}
+	if a.Adapt != nil {
+		a.Adapt(&spec)
 	}
 	return spec
 }
@@ -90,8 +108,8 @@ func idle(name string) corev1.Container {
 	}
 }
 
-func fuse(name string) corev1.Volume {
+func fuse(name, driver string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{
-		Driver: Driver, VolumeAttributes: map[string]string{"content": Canary},
+		Driver: driver, VolumeAttributes: map[string]string{"content": Canary},
 	}}}
 }

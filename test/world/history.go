@@ -145,8 +145,8 @@ func (h *History) Saw(ctx context.Context, pod *corev1.Pod) error {
 
 // Event is an event of any API version, as both show it.
 type Event struct {
-	Reason, Note, FieldPath string
-	Time                    time.Time
+	Reason, Action, Note, FieldPath string
+	Time                            time.Time
 }
 
 // Events returns the events that regard an object.
@@ -157,7 +157,7 @@ func (w *World) Events(ctx context.Context, namespace string, uid types.UID) ([]
 	}
 	var events []Event
 	for _, e := range list.Items {
-		events = append(events, Event{e.Reason, e.Note, e.Regarding.FieldPath, e.EventTime.Time})
+		events = append(events, Event{e.Reason, e.Action, e.Note, e.Regarding.FieldPath, e.EventTime.Time})
 	}
 	return events, nil
 }

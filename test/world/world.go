@@ -22,8 +22,7 @@ const (
 	AgentNamespace  = "mountwarden"
 	AgentDaemonSet  = "daemonset/mountwarden"
 	DriverNamespace = "csi-faultfs"
-	DriverDaemonSet = "daemonset/csidriver"
-	Driver          = "faultfs.test.mountwarden.io"
+	DriverName      = "faultfs.test.mountwarden.io"
 	AppImage        = "test.local/busybox:1"
 )
 
@@ -67,11 +66,9 @@ func (w *World) Exec(ctx context.Context, pod *corev1.Pod, container string, com
 	return w.Kubectl(ctx, args...)
 }
 
-// Fault breaks or mends one volume of a pod: kill, stop, cont, hang, clear and others that the driver knows.
+// Fault breaks or mends one volume of the standing driver: kill, stop, cont, hang, clear and others that the driver knows.
 func (w *World) Fault(ctx context.Context, pod *corev1.Pod, volume string, fault ...string) error {
-	args := append([]string{"exec", "-n", DriverNamespace, DriverDaemonSet, "--", "/csidriver", "fault", "--pod", pod.Name, "--volume", volume}, fault...)
-	_, err := w.Kubectl(ctx, args...)
-	return err
+	return w.StandingDriver().Fault(ctx, pod, volume, fault...)
 }
 
 // Breakage is a look from inside a container at the moment in which its volume breaks.

@@ -39,7 +39,7 @@ type fakeHost struct {
 
 func newFakeHost(t *testing.T) *fakeHost {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "csi") // sockets have short names
+	dir, err := os.MkdirTemp("", "csi") //nolint:usetesting // sockets have short names
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	h := &fakeHost{t: t, root: filepath.Join(dir, "r"), of: ask.Root{Proc: filepath.Join(dir, "p"), PID: 1}}

@@ -58,6 +58,7 @@ func (l Layout) apiserver() supervise.Component {
 			"--kubelet-certificate-authority=" + l.pki("ca.crt"),
 			"--kubelet-client-certificate=" + l.pki(kubeletClient+".crt"),
 			"--kubelet-client-key=" + l.pki(kubeletClient+".key"),
+			"--audit-policy-file=" + l.config(auditPolicy), "--audit-log-path=" + l.Audit(), "--audit-log-mode=blocking",
 		},
 	}
 }

@@ -79,6 +79,9 @@ func (l Layout) Lock() string { return filepath.Join(l.Cache, "cluster", l.Insta
 // Logs is the folder of logs, one a component; it outlives the cluster until the next one starts.
 func (l Layout) Logs() string { return l.path("logs") }
 
+// Audit is the file of what the accounts of pods asked of the API server, one JSON object a line (audit.k8s.io/v1, Event).
+func (l Layout) Audit() string { return l.path("logs", "audit.jsonl") }
+
 // Bin is the folder with links to the programs that this cluster runs.
 func (l Layout) Bin() string { return l.path("bin") }
 

@@ -70,6 +70,7 @@ func serve(ctx context.Context, args []string) error {
 		ServerLog:     os.Stderr,
 	}
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	flags.StringVar(&c.Name, "name", csidriver.Name, "`NAME` of the driver; give each its own endpoint and state-dir")
 	flags.StringVar(&c.Endpoint, "endpoint", defaultEndpoint, "CSI `SOCKET`")
 	flags.StringVar(&c.NodeID, "node-id", "", "`NAME` of this node (required)")
 	flags.StringVar(&c.RegistryDir, "registry-dir", defaultRegistry, "the kubelet's plugins_registry `DIR`; empty: do not register")
