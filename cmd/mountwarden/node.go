@@ -14,7 +14,7 @@ import (
 // host is everything that asks this node. It satisfies remediate.Node.
 type host struct {
 	*node.Prober
-	backends *backend.Checker
+	backends *backend.Checker // nil without checkBackends
 }
 
 func newHost(cfg config.Config) (host, error) {
@@ -23,6 +23,9 @@ func newHost(cfg config.Config) (host, error) {
 	})
 	if err != nil {
 		return host{}, fmt.Errorf("start the prober: %w", err)
+	}
+	if !cfg.CheckBackends {
+		return host{Prober: prober}, nil
 	}
 	backends, err := backend.New(backend.Options{Host: prober, ProgramPath: cfg.BackendPath, ProcRoot: cfg.ProcRoot})
 	if err != nil {
@@ -33,10 +36,17 @@ func newHost(cfg config.Config) (host, error) {
 
 // Fresh says whether a fresh mount of the volume would succeed now.
 func (h host) Fresh(ctx context.Context, v probes.Volume) probes.Freshness {
+	if h.backends == nil {
+		return probes.Freshness{Detail: "backends are not asked"}
+	}
 	return h.backends.Fresh(ctx, v)
 }
 
 // Close ends all children, as far as they can be ended until ctx does.
 func (h host) Close(ctx context.Context) error {
-	return errors.Join(h.backends.Close(ctx), h.Prober.Close(ctx))
+	err := h.Prober.Close(ctx)
+	if h.backends != nil {
+		err = errors.Join(err, h.backends.Close(ctx))
+	}
+	return err
 }
