@@ -35,7 +35,7 @@ type Live struct {
 type collector struct {
 	live Live
 
-	healthy, info, state, warning, held, sources, pods, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
+	healthy, info, state, warning, held, storms, sources, pods, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
 }
 
 // RegisterLive registers the metrics that are read from live state at each scrape.
@@ -53,6 +53,7 @@ func newCollector(live Live) *collector {
 		info:     desc("mount_info", "Always 1; what is mounted there.", append(mountLabels(), "fstype", "source_kind")...),
 		state:    desc("mount_state", "Always 1; what is believed of the mount, and why it is not healthy.", append(mountLabels(), "state", "cause")...),
 		warning:  desc("mount_warning", "1 for what is wrong around a watched mount that is healthy itself; absent when nothing is.", append(mountLabels(), "warning")...),
+		storms:   desc("backend_breaker_open", "Backends whose pods of this node are held since many of their mounts have failed: one is tried first.", "kind"),
 		sources:  desc("event_source_available", "1 when the node has a source of events that announce a look, 0 when such changes are found at the next period.", "source"),
 		held:     desc("remediations_held", "Pods of this node that have a failed mount and stay, by reason.", "reason"),
 		pods:     desc("pods_watched", "Pods of this node that are watched."),
@@ -71,7 +72,7 @@ func mountLabels() []string { return []string{"namespace", "pod", "container", "
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.healthy, c.info, c.state, c.warning, c.held, c.sources, c.pods, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck, c.dropped, c.build,
+		c.healthy, c.info, c.state, c.warning, c.held, c.storms, c.sources, c.pods, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck, c.dropped, c.build,
 	} {
 		ch <- d
 	}
@@ -89,6 +90,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for reason, n := range heldPods(statuses) {
 		gauge(c.held, float64(n), string(reason))
+	}
+	for kind, n := range stormyBackends(statuses) {
+		gauge(c.storms, float64(n), string(kind))
 	}
 	for source, available := range c.live.EventSources() {
 		gauge(c.sources, number(available), source)
@@ -156,4 +160,16 @@ func heldPods(statuses []controllers.Status) map[controllers.Held]int {
 		}
 	}
 	return held
+}
+
+// stormyBackends counts the backends that hold pods of this node, by kind.
+func stormyBackends(statuses []controllers.Status) map[probes.BackendKind]int {
+	seen, open := map[probes.Backend]bool{}, map[probes.BackendKind]int{}
+	for _, s := range statuses {
+		if s.Held == controllers.HeldBackendStorm && s.Mount.Phase == verdict.Failed && !seen[s.Backend] {
+			seen[s.Backend] = true
+			open[s.Backend.Kind]++
+		}
+	}
+	return open
 }

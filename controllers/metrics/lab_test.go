@@ -92,6 +92,13 @@ func fuse(cause probes.Cause) probes.Observation {
 	return probes.Observation{Cause: cause, FSType: "fuse.s3fs"}
 }
 
+// storm is a mount that is held with many others of its backend.
+func storm(path, driver string) controllers.Status {
+	s := status(path, verdict.Failed, fuse(probes.CauseDisconnected))
+	s.Pod, s.Held, s.Backend = path[1:], controllers.HeldBackendStorm, probes.Backend{Kind: probes.BackendCSI, Name: driver}
+	return s
+}
+
 // exercise has every metric show something.
 func (a *agent) exercise() {
 	a.lastScan = epoch
@@ -103,7 +110,7 @@ func (a *agent) exercise() {
 		status("/healthy", verdict.Healthy, probes.Observation{FSType: "nfs4", Warning: probes.WarningNoSpace}),
 		status("/suspect", verdict.Suspect, fuse(probes.CauseHung)),
 		status("/new", verdict.Unjudged, probes.Observation{}),
-		held, unseen,
+		held, unseen, storm("/one", "a.example"), storm("/two", "a.example"), storm("/three", "b.example"),
 	}
 	look := probes.Observation{Health: probes.Healthy, FSType: "nfs4", Operation: probes.OpStatx, Started: epoch, Finished: epoch.Add(time.Millisecond)}
 	a.Observed(look)

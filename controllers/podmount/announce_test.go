@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/probes"
 )
@@ -167,10 +168,11 @@ func TestManagedAnnouncement(t *testing.T) {
 	a := start(t, "announced")
 	pod := a.pod(server.Namespace(t, nil))
 	pod.Annotations[config.AnnotationPeriodSeconds] = "86400"
-	uid := string(server.Run(t, pod).UID)
-	a.looksMore(t, 1)
+	uid := string(server.Run(t, pod).UID) // may have been looked at by now: there is no second look to wait for
+	apitest.Eventually(t, "the first look", func() bool { return a.looked() > 0 })
 	for range 3 {
+		before := a.looked()
 		go a.Announce(t.Context(), uid, probes.TriggerMountTable)
-		a.looksMore(t, 1)
+		apitest.Eventually(t, "one more look", func() bool { return a.looked() > before })
 	}
 }

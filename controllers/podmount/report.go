@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mountwarden/mountwarden/controllers"
@@ -107,6 +110,23 @@ func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Re
 		return
 	}
 	r.event(req.Pod, podRef(req.Pod, ""), eventType, name, string(result.Action)+string(result.Held), fmt.Sprintf("%s. %s", result.Message, reason.Describe()))
+	if result.Held == controllers.HeldBackendStorm && !hasIncident(req) {
+		r.incident(req.Volume.Backend, result.Message)
+	}
+}
+
+// hasIncident reports whether another pod of this node is held for the same backend's sake already.
+func hasIncident(req controllers.Request) bool {
+	return slices.ContainsFunc(req.Mounts, func(s controllers.Status) bool {
+		return s.Backend == req.Volume.Backend && s.Held == controllers.HeldBackendStorm
+	})
+}
+
+// incident tells once, on the node, what many pods are held for. The API keeps events of a node in the namespace default.
+func (r *Reconciler) incident(b probes.Backend, message string) {
+	node := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.Config.NodeName, UID: types.UID(r.Config.NodeName)}
+	r.Recorder.Eventf(node, nil, corev1.EventTypeWarning, controllers.ReasonBackendUnhealthy, "Hold", "%s",
+		note(fmt.Sprintf("%s is unhealthy here: %s", b, message)))
 }
 
 // outcomeEvent returns no name for a pod that is gone, since there is nobody to tell, and none for one that has recovered, since the
@@ -150,16 +170,26 @@ func listOf(pod *corev1.Pod, container string) string {
 }
 
 // event goes to the pod and to its controller, since the pod's own vanish with it.
-func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, note string) {
-	note = cut(note, maxNote)
+func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, text string) {
+	text = note(text)
 	owner := ownerRef(pod)
 	if owner == nil {
-		r.Recorder.Eventf(regarding, nil, eventType, reason, action, "%s", note)
+		r.Recorder.Eventf(regarding, nil, eventType, reason, action, "%s", text)
 		return
 	}
 	var related runtime.Object = owner
-	r.Recorder.Eventf(regarding, related, eventType, reason, action, "%s", note)
-	r.Recorder.Eventf(owner, regarding, eventType, reason, action, "%s", note)
+	r.Recorder.Eventf(regarding, related, eventType, reason, action, "%s", text)
+	r.Recorder.Eventf(owner, regarding, eventType, reason, action, "%s", text)
+}
+
+// note makes text an event's note. Parts of it may come from a mount table or from a driver.
+func note(text string) string {
+	return cut(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text), maxNote)
 }
 
 func podRef(pod *corev1.Pod, fieldPath string) *corev1.ObjectReference {

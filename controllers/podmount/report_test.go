@@ -11,6 +11,7 @@ import (
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
 	"github.com/mountwarden/mountwarden/probes"
 )
 
@@ -142,6 +143,25 @@ func TestOutcomes(t *testing.T) {
 }
 
 // A pod that went by itself while it was held is counted, and nobody is told.
+// Many pods that are held for one backend are one incident: told once, on the node, while each pod still tells why it stays.
+func TestAnIncidentIsToldOnce(t *testing.T) {
+	w := newWorld()
+	r := w.reconciler(t)
+	w.breaks("/data", probes.CauseDisconnected)
+	w.answers = []controllers.Result{held(controllers.HeldBackendStorm)}
+	for _, name := range []string{"one", "two", "three"} {
+		pod := newPod(name, nil)
+		w.put(pod)
+		w.live(t, r, pod, 3)
+	}
+	if told := w.on("Node", controllers.ReasonBackendUnhealthy); len(told) != 1 || told[0].regarding.Name != apitest.Node || !strings.Contains(told[0].note, "fuse.csi.example") {
+		t.Errorf("told on the node: %+v", told)
+	}
+	if n := len(w.on("Pod", controllers.ReasonRemediationHeld)); n != 3 {
+		t.Errorf("%d pods tell that they are held, want 3", n)
+	}
+}
+
 func TestGoneWhileHeld(t *testing.T) {
 	w, pod := newWorld(), newPod("app", nil)
 	w.put(pod)

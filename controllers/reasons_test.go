@@ -1,0 +1,56 @@
+package controllers_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// values returns the constants of a file of this package that start with a prefix, by name.
+func values(t *testing.T, file, prefix string) map[string]string {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, prefix) {
+			return true
+		}
+		if literal, ok := spec.Values[0].(*ast.BasicLit); ok {
+			if found[spec.Names[0].Name], err = strconv.Unquote(literal.Value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return true
+	})
+	if len(found) == 0 {
+		t.Fatalf("%s has no constant %s...", file, prefix)
+	}
+	return found
+}
+
+// A person who finds a reason in an event finds it in the documentation too, with what to do.
+func TestEveryReasonIsDocumented(t *testing.T) {
+	for _, tc := range []struct{ file, prefix, document string }{
+		{"reasons.go", "Held", "../docs/remediation.md"},
+		{"reasons.go", "Held", "../README.md"},
+		{"remediation.go", "Aftermath", "../docs/remediation.md"},
+	} {
+		text, err := os.ReadFile(tc.document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range values(t, tc.file, tc.prefix) {
+			if value != "" && !strings.Contains(string(text), "`"+value+"`") {
+				t.Errorf("%s does not tell of %s, %q", tc.document, name, value)
+			}
+		}
+	}
+}
