@@ -37,12 +37,12 @@ func chaos(o options) scenario {
 	return s
 }
 
-// mixed adds owners of all kinds on two backends, some of which have not opted in or only to be told of.
+// mixed adds owners of all kinds, three a backend, some of which have not opted in or only to be told of.
 func mixed(n int) func(*world.World) {
 	return func(w *world.World) {
 		for i := range n {
 			o := world.Owner{
-				Namespace: w.Namespace(i), Name: fmt.Sprintf("app-%d", i), Kind: world.ReplicaSet, Replicas: 1 + i%3, Backend: []string{"a.csi.example", "b.csi.example"}[i%2],
+				Namespace: w.Namespace(i), Name: fmt.Sprintf("app-%d", i), Kind: world.ReplicaSet, Replicas: 1 + i%3, Backend: fmt.Sprintf("backend-%d.csi.example", i/3),
 			}
 			if i%3 == 0 {
 				o.Kind = world.StatefulSet
@@ -82,7 +82,7 @@ func crashing(seed uint64) func() agents.Crash {
 	return func() agents.Crash {
 		mu.Lock()
 		defer mu.Unlock()
-		return agents.Crash{Write: 1 + random.IntN(40), After: random.IntN(2) == 0}
+		return agents.Crash{Write: 1 + random.IntN(100), After: random.IntN(2) == 0}
 	}
 }
 
@@ -114,9 +114,12 @@ func (s *stage) havoc(ctx context.Context, failures int, seed uint64) error {
 	return mending.finish(ctx, s.world)
 }
 
+// seasoned is how old a pod is before it fails: its predecessor's removal has been found to help by then.
+const seasoned = 4 * time.Second
+
 // breakOne breaks one mount in one of several ways.
 func (s *stage) breakOne(ctx context.Context, random *rand.Rand, m *mending) error {
-	well := s.world.Pods(func(string, string) bool { return true })
+	well := s.world.Pods(seasoned, func(string, string) bool { return true })
 	if len(well) == 0 {
 		return nil
 	}

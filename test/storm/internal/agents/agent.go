@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -15,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers/condition"
 	"github.com/mountwarden/mountwarden/controllers/followup"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/podmount"
@@ -132,10 +132,10 @@ func (i *incarnation) wire() (err error) {
 	gates := remediate.New(remediate.Options{
 		Client: i.client, Cached: i.agent.cache, Node: i.node, Ledger: store, Follower: i.follower, Config: i.config, Now: i.now, ClusterTime: i.clock.At,
 	})
-	c := &completing{Remediator: gates, Prober: i.node, i: i, written: map[string]corev1.ConditionStatus{}}
 	i.reconciler, err = podmount.New(podmount.Options{
-		Client: i.agent.cache, Prober: c, Remediator: c, Meter: meter{}, Recorder: i.recorder, Config: i.config, Now: i.now,
-		Spread: podmount.SpreadEvenly,
+		Client: i.agent.cache, Prober: i.node, Remediator: gates, Meter: meter{}, Recorder: i.recorder, Config: i.config, Now: i.now,
+		Conditions: condition.New(i.client.CoreV1()),
+		Spread:     podmount.SpreadEvenly,
 	})
 	return err
 }

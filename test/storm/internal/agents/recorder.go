@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -39,7 +40,7 @@ func (r *recorder) Eventf(regarding, related runtime.Object, eventType, reason, 
 		return // the agents hand over references
 	}
 	e := &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: about.Namespace, GenerateName: cut(about.Name) + "."}, EventTime: metav1.NewMicroTime(r.now()),
+		ObjectMeta: metav1.ObjectMeta{Namespace: cmp.Or(about.Namespace, metav1.NamespaceDefault), GenerateName: cut(about.Name) + "."}, EventTime: metav1.NewMicroTime(r.now()),
 		ReportingController: "mountwarden", ReportingInstance: r.node, Regarding: *about, Type: eventType, Reason: reason, Action: action,
 		Note: fmt.Sprintf(note, args...),
 	}

@@ -39,12 +39,13 @@ func (w *World) up(backend, node string) bool {
 	return !w.down[place{backend, ""}] && !w.down[place{backend, node}]
 }
 
-// Pods returns the pods that run, are healthy by their annotation too, are not ending, and match.
-func (w *World) Pods(match func(backend, node string) bool) (uids []types.UID) {
+// Pods returns the pods that have run for so long, are healthy by their annotation too, are not ending, and match.
+func (w *World) Pods(age time.Duration, match func(backend, node string) bool) (uids []types.UID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for uid, p := range w.pods {
-		if p.mounted && !p.ending && p.fault == probes.CauseNone && !p.unknown && !p.scarred && match(p.backend, p.node) {
+		well := p.mounted && !p.ending && p.fault == probes.CauseNone && !p.unknown && !p.scarred
+		if well && time.Since(p.since) >= age && match(p.backend, p.node) {
 			uids = append(uids, uid)
 		}
 	}
@@ -57,7 +58,7 @@ func (w *World) Down(ctx context.Context, backend, node string) error {
 	w.mu.Lock()
 	w.down[place{backend, node}] = true
 	w.mu.Unlock()
-	return w.Break(ctx, probes.CauseDisconnected, w.Pods(func(b, n string) bool { return b == backend && (node == "" || n == node) })...)
+	return w.Break(ctx, probes.CauseDisconnected, w.Pods(0, func(b, n string) bool { return b == backend && (node == "" || n == node) })...)
 }
 
 // Up brings a backend back. Mounts that were made before stay broken; pods that waited for it start.

@@ -67,7 +67,7 @@ func (w *World) next(uid types.UID) (p pod, start, end bool) {
 	}
 	start = !known.ending && !known.mounted && w.up(known.backend, known.node)
 	if start {
-		known.mounted = true
+		known.mounted, known.since = true, time.Now()
 	}
 	return *known, start, known.ending
 }

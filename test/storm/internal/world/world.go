@@ -59,7 +59,8 @@ type pod struct {
 	node    string
 	owner   types.NamespacedName
 	backend string
-	mounted bool // it runs; its mounts were made
+	mounted bool      // it runs; its mounts were made
+	since   time.Time // when they were
 	ending  bool
 	due     time.Time    // when it starts, or ends
 	fault   probes.Cause // CauseNone is healthy
