@@ -17,7 +17,7 @@ type host struct {
 	backends *backend.Checker // nil without checkBackends
 }
 
-func newHost(cfg config.Config) (host, error) {
+func newHost(ctx context.Context, cfg config.Config) (host, error) {
 	prober, err := node.New(node.Options{
 		WorkerPath: cfg.WorkerPath, ProcRoot: cfg.ProcRoot, MaxActive: cfg.MaxWorkers, MaxParked: cfg.MaxParkedWorkers, Events: cfg.Events,
 	})
@@ -29,7 +29,7 @@ func newHost(cfg config.Config) (host, error) {
 	}
 	backends, err := backend.New(backend.Options{Host: prober, ProgramPath: cfg.BackendPath, ProcRoot: cfg.ProcRoot})
 	if err != nil {
-		return host{}, errors.Join(err, prober.Close(context.Background()))
+		return host{}, errors.Join(err, prober.Close(ctx))
 	}
 	return host{prober, backends}, nil
 }
