@@ -19,6 +19,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/mountwarden/mountwarden/test/internal/apiserver"
 )
 
 // agent is the real one, as a process of its own.
@@ -38,14 +40,14 @@ type mountKey struct{ pod, volume string }
 
 // startAgent starts an agent with flags beyond the necessary ones.
 func (w *world) startAgent(ctx context.Context, name string, flags ...string) (*agent, error) {
-	ports, err := freePorts(2)
+	ports, err := apiserver.FreePorts(2)
 	if err != nil {
 		return nil, err
 	}
 	flags = append([]string{"agent", "--node-name=" + nodeName, "--namespace=default", "--worker-path=" + w.Options.Worker,
 		"--backend-path=" + filepath.Join(filepath.Dir(w.Options.Agent), "mountwarden-backend"), "--metrics-bind-address=127.0.0.1:" + ports[0], "--health-probe-bind-address=127.0.0.1:" + ports[1]}, flags...)
 	cmd := exec.CommandContext(ctx, w.Options.Agent, flags...)
-	cmd.Env = []string{"KUBECONFIG=" + w.api.kubeconfig}
+	cmd.Env = []string{"KUBECONFIG=" + w.api.Kubeconfig}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err

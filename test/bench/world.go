@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mountwarden/mountwarden/test/internal/apiserver"
 )
 
 // Where the pods are, as far as the API server knows.
@@ -22,25 +24,25 @@ const (
 // world is the node: its API server, and pods that are really there.
 type world struct {
 	setting
-	api  *apiServer
+	api  *apiserver.Server
 	made int // pods so far
 }
 
 func newWorld(ctx context.Context, s setting) (*world, error) {
-	api, err := startAPIServer(ctx, s.Options, s.Dir)
+	api, err := apiserver.Start(ctx, apiserver.Options{Etcd: s.Options.Etcd, APIServer: s.Options.APIServer, Dir: s.Dir})
 	if err != nil {
 		return nil, err
 	}
 	w := &world{setting: s, api: api}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
-	if _, err := api.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
+	if _, err := api.Client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 		w.close()
 		return nil, fmt.Errorf("make the namespace: %w", err)
 	}
 	return w, nil
 }
 
-func (w *world) close() { w.api.stop() }
+func (w *world) close() { w.api.Stop() }
 
 // pod is one that runs: an object, a container, and a FUSE daemon, or one for each volume.
 type pod struct {
@@ -78,7 +80,7 @@ func (w *world) run(ctx context.Context, n int, k kind) (pods []*pod, err error)
 
 func (w *world) create(ctx context.Context, k kind) (*pod, error) {
 	w.made++
-	object, err := w.api.client.CoreV1().Pods(namespace).Create(ctx, podObject(fmt.Sprintf("pod-%d", w.made), k.volumes), metav1.CreateOptions{})
+	object, err := w.api.Client.CoreV1().Pods(namespace).Create(ctx, podObject(fmt.Sprintf("pod-%d", w.made), k.volumes), metav1.CreateOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +133,7 @@ func (w *world) show(ctx context.Context, p *pod) error {
 		Name: "app", ContainerID: "containerd://" + p.container.id,
 		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(time.Now().Add(-time.Hour))}},
 	}}}
-	_, err := w.api.client.CoreV1().Pods(namespace).UpdateStatus(ctx, p.object, metav1.UpdateOptions{})
+	_, err := w.api.Client.CoreV1().Pods(namespace).UpdateStatus(ctx, p.object, metav1.UpdateOptions{})
 	return err
 }
 
@@ -140,7 +142,7 @@ func (w *world) end(ctx context.Context, pods []*pod) {
 	now := int64(0)
 	for _, p := range pods {
 		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		err := w.api.client.CoreV1().Pods(namespace).Delete(call, p.object.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+		err := w.api.Client.CoreV1().Pods(namespace).Delete(call, p.object.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
 		cancel()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "bench: delete pod:", err)

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "storm:", err)
+		os.Exit(1) //nolint:gocritic // the signals go with the process
+	}
+}
+
+// options say what is simulated, and with what.
+type options struct {
+	Etcd, APIServer string
+	Output          string // where the JSON goes
+	Log             string // where the agents' log goes; "" is nowhere
+	Only            []string
+	Short           bool
+	Failures        int // of the crashing agents
+	Seed            uint64
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("storm", flag.ContinueOnError)
+	flags.StringVar(&o.Etcd, "etcd", "etcd", "the `BINARY` of etcd")
+	flags.StringVar(&o.APIServer, "kube-apiserver", "kube-apiserver", "the `BINARY` of kube-apiserver")
+	flags.StringVar(&o.Output, "output", "storm.json", "the `FILE` for the results as JSON")
+	flags.StringVar(&o.Log, "log", "", "the `FILE` for the log of all agents")
+	flags.BoolVar(&o.Short, "short", false, "all scenarios, small and quick: the same invariants, but no figures to quote")
+	flags.IntVar(&o.Failures, "failures", 0, "how many failures the crashing agents see; 0 is 10000, or 120 with --short")
+	flags.Uint64Var(&o.Seed, "seed", 1, "what chance begins with")
+	only := flags.String("only", "", "the `SCENARIOS` to play, separated by commas: "+strings.Join(scenarioNames(), ", "))
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if *only != "" {
+		o.Only = strings.Split(*only, ",")
+	}
+	for _, name := range o.Only {
+		if !slices.Contains(scenarioNames(), name) {
+			return o, fmt.Errorf("--only: %q is no scenario: use some of %s", name, strings.Join(scenarioNames(), ", "))
+		}
+	}
+	return o, nil
+}
+
+func (o options) wants(name string) bool { return len(o.Only) == 0 || slices.Contains(o.Only, name) }
+
+// run plays the chosen scenarios and reports. The error tells of violations, too.
+func run(ctx context.Context, args []string, w io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	log, done, err := logTo(o.Log)
+	if err != nil {
+		return err
+	}
+	defer done()
+	klog.SetLogger(logr.Discard()) // of client-go: a crashed agent's requests are no news
+	ctrl.SetLogger(logr.Discard())
+	l, err := openLab(ctx, o, log)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	r := newReport()
+	for _, s := range scenarios(o) {
+		if o.wants(s.name) {
+			s.play(ctx, l, r, w)
+		}
+	}
+	r.print(w)
+	if err := r.write(o.Output); err != nil {
+		return err
+	}
+	return r.err()
+}
+
+// logTo returns a log that goes to a file.
+func logTo(path string) (logr.Logger, func(), error) {
+	if path == "" {
+		return logr.Discard(), func() {}, nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return logr.Logger{}, nil, err
+	}
+	write := func(prefix, args string) { fmt.Fprintln(file, prefix, args) }
+	return funcr.New(write, funcr.Options{LogTimestamp: true}), func() { file.Close() }, nil
+}
