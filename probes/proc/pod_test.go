@@ -144,7 +144,7 @@ func TestTasks(t *testing.T) {
 		{TID: 7, Comm: "app", State: 'Z'}, {TID: 8, Comm: `a\nState: b`, State: 'D', Wchan: "request_wait_answer"},
 		{TID: 9, Comm: "old", State: 'D', Wchan: "rpc_wait_bit_killable"}, {TID: 10, Comm: "kworker", State: 'I', Kernel: true},
 		{TID: 12, Comm: "execs", State: 'D', Execs: true}, {TID: 13, Comm: "sleeps", State: 'S'},
-		{TID: 14, Comm: "exits", State: 'D', Wchan: "fuse_flush"}, {TID: 15, Comm: "hidden", State: 'D'},
+		{TID: 14, Comm: "exits", State: 'D', Ending: true, Wchan: "fuse_flush"}, {TID: 15, Comm: "hidden", State: 'D'},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

@@ -16,6 +16,7 @@ type Task struct {
 	Comm   string // its own choice
 	State  byte   // of proc_pid_status(5): D waits and cannot be killed, Z has exited
 	Kernel bool   // it is the kernel's own
+	Ending bool   // it was killed, and has given its memory back: it waits for others before it is gone
 	Execs  bool   // it is within execve(2), past the point of no return
 	Wchan  string // the function of the kernel that it waits in; told of state D only, and not while it execs
 }
@@ -83,6 +84,7 @@ func parseStatus(text string) (t Task, ok bool) {
 		}
 	}
 	t.Execs = memory && !code
+	t.Ending = !memory && !t.Kernel && t.State != 'Z' && t.State != 'X'
 	return t, ok
 }
 

@@ -80,7 +80,7 @@ func (e *Examiner) process(pid int) (p Process, ok bool, err error) {
 		return p, false, err
 	}
 	for _, t := range tasks {
-		q := Process{PID: pid, Comm: t.Comm, State: t.State, Execs: t.Execs, Wchan: t.Wchan}
+		q := Process{PID: pid, Comm: t.Comm, State: t.State, Execs: t.Execs, Ending: t.Ending, Wchan: t.Wchan}
 		if s, is := waitsFor(t.Wchan); is {
 			q.Server = s.name
 		}

@@ -56,6 +56,10 @@ func TestWhy(t *testing.T) {
 		}, true, "process 12 (app) starts a program, waits for a file to be closed and cannot be killed on 0:57 /data", []string{"0:57"}},
 		{"nobody has killed it", func(n *node) { n.app(12, podA, 'S', "ep_poll", line("0:57", "/data", "fuse")) }, true,
 			"process 12 (app) is alive (state S): nobody has killed it", nil},
+		{"it waits for its children", func(n *node) {
+			n.app(12, podA, 'S', "zap_pid_ns_processes")
+			n.write("Name:\tapp\nState:\tS (sleeping)\nKthread:\t0\n", "12/task/12/status")
+		}, true, "process 12 (app) was killed and waits for the other processes of its container", nil},
 		{"nobody reaps it", func(n *node) { n.process(12, 'Z', "0", "0::/kubepods/pod"+podA) }, true,
 			"process 12 (app) has exited, and its parent does not take note: the container runtime may be down", nil},
 		{"the kernel's own thread", func(n *node) {

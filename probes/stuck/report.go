@@ -27,6 +27,7 @@ type Process struct {
 	PID    int
 	Comm   string
 	State  byte              // of the thread that tells the most, as in proc_pid_status(5)
+	Ending bool              // it was killed and waits for other processes, as the first of a pid namespace does (pid_namespaces(7))
 	Execs  bool              // it starts a program, and closes the files of the one before
 	Wchan  string            // the kernel's function that it waits in; "" when not told
 	Server string            // who does not answer: "fuse", "nfs" and so on; "" when that is not known
@@ -93,6 +94,8 @@ func (p Process) String() string {
 		return fmt.Sprintf("%s starts a program, waits for a file to be closed and cannot be killed%s", name, p.on())
 	case p.State == 'D':
 		return fmt.Sprintf("%s waits in the kernel and cannot be killed (%s)%s", name, orUnknown(short(p.Wchan)), p.on())
+	case p.Ending:
+		return name + " was killed and waits for the other processes of its container"
 	default:
 		return fmt.Sprintf("%s is alive (state %c): nobody has killed it", name, printable(p.State))
 	}
