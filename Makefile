@@ -110,6 +110,12 @@ bench: build $(CLUSTER) ## Measure cost and speed of the agent (root, 20 minutes
 	$(BIN)/bench --agent $(BIN)/mountwarden --worker $(BIN)/mountwarden-probe --etcd "$$($(CLUSTER) bin etcd)" \
 		--kube-apiserver "$$($(CLUSTER) bin kube-apiserver)" --output $(BIN)/bench.json $(BENCH)
 
+.PHONY: storm
+storm: $(CLUSTER) ## Simulate storms and crashing agents on a real API server; STORM="--short" is quick; results in bin/storm.json
+	cd test && $(BUILD) -o $(BIN)/storm ./storm
+	$(BIN)/storm --etcd "$$($(CLUSTER) bin etcd)" --kube-apiserver "$$($(CLUSTER) bin kube-apiserver)" \
+		--output $(BIN)/storm.json --log $(BIN)/storm.log $(STORM)
+
 ## Before a change is offered
 
 .PHONY: lint

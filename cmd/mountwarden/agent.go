@@ -75,7 +75,7 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	if err := permitted(ctx, log, client, cfg); err != nil {
 		return err
 	}
-	prober, err := newHost(cfg)
+	prober, err := newHost(ctx, cfg)
 	if err != nil {
 		return err
 	}

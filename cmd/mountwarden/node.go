@@ -14,29 +14,39 @@ import (
 // host is everything that asks this node. It satisfies remediate.Node.
 type host struct {
 	*node.Prober
-	backends *backend.Checker
+	backends *backend.Checker // nil without checkBackends
 }
 
-func newHost(cfg config.Config) (host, error) {
+func newHost(ctx context.Context, cfg config.Config) (host, error) {
 	prober, err := node.New(node.Options{
 		WorkerPath: cfg.WorkerPath, ProcRoot: cfg.ProcRoot, MaxActive: cfg.MaxWorkers, MaxParked: cfg.MaxParkedWorkers, Events: cfg.Events,
 	})
 	if err != nil {
 		return host{}, fmt.Errorf("start the prober: %w", err)
 	}
+	if !cfg.CheckBackends {
+		return host{Prober: prober}, nil
+	}
 	backends, err := backend.New(backend.Options{Host: prober, ProgramPath: cfg.BackendPath, ProcRoot: cfg.ProcRoot})
 	if err != nil {
-		return host{}, errors.Join(err, prober.Close(context.Background()))
+		return host{}, errors.Join(err, prober.Close(ctx))
 	}
 	return host{prober, backends}, nil
 }
 
 // Fresh says whether a fresh mount of the volume would succeed now.
 func (h host) Fresh(ctx context.Context, v probes.Volume) probes.Freshness {
+	if h.backends == nil {
+		return probes.Freshness{Detail: "backends are not asked"}
+	}
 	return h.backends.Fresh(ctx, v)
 }
 
 // Close ends all children, as far as they can be ended until ctx does.
 func (h host) Close(ctx context.Context) error {
-	return errors.Join(h.backends.Close(ctx), h.Prober.Close(ctx))
+	err := h.Prober.Close(ctx)
+	if h.backends != nil {
+		err = errors.Join(err, h.backends.Close(ctx))
+	}
+	return err
 }

@@ -38,7 +38,7 @@ func (f *Follower) Follow(e ledger.Entry, removed *corev1.Pod) {
 		e.At = now
 	}
 	p := newPursuit(f, e, now)
-	p.trail.see(removed)
+	p.see(removed)
 	p.from = removed.ResourceVersion
 	f.enqueue(p)
 }

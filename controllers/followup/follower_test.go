@@ -26,7 +26,7 @@ func TestHealed(t *testing.T) {
 	s.tell(next, corev1.ConditionTrue, "")
 	s.expectEnd(controllers.AftermathHealed)
 	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-2 ReplicaSet/web", "Normal SuccessorHealthy ReplicaSet/web Pod/web-2")
-	s.expectNote(t, "replaces pod web-1 (Disconnected)", "its mounts are healthy", "removed 1.5s after it failed", "over")
+	s.expectNote(t, "replaces pod web-1 (Disconnected)", "its mounts are healthy", "s after it failed", "over")
 	s.expectTook(t, map[controllers.Phase]int{controllers.PhaseAct: 1, controllers.PhaseTerminate: 1, controllers.PhaseHeal: 1, controllers.PhaseTotal: 1})
 	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
 	if s.line.lists != 0 || s.line.open() != 1 || !strings.Contains(s.line.asked[0], "resourceVersion="+s.old.ResourceVersion) {

@@ -55,8 +55,8 @@ func (p *pursuit) healed(f finding) string {
 }
 
 func (p *pursuit) stillBroken(f finding) string {
-	return fmt.Sprintf("replaces pod %s (%s), and its mounts failed too, %s after that was removed: %s. If its policy says so it is removed in turn, the later the more "+
-		"have failed in a row", p.entry.Pod, p.entry.Cause, span(f.at.Sub(p.removedAt)), f.successor.mounts.Message)
+	return fmt.Sprintf("replaces pod %s (%s), and its mounts failed too, %s after that was removed: %s. If its policy says so it is removed in "+
+		"turn, the later the more have failed in a row", p.entry.Pod, p.entry.Cause, span(f.at.Sub(p.removedAt)), f.successor.mounts.Message)
 }
 
 func (p *pursuit) stuckCreating(f finding) string {
@@ -65,7 +65,8 @@ func (p *pursuit) stuckCreating(f finding) string {
 }
 
 func (p *pursuit) noSuccessor(f finding) string {
-	return fmt.Sprintf("nothing replaces pod %s (%s), which was removed %s ago. Nothing more is done: see whether %s still wants as many pods, and may make them",
+	return fmt.Sprintf("nothing replaces pod %s (%s), which was removed %s ago. Nothing more is done: see whether %s still wants as many pods, "+
+		"and may make them",
 		p.entry.Pod, p.entry.Cause, span(f.at.Sub(p.removedAt)), p.entry.Owner)
 }
 

@@ -48,8 +48,7 @@ func detail(err error) string {
 	return err.Error()
 }
 
-// open begins a watch: of all that has happened since the removed pod was last read, where that is known, and else of all that is
-// there now, which the API server sends first ("Get State and Start at Any", API concepts). Its context lives as long as the watch does, so that the wait for its first answer has a clock of its own.
+// open begins a watch. Its context lives as long as the watch does, so that the wait for its first answer has a clock of its own.
 func (p *pursuit) open(ctx context.Context) error {
 	ctx, hangUp := context.WithCancel(ctx)
 	late := time.AfterFunc(callTimeout, hangUp)
@@ -68,7 +67,8 @@ func (p *pursuit) open(ctx context.Context) error {
 	return nil
 }
 
-// selection has no resourceVersion, so that the state of now comes first.
+// selection is of all that has happened since the removed pod was last read, where that is known. Without a resourceVersion the state
+// of now comes first.
 func (p *pursuit) selection() metav1.ListOptions {
 	options := metav1.ListOptions{LabelSelector: p.entry.Selector, ResourceVersion: p.from}
 	if p.narrow {

@@ -71,7 +71,7 @@ func TestRowGrows(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := tc.row.next(tc.ask, settings().Backoff, now)
-			if got.attempts != tc.attempts || got.pod != "x-uid" || got.last != now || (got.first == now) != tc.anew {
+			if got.attempts != tc.attempts || got.pod != "x-uid" || !got.last.Equal(now) || got.first.Equal(now) != tc.anew {
 				t.Errorf("%+v, want %d attempts, begun anew %t", got, tc.attempts, tc.anew)
 			}
 		})

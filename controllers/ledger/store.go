@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -26,6 +27,12 @@ const (
 	// server compares its resourceVersion.
 	copyAge = 2 * time.Second
 )
+
+// anyAge lets an agent write what it knows best itself, such as the end of its own removal, without a read before.
+const anyAge = time.Duration(math.MaxInt64)
+
+// errOldCopy is the conflict of a copy that has nothing to change and may be out of date.
+var errOldCopy = errors.New("the copy is out of date")
 
 // ErrMalformed says that the ledger is there and cannot be read. Nobody is removed then.
 var ErrMalformed = errors.New("malformed ledger")
@@ -83,7 +90,7 @@ func (s *Store) Reserve(ctx context.Context, a Ask) (*Refusal, error) {
 
 // note adds the entry, unless a fresh one is there already.
 func (s *Store) note(ctx context.Context, a Ask) (refusal *Refusal, err error) {
-	err = s.change(ctx, func(state State, now time.Time) (State, bool) {
+	err = s.change(ctx, copyAge, func(state State, now time.Time) (State, bool) {
 		if i := state.find(string(a.PodUID)); i >= 0 && state.Entries[i].pending() && now.Sub(state.Entries[i].At) < ActWithin/2 {
 			return state, false
 		}
@@ -100,7 +107,7 @@ func (s *Store) note(ctx context.Context, a Ask) (refusal *Refusal, err error) {
 
 // Release takes back what was reserved and not done.
 func (s *Store) Release(ctx context.Context, pod types.UID) error {
-	return s.change(ctx, func(state State, _ time.Time) (State, bool) {
+	return s.change(ctx, copyAge, func(state State, _ time.Time) (State, bool) {
 		i := state.find(string(pod))
 		if i < 0 {
 			return state, false
@@ -112,7 +119,7 @@ func (s *Store) Release(ctx context.Context, pod types.UID) error {
 
 // Close notes how a removal ended. A pod that is not in the ledger, or has been closed, is no error.
 func (s *Store) Close(ctx context.Context, pod types.UID, a controllers.Aftermath) error {
-	err := s.change(ctx, func(state State, now time.Time) (State, bool) {
+	err := s.change(ctx, anyAge, func(state State, now time.Time) (State, bool) {
 		i := state.find(string(pod))
 		if i < 0 || !state.Entries[i].pending() {
 			return state, false
@@ -144,11 +151,11 @@ func (s *Store) Pending(ctx context.Context) ([]Entry, error) {
 }
 
 // change applies a pure change to the ledger as the API server has it, again as long as another agent was faster. The change
-// reports whether there is anything to write.
-func (s *Store) change(ctx context.Context, apply func(State, time.Time) (State, bool)) error {
+// reports whether there is anything to write. The first try may rest on a copy of that age: what it writes is compared, and the copy
+// is read anew if it is out of date.
+func (s *Store) change(ctx context.Context, age time.Duration, apply func(State, time.Time) (State, bool)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	age := copyAge
 	var conflict error
 	retry := wait.Backoff{Duration: 20 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 6, Cap: time.Second}
 	err := wait.ExponentialBackoffWithContext(ctx, retry, func(ctx context.Context) (done bool, err error) {
@@ -174,6 +181,9 @@ func (s *Store) try(ctx context.Context, age time.Duration, apply func(State, ti
 	now := s.now()
 	next, changed := apply(state, now)
 	if !changed {
+		if now.Sub(s.read).Abs() >= copyAge {
+			return errOldCopy, nil
+		}
 		return nil, nil
 	}
 	err = s.write(ctx, next)

@@ -38,7 +38,10 @@ func (d *desk) run(asked *question, text []byte) {
 	}
 	d.keepTrack(c)
 	a, err := c.answer(text, d.within)
-	if err != nil {
+	switch {
+	case err != nil && d.quit.Err() != nil: // it was killed
+		a = failed(errClosed)
+	case err != nil:
 		a = failed(fmt.Errorf("the program that asks backends: %w", err))
 	}
 	d.tell(asked, a)

@@ -160,8 +160,16 @@ func TestClose(t *testing.T) {
 	eventually(t, "program runs", func() bool { return c.desk.living() == 1 })
 	began := time.Now()
 	must(t, c.Close(context.Background()))
+	ending := 0
 	for range 3 {
-		expect(t, <-answers, probes.Unclear, "")
+		f := <-answers
+		expect(t, f, probes.Unclear, "")
+		if strings.Contains(f.Detail, "the agent is ending") {
+			ending++
+		}
+	}
+	if ending != 2 { // the look says why by itself
+		t.Errorf("%d of two questions say why", ending)
 	}
 	if took := time.Since(began); took > closeWithin {
 		t.Errorf("it took %s", took)

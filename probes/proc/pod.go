@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
 // maxUID is longer than any UID of a pod: a name of 36 characters, or the 32 of a static pod's hash.
@@ -25,7 +27,10 @@ func OfPod(root, uid string) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(pid int) bool { return !InPod(root, pid, uid) }), nil
+	return slices.DeleteFunc(all, func(pid int) bool {
+		text, err := os.ReadFile(root + "/" + strconv.Itoa(pid) + "/cgroup") //nolint:gosec // a file of /proc
+		return err != nil || !isOfPod(string(text), uid)                     // one that exits meanwhile is nobody's
+	}), nil
 }
 
 // All returns the ids of all processes under the /proc at root, in ascending order.
@@ -44,10 +49,35 @@ func All(root string) ([]int, error) {
 	return pids, nil
 }
 
-// InPod reports whether the process is in a cgroup of the pod. One that exits meanwhile is not.
-func InPod(root string, pid int, uid string) bool {
-	text, err := os.ReadFile(root + "/" + strconv.Itoa(pid) + "/cgroup") //nolint:gosec // a file of /proc
-	return err == nil && validUID(uid) && isOfPod(string(text), uid)
+// Peek returns the process with the id, held under the /proc at root, without a look at whether it is alive: its Start is 0. Nothing
+// that it reads waits, unlike Hold, which a process within execve may keep waiting (see Tasks). Release it.
+func Peek(root string, pid int) (*Process, error) {
+	fd, err := sys.OpenDir(root + "/" + strconv.Itoa(pid))
+	if err != nil {
+		return nil, gone(err)
+	}
+	return &Process{PID: pid, dir: os.NewFile(uintptr(fd), "/proc/"+strconv.Itoa(pid))}, nil
+}
+
+// InPod reports whether the process is in a cgroup of the pod. One that has exited is not.
+func (p *Process) InPod(uid string) bool {
+	text, err := p.Read("cgroup")
+	return err == nil && validUID(uid) && isOfPod(text, uid)
+}
+
+// OpenMounts opens the mountinfo of the process, or of a thread of it when the first one has exited. It is ErrGone when all have.
+func (p *Process) OpenMounts(root string) (*os.File, error) {
+	f, err := p.Open("mountinfo")
+	if !errors.Is(err, ErrGone) {
+		return f, err
+	}
+	tasks, _ := Tasks(root, p.PID) // is gone then, too
+	for _, t := range tasks {
+		if f, err := p.Open("task/" + strconv.Itoa(t.TID) + "/mountinfo"); !errors.Is(err, ErrGone) {
+			return f, err
+		}
+	}
+	return nil, err
 }
 
 func validUID(uid string) bool {

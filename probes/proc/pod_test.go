@@ -70,9 +70,14 @@ func TestNoUIDOfAPod(t *testing.T) {
 		if got, err := OfPod(tree.root, uid); !errors.Is(err, ErrInvalidUID) {
 			t.Errorf("%q: %v %v", uid, got, err)
 		}
-		if InPod(tree.root, 9, uid) {
+		p, err := Peek(tree.root, 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.InPod(uid) {
 			t.Errorf("a process is of the pod %q", uid)
 		}
+		p.Release()
 	}
 }
 
@@ -101,39 +106,92 @@ func FuzzIsOfPod(f *testing.F) {
 }
 
 // task makes a thread of a process.
-func (p tree) task(pid, tid int, stat, wchan string) {
+func (p tree) task(pid, tid int, files map[string]string) {
 	p.t.Helper()
 	dir := filepath.Join(p.root, strconv.Itoa(pid), "task", strconv.Itoa(tid))
-	err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "stat"), []byte(stat), 0o600), os.WriteFile(filepath.Join(dir, "wchan"), []byte(wchan), 0o600))
+	err := os.MkdirAll(dir, 0o755)
+	for name, text := range files {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
 }
 
+// statusText is a /proc/PID/status of a program; code is the size of its own.
+func statusText(comm, state, code string) string {
+	return "Name:\t" + comm + "\nUmask:\t0022\nState:\t" + state + "\nTgid:\t7\nKthread:\t0\nVmPeak:\t    8332 kB\nVmSize:\t    8332 kB\nVmExe:\t    " + code + " kB\n"
+}
+
 func TestTasks(t *testing.T) {
 	tree := newTree(t)
-	tree.task(7, 7, statText(7, "app", 'Z', 50), "0")
-	tree.task(7, 8, statText(8, "a) D (b", 'D', 51), "request_wait_answer")
-	tree.task(7, 9, statText(9, "old", 'S', 51), "rpc_wait_bit_killable+0x10/0x20 [sunrpc]\n")
-	tree.task(7, 10, strings.Replace(statText(10, "kworker", 'I', 51), " 6 7 ", " 2097216 7 ", 1), "0")
-	tree.task(7, 11, "?", "0") // is just exiting
+	const waits, sleeps = "D (disk sleep)", "S (sleeping)"
+	tree.task(7, 7, map[string]string{"status": "Name:\tapp\nState:\tZ (zombie)\nTgid:\t7\n"})
+	tree.task(7, 8, map[string]string{"status": statusText(`a\nState: b`, waits, "16"), "wchan": "request_wait_answer"})
+	tree.task(7, 9, map[string]string{"status": statusText("old", waits, "16"), "wchan": "rpc_wait_bit_killable+0x10/0x20 [sunrpc]\n"})
+	tree.task(7, 10, map[string]string{"status": "Name:\tkworker\nState:\tI (idle)\nKthread:\t1\n"})
+	tree.task(7, 11, map[string]string{"status": "?"}) // is just exiting
+	tree.task(7, 12, map[string]string{"status": statusText("execs", waits, "0"), "wchan": "would wait"})
+	tree.task(7, 13, map[string]string{"status": statusText("sleeps", sleeps, "16"), "wchan": "might wait"})
+	tree.task(7, 14, map[string]string{"status": "Name:\texits\nState:\tD (disk sleep)\n", "wchan": "fuse_flush"})
+	tree.task(7, 15, map[string]string{"status": statusText("hidden", waits, "16"), "wchan": "0"})
 	got, err := Tasks(tree.root, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
 	slices.SortFunc(got, func(a, b Task) int { return a.TID - b.TID })
 	want := []Task{
-		{TID: 7, Comm: "app", State: 'Z'}, {TID: 8, Comm: "a) D (b", State: 'D', Wchan: "request_wait_answer"},
-		{TID: 9, Comm: "old", State: 'S', Wchan: "rpc_wait_bit_killable"}, {TID: 10, Comm: "kworker", State: 'I', Kernel: true},
+		{TID: 7, Comm: "app", State: 'Z'}, {TID: 8, Comm: `a\nState: b`, State: 'D', Wchan: "request_wait_answer"},
+		{TID: 9, Comm: "old", State: 'D', Wchan: "rpc_wait_bit_killable"}, {TID: 10, Comm: "kworker", State: 'I', Kernel: true},
+		{TID: 12, Comm: "execs", State: 'D', Execs: true}, {TID: 13, Comm: "sleeps", State: 'S'},
+		{TID: 14, Comm: "exits", State: 'D', Ending: true, Wchan: "fuse_flush"}, {TID: 15, Comm: "hidden", State: 'D'},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if !got[0].Dead() || got[1].Dead() {
-		t.Error("a zombie has exited, and who waits has not")
-	}
 	if got, err := Tasks(tree.root, 99); !errors.Is(err, ErrGone) {
 		t.Errorf("%v %v of a process that is gone", got, err)
+	}
+}
+
+// FuzzParseStatus: what is understood has a state that stands there.
+func FuzzParseStatus(f *testing.F) {
+	f.Add(statusText("app", "D (disk sleep)", "16"))
+	f.Add("State:\t")
+	f.Fuzz(func(t *testing.T, text string) {
+		task, ok := parseStatus(text)
+		if ok && !strings.Contains(text, "State:\t"+string([]byte{task.State})) || task.Kernel && !strings.Contains(text, "Kthread:\t1") {
+			t.Errorf("%q: %+v", text, task)
+		}
+		if task.Execs && !strings.Contains(text, "VmSize:\t") {
+			t.Errorf("%q execs without a memory", text)
+		}
+	})
+}
+
+// The first thread of a process may have exited; its mounts are those of the others.
+func TestOpenMounts(t *testing.T) {
+	tree := newTree(t)
+	tree.process(7, "app", 'Z', 50, "0::/kubepods/pod"+podUID)
+	p, err := Peek(tree.root, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Release()
+	if f, err := p.OpenMounts(tree.root); !errors.Is(err, ErrGone) {
+		t.Errorf("%v %v of a process with no threads", f, err)
+	}
+	tree.task(7, 8, map[string]string{"status": statusText("app", "S (sleeping)", "16"), "mountinfo": "text"})
+	f, err := p.OpenMounts(tree.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if !p.InPod(podUID) || p.InPod("other") {
+		t.Error("is of its pod, and of no other")
+	}
+	if p, err := Peek(tree.root, 9); !errors.Is(err, ErrGone) {
+		t.Errorf("%v %v of nobody", p, err)
 	}
 }
 
@@ -141,7 +199,7 @@ func TestTasks(t *testing.T) {
 func TestTooManyTasks(t *testing.T) {
 	tree := newTree(t)
 	for tid := range 1030 {
-		tree.task(7, tid+1, statText(tid+1, "app", 'S', 50), "0")
+		tree.task(7, tid+1, map[string]string{"status": statusText("app", "S (sleeping)", "16")})
 	}
 	if got, err := Tasks(tree.root, 7); err != nil || len(got) != maxTasks {
 		t.Errorf("%d %v", len(got), err)
@@ -155,7 +213,7 @@ func TestOwnTasks(t *testing.T) {
 		t.Fatal(got, err)
 	}
 	for _, task := range got {
-		if task.Kernel || task.Dead() || task.Comm == "" {
+		if task.Kernel || task.Execs || task.Comm == "" {
 			t.Errorf("%+v", task)
 		}
 	}

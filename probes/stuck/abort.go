@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
-	"github.com/mountwarden/mountwarden/probes/proc"
 	"github.com/mountwarden/mountwarden/probes/view"
 )
 
@@ -54,17 +53,7 @@ func (e *Examiner) check(ctx context.Context, podUID string, d mountinfo.Device)
 	}
 	own := 0
 	for _, s := range spaces {
-		if err := ctx.Err(); err != nil {
-			return refuse("who uses %s cannot be told in time: %w", d, err)
-		}
-		table, err := e.table(s.pid)
-		if errors.Is(err, proc.ErrGone) && s.pid != hostPID {
-			continue
-		}
-		if err != nil {
-			return refuse("who uses %s cannot be told: %w", d, err)
-		}
-		n, err := s.uses(table, podUID, d)
+		n, err := s.uses(podUID, d)
 		if err != nil {
 			return err
 		}
@@ -77,11 +66,11 @@ func (e *Examiner) check(ctx context.Context, podUID string, d mountinfo.Device)
 }
 
 // uses counts the mounts of the device that are the pod's, and refuses when one is not.
-func (s namespace) uses(table *mountinfo.Table, podUID string, d mountinfo.Device) (own int, err error) {
-	if table.Malformed > 0 {
-		return 0, refuse("who uses %s cannot be told: %d mounts of process %d are not understood", d, table.Malformed, s.pid)
+func (s namespace) uses(podUID string, d mountinfo.Device) (own int, err error) {
+	if s.table.Malformed > 0 {
+		return 0, refuse("who uses %s cannot be told: %d mounts of process %d are not understood", d, s.table.Malformed, s.pid)
 	}
-	for _, m := range table.Mounts {
+	for _, m := range s.table.Mounts {
 		if m.Device != d {
 			continue
 		}

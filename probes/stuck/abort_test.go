@@ -5,8 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-
-	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
 // alone is a node where the FUSE 0:57 is the pod's alone: at its volume and in its container.
@@ -14,13 +12,16 @@ func alone(t *testing.T) *node {
 	n := newNode(t)
 	n.app(12, podA, 'D', "request_wait_answer", line("0:57", "/data", "fuse.s3fs"))
 	n.app(30, podB, 'S', "ep_poll", line("0:70", "/data", "fuse.s3fs"))
-	n.process(40, 'S', "ep_poll", "0::/system.slice/kubelet.service", "")
+	n.process(40, 'S', "ep_poll", "0::/system.slice/kubelet.service", n.hostRoot())
 	n.mount("0:57", volumeOf(podA), "fuse.s3fs")
 	n.mount("0:70", volumeOf(podB), "fuse.s3fs")
 	n.owes(57, 1)
 	n.owes(70, 1)
 	return n
 }
+
+// hostRoot is the line that names the host's mounts.
+func (n *node) hostRoot() string { return n.host[0] }
 
 func TestAbort(t *testing.T) {
 	for _, tc := range []struct {
@@ -33,34 +34,30 @@ func TestAbort(t *testing.T) {
 			n.mount("0:57", "/var/lib/kubelet/plugins/kubernetes.io/csi/s3.example/0123/globalmount", "fuse.s3fs")
 		}, ""},
 		{"seen by the driver, too", func(n *node) {
-			n.process(50, 'S', "ep_poll", "0::/kubepods/pod"+strings.ReplaceAll(podB, "c", "d"), "driver", line("0:57", volumeOf(podA), "fuse.s3fs"))
+			n.process(50, 'S', "ep_poll", "0::/kubepods/pod"+strings.ReplaceAll(podB, "c", "d"), root(50), line("0:57", volumeOf(podA), "fuse.s3fs"))
 		}, ""},
 		{"left by all processes", func(n *node) { n.remove("12") }, ""},
 		{"unmounted on the host and held by a process", func(n *node) {
 			n.host = n.host[:1]
 			n.mount("0:70", volumeOf(podB), "fuse.s3fs")
 		}, ""},
-		{"a process is just exiting", func(n *node) { n.process(51, 'S', "", "0::/", "other"); n.remove("51/mountinfo") }, ""},
+		{"a process is just exiting", func(n *node) { n.process(51, 'S', "", "0::/") }, ""},
 		{"another pod's volume", func(n *node) { n.mount("0:57", volumeOf(podB), "fuse.s3fs") }, "the pod " + podB + " uses 0:57 as well"},
 		{"held by another pod's container only", func(n *node) {
 			n.app(31, podB, 'S', "ep_poll", line("0:57", "/other", "fuse.s3fs"))
 		}, "mounted at /other of process 31"},
 		{"held by another pod's container whose first thread has exited", func(n *node) {
-			n.app(31, podB, 'Z', "")
-			n.remove("31/ns")
-			n.remove("31/task/31")
-			n.process(31, 'Z', "", "0::/kubepods/pod"+podB, "")
+			n.process(31, 'Z', "", "0::/kubepods/pod"+podB)
 			n.thread(31, 32, 'S', "")
-			n.write(line("0:57", "/other", "fuse.s3fs"), "31/task/32/mountinfo")
-			n.namespace("31/task/32", "pod31")
+			n.write(root(31)+line("0:57", "/other", "fuse.s3fs"), "31/task/32/mountinfo")
 		}, "mounted at /other of process 31"},
 		{"on the host elsewhere, for hostPath volumes", func(n *node) { n.mount("0:57", "/mnt/shared", "fuse.s3fs") }, "mounted at /mnt/shared of process 1"},
 		{"in another process's own mounts", func(n *node) {
-			n.process(52, 'S', "ep_poll", "0::/system.slice/backup.service", "backup", line("0:57", "/backup", "fuse.s3fs"))
+			n.process(52, 'S', "ep_poll", "0::/system.slice/backup.service", root(52), line("0:57", "/backup", "fuse.s3fs"))
 		}, "mounted at /backup of process 52"},
 		{"a process of the pod in the host's mounts makes those not the pod's", func(n *node) {
-			n.process(53, 'S', "ep_poll", "0::/kubepods/pod"+podA, "host")
 			n.mount("0:57", "/mnt/shared", "fuse.s3fs")
+			n.process(53, 'S', "ep_poll", "0::/kubepods/pod"+podA, n.host...)
 		}, "mounted at /mnt/shared of process 1"},
 		{"no FUSE any more: the number was given to another", func(n *node) {
 			n.host = n.host[:1]
@@ -71,7 +68,7 @@ func TestAbort(t *testing.T) {
 		{"the host's mounts are not understood", func(n *node) { n.write("what\n", "1/mountinfo") }, "1 mounts of process 1 are not understood"},
 		{"another process's mounts are not understood", func(n *node) { n.write("what\n", "30/mountinfo") }, "1 mounts of process 30 are not understood"},
 		{"another process's mounts are too many", func(n *node) { n.write(strings.Repeat("\n", 20_001), "30/mountinfo") }, "too large"},
-		{"not the host's processes", func(n *node) { n.remove("1/ns") }, "cannot be told"},
+		{"not the host's processes", func(n *node) { n.remove("1/mountinfo"); n.remove("1/cgroup"); n.remove("1/task") }, "cannot be told"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n := alone(t)
@@ -130,22 +127,24 @@ func TestAbortWithoutFusectl(t *testing.T) {
 
 func TestNamespacesOnce(t *testing.T) {
 	n := alone(t)
-	n.process(60, 'S', "", "0::/system.slice/a.service", "host")
-	n.process(61, 'S', "", "0::/kubepods/pod"+podA, "pod12")
-	n.process(62, 'S', "", "0::/kubepods/pod"+podA, "pod30") // entered the other pod's
+	n.process(60, 'S', "", "0::/system.slice/a.service", n.host...)
+	n.process(61, 'S', "", "0::/kubepods/pod"+podA, root(12))
+	n.process(62, 'S', "", "0::/kubepods/pod"+podA, root(30)) // entered the other pod's
 	got, err := New(n.root).namespaces(t.Context(), podA)
-	want := []namespace{{1, false}, {12, true}, {30, true}}
-	if err != nil || len(got) != 3 || got[0] != want[0] || got[1] != want[1] || got[2] != want[2] {
-		t.Errorf("%v %v, want %v", got, err, want)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("%+v %v", got, err)
+	}
+	for i, want := range []namespace{{pid: 1}, {pid: 12, own: true}, {pid: 30, own: true}} {
+		if got[i].pid != want.pid || got[i].own != want.own {
+			t.Errorf("%+v, want %+v", got[i], want)
+		}
 	}
 	if _, err := New(n.root+"/none").namespaces(t.Context(), podA); err == nil {
 		t.Error("no /proc has namespaces")
 	}
-}
-
-func TestIsGone(t *testing.T) {
-	if isGone(nil) || isGone(errors.New("permission denied")) || !isGone(proc.ErrGone) {
-		t.Error("what could not be read is not what has gone")
+	n.remove("1")
+	if got, err := New(n.root).namespaces(t.Context(), podA); err == nil {
+		t.Errorf("%+v of a /proc that is not the host's", got)
 	}
 }
 

@@ -3,7 +3,7 @@
 //
 // It leans on proc(5): the processes of a pod have its UID in their cgroup paths, a thread in state D cannot be killed, and wchan names
 // the function of the kernel that it waits in, request_wait_answer for a FUSE server. It reads text only, and only such that
-// never waits: no mount is entered, and of /proc/PID neither syscall nor cmdline (see proc.Tasks). Which of several FUSE
+// never waits: no mount is entered, and of /proc/PID neither stat nor cmdline (see proc.Tasks). Which of several FUSE
 // mounts it is tells fusectl (Documentation/filesystems/fuse/fuse.rst): the file waiting counts the requests without an answer, and is made of
 // memory.
 //

@@ -45,6 +45,7 @@ func (e *Examiner) Examine(ctx context.Context, podUID string) Report {
 			r.Left = append(r.Left, e.leftMount(m))
 		}
 	}
+	slices.SortStableFunc(r.Left, func(a, b LeftMount) int { return b.weight() - a.weight() })
 	return r
 }
 
@@ -79,7 +80,7 @@ func (e *Examiner) process(pid int) (p Process, ok bool, err error) {
 		return p, false, err
 	}
 	for _, t := range tasks {
-		q := Process{PID: pid, Comm: t.Comm, State: t.State, Wchan: t.Wchan}
+		q := Process{PID: pid, Comm: t.Comm, State: t.State, Execs: t.Execs, Ending: t.Ending, Wchan: t.Wchan}
 		if s, is := waitsFor(t.Wchan); is {
 			q.Server = s.name
 		}
@@ -141,6 +142,18 @@ func (e *Examiner) mounts(pid int, p Process) ([]mountinfo.Mount, error) {
 
 func has(mounts []mountinfo.Mount, d mountinfo.Device) bool {
 	return slices.ContainsFunc(mounts, func(m mountinfo.Mount) bool { return m.Device == d })
+}
+
+// weight says how much a mount tells: the memory of Secrets is left wherever anything is.
+func (l LeftMount) weight() int {
+	switch {
+	case l.Waiting > 0:
+		return 2
+	case view.IsRemote(l.Mount.FSType):
+		return 1
+	default:
+		return 0
+	}
 }
 
 func (e *Examiner) leftMount(m mountinfo.Mount) LeftMount {

@@ -49,17 +49,26 @@ func TestWhy(t *testing.T) {
 		}, true, "process 12 (app) waits in the kernel and cannot be killed (folio_wait_bit_common)", nil},
 		{"it waits and the kernel does not tell where", func(n *node) { n.app(12, podA, 'D', "0") }, true,
 			"process 12 (app) waits in the kernel and cannot be killed (where is not told)", nil},
+		{"it starts a program", func(n *node) {
+			n.app(12, podA, 'D', "would wait", line("0:57", "/data", "fuse"))
+			n.write(strings.Replace(status('D'), " 16 kB", " 0 kB", 1), "12/task/12/status")
+			n.owes(57, 1)
+		}, true, "process 12 (app) starts a program, waits for a file to be closed and cannot be killed on 0:57 /data", []string{"0:57"}},
 		{"nobody has killed it", func(n *node) { n.app(12, podA, 'S', "ep_poll", line("0:57", "/data", "fuse")) }, true,
 			"process 12 (app) is alive (state S): nobody has killed it", nil},
-		{"nobody reaps it", func(n *node) { n.process(12, 'Z', "0", "0::/kubepods/pod"+podA, "") }, true,
+		{"it waits for its children", func(n *node) {
+			n.app(12, podA, 'S', "zap_pid_ns_processes")
+			n.write("Name:\tapp\nState:\tS (sleeping)\nKthread:\t0\n", "12/task/12/status")
+		}, true, "process 12 (app) was killed and waits for the other processes of its container", nil},
+		{"nobody reaps it", func(n *node) { n.process(12, 'Z', "0", "0::/kubepods/pod"+podA) }, true,
 			"process 12 (app) has exited, and its parent does not take note: the container runtime may be down", nil},
 		{"the kernel's own thread", func(n *node) {
 			n.app(12, podA, 'D', "kthreadd")
-			n.write(strings.Replace(stat(12, 'D'), " 6 7 ", " 2097216 7 ", 1), "12/task/12/stat")
+			n.write("Name:\tvhost\nState:\tD (disk sleep)\nKthread:\t1\n", "12/task/12/status")
 		}, true, "no process and no mount of it is left on the node: the kubelet or the container runtime may be down", nil},
 		{"the worst come first", func(n *node) {
 			n.app(11, podA, 'S', "ep_poll")
-			n.process(12, 'Z', "0", "0::/kubepods/pod"+podA, "")
+			n.process(12, 'Z', "0", "0::/kubepods/pod"+podA)
 			for pid := 20; pid < 23; pid++ {
 				n.app(pid, podA, 'D', "request_wait_answer", line("0:57", "/data", "fuse"))
 			}
@@ -77,6 +86,11 @@ func TestWhy(t *testing.T) {
 			n.owes(57, 2)
 		}, true, "no process is left, but the volume data is still mounted at " + volumeOf(podA) +
 			" (fuse.s3fs, 0:57), where 2 requests have no answer: unmounting it fails or waits, or its driver is gone", []string{"0:57"}},
+		{"what serves the volume is told first", func(n *node) {
+			n.mount("0:58", "/var/lib/kubelet/pods/"+podA+"/volumes/kubernetes.io~secret/token", "tmpfs")
+			n.mount("0:60", volumeOf(podA), "nfs4")
+		}, true, "no process is left, but the volume data is still mounted at " + volumeOf(podA) + " (nfs4, 0:60), the volume token is still mounted at " +
+			"/var/lib/kubelet/pods/" + podA + "/volumes/kubernetes.io~secret/token (tmpfs, 0:58): unmounting it fails or waits, or its driver is gone", nil},
 		{"a bind of a subPath is left", func(n *node) {
 			n.mount("0:57", "/var/lib/kubelet/pods/"+podA+"/volume-subpaths/data/app/0", "fuse")
 		}, true, "no process is left, but the volume 0 is still mounted at /var/lib/kubelet/pods/" + podA +
@@ -128,28 +142,29 @@ func TestCouldNotLook(t *testing.T) {
 // However many processes and mounts there are, and whatever they are called, the text stays a line.
 func TestTextIsBounded(t *testing.T) {
 	n := newNode(t)
-	long := strings.Repeat("x", 4000)
+	long := strings.Repeat("x", 1000)
 	for pid := 100; pid < 300; pid++ {
 		var lines []string
 		for i := range 20 {
 			lines = append(lines, line(fmt.Sprint("0:", 100+i), fmt.Sprint("/", i, long), "fuse"))
 		}
 		n.app(pid, podA, 'D', "request_wait_answer", lines...)
-		n.mount(fmt.Sprint("0:", pid), volumeOf(podA)+"/"+long, "fuse."+long)
+		n.host = append(n.host, line(fmt.Sprint("0:", pid), volumeOf(podA)+"/"+long, "fuse."+long))
 	}
+	n.mount("0:99", volumeOf(podA), "tmpfs")
 	r := New(n.root).Examine(t.Context(), podA)
-	if text := r.String(); len(text) > 2000 || !strings.Contains(text, "and 197 more processes") || !strings.Contains(text, "17 more") {
+	if text := r.String(); len(text) > 3000 || !strings.Contains(text, "and 197 more processes") || !strings.Contains(text, "17 more") {
 		t.Errorf("%d bytes: %s", len(text), text)
 	}
 	r.Processes = nil
-	if text := r.String(); len(text) > 2000 || !strings.Contains(text, "197 more") {
+	if text := r.String(); len(text) > 3000 || !strings.Contains(text, "198 more") {
 		t.Errorf("%d bytes: %s", len(text), text)
 	}
 }
 
 func TestHostileNames(t *testing.T) {
 	for _, tc := range []struct{ name, want string }{
-		{"plain", "plain"}, {"a\nb\x1b[31m\x7f", "a?b?[31m?"}, {"\xff\xfe", "?"}, {strings.Repeat("é", 100), strings.Repeat("é", 60) + "…"},
+		{"plain", "plain"}, {"a\nb\x1b[31m\x7f", "a?b?[31m?"}, {"\xff\xfe", "?"}, {strings.Repeat("é", 100), strings.Repeat("é", 100)}, {strings.Repeat("é", 101), strings.Repeat("é", 100) + "…"},
 	} {
 		if got := short(tc.name); got != tc.want {
 			t.Errorf("%q: %q, want %q", tc.name, got, tc.want)

@@ -26,7 +26,7 @@ type node struct {
 func newNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{t: t, root: t.TempDir()}
-	n.process(1, 'S', "ep_poll", "0::/init.scope", "host")
+	n.process(1, 'S', "", "0::/init.scope")
 	n.mount("0:20", "/", "ext4")
 	return n
 }
@@ -55,43 +55,39 @@ func (n *node) remove(path ...string) {
 	}
 }
 
-// process makes one with a single thread, in a mount namespace with the lines as its mounts.
-func (n *node) process(pid int, state byte, wchan, cgroup, namespace string, lines ...string) {
+// process makes one with a single thread and the lines as its mounts, the first of which tells one namespace from others. With
+// none it has no mounts, as who has exited.
+func (n *node) process(pid int, state byte, wchan, cgroup string, lines ...string) {
 	n.t.Helper()
 	id := strconv.Itoa(pid)
-	n.write(stat(pid, state), id, "stat")
 	n.write(cgroup+"\n", id, "cgroup")
 	n.thread(pid, pid, state, wchan)
-	if namespace == "" {
-		return
-	}
-	n.write(strings.Join(lines, ""), id, "mountinfo")
-	n.namespace(id, namespace)
-}
-
-// namespace says which mount namespace a process or thread is in.
-func (n *node) namespace(folder, name string) {
-	n.t.Helper()
-	ns := filepath.Join(n.root, folder, "ns")
-	if err := errors.Join(os.MkdirAll(ns, 0o755), os.Symlink("mnt:["+name+"]", filepath.Join(ns, "mnt"))); err != nil {
-		n.t.Fatal(err)
+	if len(lines) > 0 {
+		n.write(strings.Join(lines, ""), id, "mountinfo")
 	}
 }
 
 func (n *node) thread(pid, tid int, state byte, wchan string) {
 	n.t.Helper()
-	n.write(stat(tid, state), strconv.Itoa(pid), "task", strconv.Itoa(tid), "stat")
+	n.write(status(state), strconv.Itoa(pid), "task", strconv.Itoa(tid), "status")
 	n.write(wchan, strconv.Itoa(pid), "task", strconv.Itoa(tid), "wchan")
 }
 
-// app makes a process of a container of the pod.
+// app makes a process of a container of the pod, in a mount namespace of its own.
 func (n *node) app(pid int, uid string, state byte, wchan string, lines ...string) {
 	n.t.Helper()
-	n.process(pid, state, wchan, "0::/kubepods/burstable/pod"+uid+"/"+strings.Repeat("a1", 32), fmt.Sprint("pod", pid), lines...)
+	n.process(pid, state, wchan, "0::/kubepods/burstable/pod"+uid+"/"+strings.Repeat("a1", 32), append([]string{root(pid)}, lines...)...)
 }
 
-func stat(pid int, state byte) string {
-	return fmt.Sprintf("%d (app) %c 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 99 20 21 22\n", pid, state)
+// root is the line of the root folder of the process that a namespace began with.
+func root(pid int) string { return fmt.Sprintf("%d 1 0:30 / / rw - overlay overlay rw\n", 1000+pid) }
+
+func status(state byte) string {
+	text := fmt.Sprintf("Name:\tapp\nState:\t%c (state)\nKthread:\t0\n", state)
+	if state == 'Z' {
+		return text
+	}
+	return text + "VmSize:\t    8332 kB\nVmExe:\t      16 kB\n"
 }
 
 // mount adds one to the host.

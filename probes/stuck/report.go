@@ -11,7 +11,7 @@ import (
 const (
 	maxProcesses = 3
 	maxMounts    = 3
-	maxName      = 120 // of a mount point, in bytes; a tenant chooses it
+	maxName      = 200 // of a mount point, in bytes; a tenant chooses it, and one of the kubelet has 140
 )
 
 // Report is what was found of a pod that does not end.
@@ -26,7 +26,9 @@ type Report struct {
 type Process struct {
 	PID    int
 	Comm   string
-	State  byte              // of the thread that tells the most, as in proc_pid_stat(5)
+	State  byte              // of the thread that tells the most, as in proc_pid_status(5)
+	Ending bool              // it was killed and waits for other processes, as the first of a pid namespace does (pid_namespaces(7))
+	Execs  bool              // it starts a program, and closes the files of the one before
 	Wchan  string            // the kernel's function that it waits in; "" when not told
 	Server string            // who does not answer: "fuse", "nfs" and so on; "" when that is not known
 	Mounts []mountinfo.Mount // where that may be, as the process sees them; more than one when it cannot be told which
@@ -88,8 +90,12 @@ func (p Process) String() string {
 		return name + " has exited, and its parent does not take note: the container runtime may be down"
 	case p.Server != "":
 		return fmt.Sprintf("%s waits in %s (%s)%s", name, p.Server, short(p.Wchan), p.on())
+	case p.State == 'D' && p.Execs:
+		return fmt.Sprintf("%s starts a program, waits for a file to be closed and cannot be killed%s", name, p.on())
 	case p.State == 'D':
 		return fmt.Sprintf("%s waits in the kernel and cannot be killed (%s)%s", name, orUnknown(short(p.Wchan)), p.on())
+	case p.Ending:
+		return name + " was killed and waits for the other processes of its container"
 	default:
 		return fmt.Sprintf("%s is alive (state %c): nobody has killed it", name, printable(p.State))
 	}

@@ -17,12 +17,12 @@ const hostPID = 1
 
 // table reads the mounts of a process. It is proc.ErrGone when that has exited.
 func (e *Examiner) table(pid int) (*mountinfo.Table, error) {
-	p, err := proc.Hold(e.root, pid)
+	p, err := proc.Peek(e.root, pid)
 	if err != nil {
 		return nil, fmt.Errorf("mounts of process %d: %w", pid, err)
 	}
 	defer p.Release()
-	f, err := p.Open("mountinfo")
+	f, err := p.OpenMounts(e.root)
 	if err != nil {
 		return nil, fmt.Errorf("mounts of process %d: %w", pid, err)
 	}

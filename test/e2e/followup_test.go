@@ -49,7 +49,7 @@ func (s *scene) leases(owner string) {
 	must(s.T, err)
 	var found string
 	for line := range strings.Lines(text) {
-		if strings.Contains(line, "mountwarden.io/owner-name="+owner) {
+		if strings.Contains(line, "mountwarden.io/owner-name="+owner) && strings.Contains(line, "mountwarden.io/owner-namespace="+s.namespace) {
 			found = line
 		}
 	}

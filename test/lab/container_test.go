@@ -276,6 +276,9 @@ func (s spec) furnish() error {
 	return nil
 }
 
+// staticProgram is any that needs no other file, where a container has one.
+const staticProgram = "/program"
+
 // obey runs one command inside the container.
 func obey(words []string) error {
 	switch words[0] {
@@ -290,6 +293,15 @@ func obey(words []string) error {
 	case "list":
 		_, err := os.ReadDir(words[1])
 		return err
+	case "exec": // with a file open that execve closes
+		if _, err := syscall.Open(words[1], syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err != nil {
+			return err
+		}
+		fmt.Println("ok")
+		if _, err := os.Stdin.Read(make([]byte, 1)); err != nil { // until it is told to go on
+			return err
+		}
+		return syscall.Exec(staticProgram, os.Args, os.Environ())
 	case "stat": // fills the kernel's attribute cache
 		_, err := os.Stat(words[1])
 		return err

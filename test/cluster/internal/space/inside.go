@@ -51,11 +51,23 @@ func (in Inside) mounts() error {
 			return err
 		}
 	}
+	if err := fuseControl(); err != nil {
+		return err
+	}
 	const kubelet = "/var/lib/kubelet"
 	if err := os.MkdirAll(kubelet, 0o755); err != nil {
 		return fmt.Errorf("make %s inside the cluster: %w", kubelet, err)
 	}
 	return mount(in.Kubelet, kubelet, "", unix.MS_BIND, "")
+}
+
+// fuseControl mounts what every node with systemd has (sys-fs-fuse-connections.mount). The folder is there where the kernel has FUSE.
+func fuseControl() error {
+	const connections = "/sys/fs/fuse/connections"
+	if _, err := os.Stat(connections); err != nil {
+		return nil //nolint:nilerr // then there is no FUSE to control
+	}
+	return mount("fusectl", connections, "fusectl", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 }
 
 // cover puts an overlay over a folder of the host.
