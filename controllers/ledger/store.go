@@ -97,12 +97,26 @@ func (s *Store) note(ctx context.Context, a Ask) (refusal *Refusal, err error) {
 		if refusal = state.admit(a, s.config, now); refusal != nil {
 			return state, false
 		}
-		state = state.without(a)
+		next := state.without(a)
 		a.At = now
-		state.Entries = append(state.Entries, a.Entry)
-		return state, true
+		next.Entries = append(next.Entries, a.Entry)
+		refusal = tooLong(next)
+		return next, refusal == nil
 	})
 	return refusal, err
+}
+
+// maxText bounds the ledger's text, in bytes. All annotations of an object together may have 262,144 (apimachinery,
+// TotalAnnotationSizeLimitB); closing an entry adds to it.
+const maxText = 200 << 10
+
+// tooLong refuses what would not fit into the Lease.
+func tooLong(s State) *Refusal {
+	text, err := json.Marshal(s)
+	if err == nil && len(text) <= maxText {
+		return nil
+	}
+	return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals are in the ledger, which holds no more", len(s.Entries)-1), 10 * time.Second}
 }
 
 // Release takes back what was reserved and not done.

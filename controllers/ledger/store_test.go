@@ -436,3 +436,27 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 		}
 	}
 }
+
+// The API server takes annotations of 256 KiB in all: more is refused with a reason, and what is there can still be closed.
+func TestALedgerFits(t *testing.T) {
+	a := newAgents(t)
+	a.change = func(c *config.Config) {
+		c.Budgets = config.Budgets{WindowSeconds: 60, Node: 600, Namespace: 600, Cluster: 600}
+	}
+	s := a.store("node-1", &wire{}, still)
+	full := State{}
+	long := strings.Repeat("x", 250)
+	for i := 0; tooLong(full) == nil; i++ {
+		full.Entries = append(full.Entries, entry(fmt.Sprint("p", i), func(e *Entry) { e.Pod, e.Owner.Name = long, long }))
+	}
+	full.Entries = full.Entries[:len(full.Entries)-1]
+	if err := s.change(t.Context(), copyAge, func(State, time.Time) (State, bool) { return full, true }); err != nil {
+		t.Fatal(err)
+	}
+	a.reserve(s, ask(func(a *Ask) { a.Pod, a.Owner.Name = long, long }), controllers.HeldRateLimit)
+	for _, e := range full.Entries[:20] {
+		if err := s.Close(t.Context(), e.PodUID, controllers.AftermathStuckTerminating); err != nil {
+			t.Fatalf("%s of %d: %v", e.PodUID, len(full.Entries), err)
+		}
+	}
+}

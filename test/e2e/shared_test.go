@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -125,7 +124,7 @@ func (s *scene) stages() {
 			}
 		}
 		if strings.HasSuffix(method, "Volume") {
-			s.Log(fmt.Sprintf("%s %s failed=%t", at, method, strings.Contains(line, "call failed")))
+			s.Logf("%s %s failed=%t", at, method, strings.Contains(line, "call failed"))
 		}
 	}
 }

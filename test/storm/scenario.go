@@ -106,13 +106,13 @@ func (o options) size() size {
 }
 
 // variants makes a cast for each set of guards.
-func (o options) variants(name string, make func(z size, c *cast)) (casts []cast) {
+func (o options) variants(name string, prepare func(z size, c *cast)) (casts []cast) {
 	z := o.size()
 	for i, which := range guards() {
 		c := cast{name: fmt.Sprintf("%s-%d", name, i), guard: which, nodes: z.nodes, namespaces: 4, config: settings(), within: z.within}
 		c.config.Budgets = config.Budgets{WindowSeconds: 2, Node: z.budget / 2, Namespace: z.budget / 2, Cluster: z.budget}
 		c.config = guard(c.config, which)
-		make(z, &c)
+		prepare(z, &c)
 		casts = append(casts, c)
 	}
 	return casts

@@ -94,7 +94,8 @@ func (a *agent) begin(ctx context.Context) (*incarnation, error) {
 	if err := i.connect(); err != nil {
 		return nil, err
 	}
-	return i, i.wire()
+	err := i.wire()
+	return i, err
 }
 
 // connect makes the client, whose requests pass the lifeline.
