@@ -139,7 +139,8 @@ func TestAHangThatLastsReplacesThePod(t *testing.T) {
 func TestOneOfTwoVolumesInOneOfTwoContainers(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	pod := s.deploy(world.App{Name: "app", Annotations: world.Watched(), Mounts: []world.Mount{
+	// It settles, so that the other volume can still be read after one is dead: the agent is faster than an exec.
+	pod := s.deploy(world.App{Name: "app", Annotations: world.Watched("settle-seconds", "10"), Mounts: []world.Mount{
 		{Container: "first", Volume: "data"}, {Container: "second", Volume: "data"}, {Container: "second", Volume: "cache"},
 	}})[0]
 	s.watched(&pod, "data", "cache")
