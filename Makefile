@@ -81,17 +81,20 @@ demo: cluster-install ## Show it: break a mount under a running pod and watch th
 .PHONY: test
 test: test-unit test-root test-e2e ## Run all tests, with the set-up they need (root, Linux)
 
-.PHONY: test-unit
-test-unit: $(CLUSTER) ## Run the tests that need no root, those of the API on a real API server
+.PHONY: envtest
+envtest: $(CLUSTER)
 	mkdir -p $(BIN)/envtest
 	for p in etcd kube-apiserver kubectl; do ln -sf "$$($(CLUSTER) bin $$p)" $(BIN)/envtest/$$p; done
+
+.PHONY: test-unit
+test-unit: envtest ## Run the tests that need no root, those of the API on a real API server
 	KUBEBUILDER_ASSETS=$(BIN)/envtest $(GO) test -race $(FLAGS) ./...
 
 .PHONY: test-root
-test-root: $(CLUSTER) ## Run the tests on real mounts, namespaces and processes (root)
+test-root: envtest ## Run the tests on real mounts, namespaces and processes (root)
 	$(CLUSTER) build
 	mkdir -p $(DIST)
-	cd test && MOUNTWARDEN_LAB_TABLE=$(DIST)/failures.md $(GO) test -race -timeout $(TIMEOUT) $(FLAGS) $$($(GO) list ./... | grep -v /e2e)
+	cd test && KUBEBUILDER_ASSETS=$(BIN)/envtest MOUNTWARDEN_LAB_TABLE=$(DIST)/failures.md $(GO) test -race -timeout $(TIMEOUT) $(FLAGS) $$($(GO) list ./... | grep -v /e2e)
 	cat $(DIST)/failures.md
 
 .PHONY: test-e2e
