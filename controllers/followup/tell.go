@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
 )
 
 // action is what events say was done.
@@ -75,12 +76,12 @@ func (p *pursuit) stuckTerminating(now time.Time, why string) {
 	p.log.Info("Removed pod does not end", controllers.KeyDetail, plain(why), controllers.KeyTook, span(now.Sub(p.removedAt)))
 	const next = "The kubelet goes on trying; it is never deleted by force: that would let two pods use its volumes"
 	note := fmt.Sprintf("removed %s ago (grace period %s) and still terminating: ", span(now.Sub(p.removedAt)), span(time.Duration(p.entry.Grace)*time.Second))
-	p.event(p.entryRef(), corev1.EventTypeWarning, controllers.ReasonPodStuckTerminating, note+fit(why, maxNote-len(note)-len(next)-2)+". "+next)
+	p.event(p.entryRef(), corev1.EventTypeWarning, controllers.ReasonPodStuckTerminating, note+text.Cut(why, maxNote-len(note)-len(next)-2)+". "+next)
 }
 
 // event goes to a pod and to its owner, if it has one.
 func (p *pursuit) event(pod *corev1.ObjectReference, eventType, reason, note string) {
-	note = fit(plain(note), maxNote)
+	note = text.Cut(plain(note), maxNote)
 	if p.owner == nil {
 		p.Recorder.Eventf(pod, nil, eventType, reason, action, "%s", note)
 		return
@@ -98,21 +99,13 @@ func (p *pursuit) entryRef() *corev1.ObjectReference {
 const maxNote = 1024
 
 // plain is text without what could forge another line.
-func plain(text string) string {
+func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(text, "?"))
-}
-
-// fit cuts text to so many bytes.
-func fit(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit-3], "") + "..."
+	}, strings.ToValidUTF8(s, "?"))
 }
 
 // span is a duration as people read it.

@@ -54,9 +54,6 @@ func NewStore(client kubernetes.Interface, cfg config.Config, now func() time.Ti
 	return &Store{leases: client.CoordinationV1().Leases(cfg.Namespace), config: cfg, now: now, swept: now()}
 }
 
-// Now returns the time by the API server's clock.
-func (s *Store) Now() time.Time { return s.now() }
-
 // Refuse refuses by what is known without any change: by a copy of the ledger that may be two seconds old. nil promises nothing.
 func (s *Store) Refuse(ctx context.Context, a Ask) (*Refusal, error) {
 	s.mu.Lock()

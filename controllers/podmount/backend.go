@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
 )
@@ -80,13 +81,5 @@ func backend(kind probes.BackendKind, name string) probes.Backend {
 		}
 		return r
 	}, strings.ToValidUTF8(name, "?"))
-	return probes.Backend{Kind: kind, Name: cut(name, maxBackendName)}
-}
-
-// cut shortens text to a limit in bytes, which is more than 3, and shows that it did.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit-3], "") + "..."
+	return probes.Backend{Kind: kind, Name: text.Cut(name, maxBackendName)}
 }

@@ -9,6 +9,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 )
 
@@ -54,7 +55,7 @@ func conditionOf(s verdict.State) (c corev1.PodCondition, known bool) {
 	c = corev1.PodCondition{Type: controllers.ConditionMountsHealthy, Status: corev1.ConditionTrue, Reason: reasonHealthy}
 	if failures := s.Failures(); len(failures) > 0 {
 		c.Status, c.Reason = corev1.ConditionFalse, string(failures[0].Observation.Cause)
-		c.Message = cut(failures[0].Describe(), maxMessage)
+		c.Message = text.Cut(failures[0].Describe(), maxMessage)
 		return c, true
 	}
 	for _, m := range s {

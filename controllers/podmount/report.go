@@ -16,6 +16,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
 )
@@ -170,26 +171,26 @@ func listOf(pod *corev1.Pod, container string) string {
 }
 
 // event goes to the pod and to its controller, since the pod's own vanish with it.
-func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, text string) {
-	text = note(text)
+func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, message string) {
+	message = note(message)
 	owner := ownerRef(pod)
 	if owner == nil {
-		r.Recorder.Eventf(regarding, nil, eventType, reason, action, "%s", text)
+		r.Recorder.Eventf(regarding, nil, eventType, reason, action, "%s", message)
 		return
 	}
 	var related runtime.Object = owner
-	r.Recorder.Eventf(regarding, related, eventType, reason, action, "%s", text)
-	r.Recorder.Eventf(owner, regarding, eventType, reason, action, "%s", text)
+	r.Recorder.Eventf(regarding, related, eventType, reason, action, "%s", message)
+	r.Recorder.Eventf(owner, regarding, eventType, reason, action, "%s", message)
 }
 
-// note makes text an event's note. Parts of it may come from a mount table or from a driver.
-func note(text string) string {
-	return cut(strings.Map(func(r rune) rune {
+// note makes a message an event's note. Parts of it may come from a mount table or from a driver.
+func note(message string) string {
+	return text.Cut(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
-	}, text), maxNote)
+	}, message), maxNote)
 }
 
 func podRef(pod *corev1.Pod, fieldPath string) *corev1.ObjectReference {
