@@ -16,7 +16,7 @@ const (
 
 // daemons knows the processes that serve the watched FUSE connections. It is guarded by the Watcher's lock.
 type daemons struct {
-	held    map[identity]*daemon
+	held    map[int]*daemon     // by process id
 	looked  map[connection]bool // connections that the last scan has looked for, found or not
 	wake    chan struct{}       // capacity 1: a scan is due
 	scanned time.Time
@@ -30,7 +30,7 @@ type daemon struct {
 }
 
 func newDaemons() *daemons {
-	return &daemons{held: map[identity]*daemon{}, looked: map[connection]bool{}, wake: make(chan struct{}, 1)}
+	return &daemons{held: map[int]*daemon{}, looked: map[connection]bool{}, wake: make(chan struct{}, 1)}
 }
 
 // due makes a scan due.
@@ -46,7 +46,9 @@ func (d *daemons) lack(connections map[connection]bool, now time.Time) bool {
 	return !contains(d.looked, connections) || len(connections) > 0 && now.Sub(d.scanned) > rescanAfter
 }
 
-// tend scans /proc when that is due and has paused long enough since the last time, and lets go of what was not renewed.
+// tend scans /proc when that is due and has paused long enough since the last time, and lets go of what was not renewed. It does not
+// wait for a scan: a process can keep that waiting where the kernel does not tell the connections (see findHolders). Then this source is
+// lost for as long, and no other.
 func (w *Watcher) tend() {
 	ticker := time.NewTicker(tendInterval)
 	defer ticker.Stop()
@@ -54,11 +56,14 @@ func (w *Watcher) tend() {
 	defer pause.Stop()
 	<-pause.C
 	due := w.daemons.wake
+	scanned := make(chan time.Duration, 1)
 	for {
 		select {
 		case <-due:
-			pause.Reset(w.scan())
 			due = nil
+			go func() { scanned <- w.scan() }()
+		case rest := <-scanned:
+			pause.Reset(rest)
 		case <-pause.C:
 			due = w.daemons.wake
 		case now := <-ticker.C:
@@ -103,17 +108,17 @@ func (w *Watcher) settle(found []holder, wanted map[connection]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.daemons.looked, w.daemons.scanned = wanted, time.Now()
-	stay := map[identity]bool{}
+	stay := map[int]bool{}
 	for _, h := range found {
 		if !w.closed {
 			w.holdDaemon(h)
-			stay[identityOf(h.process)] = true
+			stay[h.process.PID] = true
 		}
 		h.process.Release()
 	}
-	for id := range w.daemons.held {
-		if !stay[id] {
-			w.dropDaemon(id)
+	for pid := range w.daemons.held {
+		if !stay[pid] {
+			w.dropDaemon(pid)
 		}
 	}
 	w.dropUnused() // a pod may have been forgotten during the scan
@@ -122,10 +127,13 @@ func (w *Watcher) settle(found []holder, wanted map[connection]bool) {
 // holdDaemon takes a pidfd of the process unless it has one. A process that has ended since the scan has left its
 // connections to nobody, or to a successor: that is worth a look.
 func (w *Watcher) holdDaemon(h holder) {
-	id := identityOf(h.process)
-	if d := w.daemons.held[id]; d != nil {
-		d.connections = h.connections
-		return
+	pid := h.process.PID
+	if d := w.daemons.held[pid]; d != nil {
+		if ended, err := sys.Ended(d.pidfd); err == nil && !ended { // its id was not used again
+			d.connections = h.connections
+			return
+		}
+		w.daemonEnded(pid)
 	}
 	pidfd, err := pidfdOf(h.process)
 	if err != nil {
@@ -133,26 +141,26 @@ func (w *Watcher) holdDaemon(h holder) {
 		return
 	}
 	d := &daemon{pidfd: pidfd, connections: h.connections}
-	if d.id, err = w.poller.add(pidfd, sys.PollIn, func() { w.daemonEnded(id) }); err != nil {
+	if d.id, err = w.poller.add(pidfd, sys.PollIn, func() { w.daemonEnded(pid) }); err != nil {
 		sys.Close(pidfd)
 		return
 	}
-	w.daemons.held[id] = d
+	w.daemons.held[pid] = d
 }
 
 // daemonEnded announces the end and has a successor looked for.
-func (w *Watcher) daemonEnded(id identity) {
-	d := w.daemons.held[id]
-	w.dropDaemon(id)
+func (w *Watcher) daemonEnded(pid int) {
+	d := w.daemons.held[pid]
+	w.dropDaemon(pid)
 	w.announceFUSE(d.connections)
 	w.daemons.due()
 }
 
-func (w *Watcher) dropDaemon(id identity) {
-	d := w.daemons.held[id]
+func (w *Watcher) dropDaemon(pid int) {
+	d := w.daemons.held[pid]
 	w.poller.remove(d.id)
 	sys.Close(d.pidfd)
-	delete(w.daemons.held, id)
+	delete(w.daemons.held, pid)
 }
 
 // announceFUSE announces that a holder of the connections has ended.

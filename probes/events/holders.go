@@ -43,96 +43,106 @@ const (
 	namesAtOnce    = 256
 )
 
-// findHolders reads the descriptors of all processes below the /proc at root and returns those that hold one of a wanted connection, or
-// one whose connection the kernel does not tell. Processes that may not be read, or end meanwhile, are passed over. It ends
+// findHolders reads the descriptors of all processes below the /proc at root and returns those that hold one of a wanted connection, or,
+// where the kernel does not tell the connections, any. Processes that may not be read, or end meanwhile, are passed over. It ends
 // early when quit is closed. The caller releases the processes.
+//
+// It reads fdinfo, which does not wait. Only a kernel that tells no connection there has the links of fd read, too: those of a process
+// within execve may take for ever (see proc.Tasks). Such a process is passed over, but for one that begins at that very moment.
 func findHolders(root string, wanted map[connection]bool, quit <-chan struct{}) ([]holder, error) {
-	folder, err := os.Open(root) //nolint:gosec // the root of /proc is the operator's choice
+	pids, err := proc.All(root)
 	if err != nil {
 		return nil, fmt.Errorf("find FUSE daemons: %w", err)
 	}
-	defer func() { _ = folder.Close() }() // read only
-	names, err := folder.Readdirnames(-1)
-	if err != nil {
-		return nil, fmt.Errorf("find FUSE daemons: %w", err)
+	s := search{root: root, wanted: wanted, quit: quit}
+	s.each(pids, s.told)
+	if !s.tells {
+		s.each(pids, s.linked)
 	}
-	s := search{root: root, wanted: wanted}
-	for _, name := range names {
-		select {
-		case <-quit:
-			return s.result(), nil
-		default:
-		}
-		if pid, err := strconv.Atoi(name); err == nil && len(s.found) < maxHolders {
-			s.consider(pid)
-		}
-	}
-	return s.result(), nil
+	return s.found, nil
 }
 
 // search is one scan of /proc.
 type search struct {
 	root   string
 	wanted map[connection]bool
+	quit   <-chan struct{}
 	found  []holder
-	told   bool // the kernel tells the connection of a descriptor
+	tells  bool // the kernel tells the connection of a descriptor
 }
 
-func (s *search) consider(pid int) {
-	connections := connectionsOf(filepath.Join(s.root, strconv.Itoa(pid)))
-	for c := range connections {
-		s.told = s.told || c != anyConnection
-		if c != anyConnection && !s.wanted[c] {
-			delete(connections, c)
+// each enters the processes of which connections returns any.
+func (s *search) each(pids []int, connections func(pid int) map[connection]bool) {
+	for _, pid := range pids {
+		select {
+		case <-s.quit:
+			return
+		default:
 		}
-	}
-	if len(connections) == 0 {
-		return
-	}
-	if p, err := proc.Hold(s.root, pid); err == nil {
-		s.found = append(s.found, holder{process: p, connections: connections})
+		if len(s.found) >= maxHolders {
+			return
+		}
+		if held := connections(pid); len(held) > 0 {
+			if p, err := proc.Hold(s.root, pid); err == nil {
+				s.found = append(s.found, holder{process: p, connections: held})
+			}
+		}
 	}
 }
 
-// result leaves out the descriptors without a connection where the kernel tells of it: they are not mounted.
-func (s *search) result() []holder {
-	if !s.told {
-		return s.found
-	}
-	return slices.DeleteFunc(s.found, func(h holder) bool {
-		delete(h.connections, anyConnection)
-		if len(h.connections) > 0 {
-			return false
+// told returns the wanted connections of which the process's fdinfo tells.
+func (s *search) told(pid int) (held map[connection]bool) {
+	eachDescriptor(s.folder(pid, "fdinfo"), func(info string) bool {
+		c, ok := connectionIn(info)
+		s.tells = s.tells || ok
+		if ok && s.wanted[c] {
+			if held == nil {
+				held = map[connection]bool{}
+			}
+			held[c] = true
 		}
-		h.process.Release()
 		return true
 	})
+	return held
 }
 
-// connectionsOf reads the descriptors of the process with the folder. It follows none of them.
-func connectionsOf(folder string) map[connection]bool {
-	f, err := os.Open(filepath.Join(folder, "fd")) //nolint:gosec // a folder of /proc
-	if err != nil {
+// linked returns anyConnection when a descriptor of the process is one of /dev/fuse.
+func (s *search) linked(pid int) (held map[connection]bool) {
+	tasks, err := proc.Tasks(s.root, pid)
+	if err != nil || slices.ContainsFunc(tasks, func(t proc.Task) bool { return t.Execs }) {
 		return nil
 	}
-	defer func() { _ = f.Close() }() // read only
-	var found map[connection]bool
+	eachDescriptor(s.folder(pid, "fd"), func(descriptor string) bool {
+		if link, err := os.Readlink(descriptor); err == nil && isDevice(link) {
+			held = map[connection]bool{anyConnection: true}
+		}
+		return held == nil
+	})
+	return held
+}
+
+func (s *search) folder(pid int, name string) string {
+	return filepath.Join(s.root, strconv.Itoa(pid), name)
+}
+
+// eachDescriptor calls f for every file of a folder of descriptors, until that returns false.
+func eachDescriptor(folder string, f func(path string) bool) {
+	dir, err := os.Open(folder) //nolint:gosec // a folder of /proc
+	if err != nil {
+		return
+	}
+	defer func() { _ = dir.Close() }() // read only
 	for read := 0; read < maxDescriptors; read += namesAtOnce {
-		names, err := f.Readdirnames(namesAtOnce)
+		names, err := dir.Readdirnames(namesAtOnce)
 		for _, name := range names {
-			if link, err := os.Readlink(filepath.Join(folder, "fd", name)); err != nil || !isDevice(link) {
-				continue
+			if !f(filepath.Join(folder, name)) {
+				return
 			}
-			if found == nil {
-				found = map[connection]bool{}
-			}
-			found[connectionIn(filepath.Join(folder, "fdinfo", name))] = true
 		}
 		if err != nil {
-			break // io.EOF, or the process has ended
+			return // io.EOF, or the process has ended
 		}
 	}
-	return found
 }
 
 // isDevice reports whether a descriptor's link leads to /dev/fuse, as seen from another mount namespace perhaps.
@@ -141,25 +151,22 @@ func isDevice(link string) bool { return link == "/fuse" || strings.HasSuffix(li
 // maxInfo is more than the fdinfo of a character device holds.
 const maxInfo = 4096
 
-// connectionIn reads the line that fuse_dev_show_fdinfo of the kernel writes.
-func connectionIn(info string) connection {
+// connectionIn reads the line that fuse_dev_show_fdinfo of the kernel writes. It is not ok when there is none.
+func connectionIn(info string) (c connection, ok bool) {
 	f, err := os.Open(info) //nolint:gosec // a file of /proc
 	if err != nil {
-		return anyConnection
+		return 0, false
 	}
 	defer func() { _ = f.Close() }() // read only
 	text, err := io.ReadAll(io.LimitReader(f, maxInfo))
 	if err != nil {
-		return anyConnection
+		return 0, false
 	}
-	for line := range strings.Lines(string(text)) {
-		number, ok := strings.CutPrefix(line, "fuse_connection:")
-		if !ok {
-			continue
-		}
-		if n, err := strconv.ParseUint(strings.TrimSpace(number), 10, 64); err == nil {
-			return connection(n)
-		}
+	_, line, ok := strings.Cut(string(text), "\nfuse_connection:")
+	if !ok {
+		return 0, false
 	}
-	return anyConnection
+	number, _, _ := strings.Cut(line, "\n")
+	n, err := strconv.ParseUint(strings.TrimSpace(number), 10, 64)
+	return connection(n), err == nil
 }

@@ -27,7 +27,9 @@ func (f fakeProc) write(name, text string) {
 
 func (f fakeProc) process(pid int) {
 	f.t.Helper()
-	f.write(fmt.Sprintf("%d/stat", pid), fmt.Sprintf("%d (fuse) S%s 50 0", pid, " 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"))
+	status := "Name:\tfuse\nState:\tS (sleeping)\nVmSize:\t  9 kB\nVmExe:\t  1 kB\n"
+	f.write(fmt.Sprintf("%d/status", pid), status)
+	f.write(fmt.Sprintf("%d/task/%d/status", pid, pid), status)
 	must(f.t, os.MkdirAll(filepath.Join(f.root, strconv.Itoa(pid), "fd"), 0o755))
 }
 
@@ -62,9 +64,9 @@ func TestHolders(t *testing.T) {
 	f.descriptor(1, 3, "/dev/fuse", "fuse_connection:\t40\n")
 	f.descriptor(1, 9, "/dev/fuse", "fuse_connection:\t41\n")
 	f.descriptor(1, 10, "/dev/fuse", "fuse_connection:\t42\n")
-	f.descriptor(2, 3, "/fuse", "fuse_connection:\t40\n")      // of a container's own /dev
-	f.descriptor(3, 3, "/dev/fuse", "")                        // not mounted yet
-	f.descriptor(4, 3, "/home/fuse", "fuse_connection:\t40\n") // a file of that name
+	f.descriptor(2, 3, "/fuse", "fuse_connection:\t40\n") // of a container's own /dev
+	f.descriptor(3, 3, "/dev/fuse", "")                   // not mounted yet
+	f.descriptor(4, 3, "/dev/null", "")
 	f.descriptor(5, 3, "/dev/fuse", "fuse_connection:\t99\n")
 	f.descriptor(6, 3, "/dev/fuse", "fuse_connection:\tmany\n")
 	f.write("sys/fd/3", "no process")
@@ -86,6 +88,10 @@ func TestHoldersWithoutNumbers(t *testing.T) {
 	f.process(2)
 	f.descriptor(1, 3, "/dev/fuse", "")
 	f.descriptor(2, 3, "/dev/null", "")
+	f.descriptor(2, 4, "/home/fuse", "") // a file of that name
+	f.process(3)
+	f.descriptor(3, 3, "/dev/fuse", "")
+	f.write("3/task/3/status", "State:\tD (disk sleep)\nVmSize:\t  9 kB\nVmExe:\t  0 kB\n") // within execve: to read its links may take for ever
 	want := map[int]map[connection]bool{1: {anyConnection: true}}
 	if diff := cmp.Diff(want, f.find(40)); diff != "" {
 		t.Error(diff)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
 	"github.com/mountwarden/mountwarden/probes/proc"
@@ -57,47 +56,51 @@ func source(name, detail string, err error, try func() error) Source {
 
 // tryFanotify marks the mount namespace of this process.
 func tryFanotify(procRoot string) error {
-	namespace, err := sys.OpenText(filepath.Join(procRoot, "self/ns/mnt"))
-	if err != nil {
-		return fmt.Errorf("open my mount namespace: %w", err)
-	}
-	defer sys.Close(namespace)
-	group, err := sys.WatchMounts(namespace)
-	switch {
-	case errors.Is(err, syscall.EINVAL):
-		return fmt.Errorf("mark a mount namespace: %w: it needs Linux 6.15", err)
-	case errors.Is(err, syscall.EPERM):
-		return fmt.Errorf("mark a mount namespace: %w: it needs CAP_SYS_ADMIN", err)
-	case err != nil:
-		return fmt.Errorf("mark a mount namespace: %w", err)
-	}
-	sys.Close(group)
-	return nil
-}
-
-var errOtherNamespace = errors.New("the process ids there are not those of this process's pid namespace")
-
-// tryPidfd opens a pidfd of this process, whose number there must be that here: pidfd_open(2) counts in the pid namespace of
-// its caller. NSpid of proc_pid_status(5) lists one number for each namespace below that of the mounted proc.
-func tryPidfd(procRoot string) error {
-	self, err := proc.Self(procRoot)
+	self, err := selfByPID(procRoot)
 	if err != nil {
 		return err
 	}
 	defer self.Release()
-	status, err := self.Read("status")
+	group, err := groupOf(self)
+	if err == nil {
+		sys.Close(group)
+	}
+	return err
+}
+
+var errOtherNamespace = errors.New("the process ids there are not those of this process's pid namespace")
+
+// tryPidfd opens a pidfd of this process.
+func tryPidfd(procRoot string) error {
+	self, err := selfByPID(procRoot)
 	if err != nil {
-		return fmt.Errorf("read %s/self/status: %w", procRoot, err)
+		return err
 	}
-	if self.PID != os.Getpid() || !onePID(status) {
-		return fmt.Errorf("open processes of %s: %w: run with hostPID", procRoot, errOtherNamespace)
-	}
+	defer self.Release()
 	pidfd, err := pidfdOf(self)
 	if err != nil {
 		return fmt.Errorf("open a pidfd: %w: it needs Linux 5.10", err)
 	}
 	sys.Close(pidfd)
 	return nil
+}
+
+// selfByPID returns this process, whose number there must be that here: pidfd_open(2) counts in the pid namespace of its caller.
+// NSpid of proc_pid_status(5) lists one number for each namespace below that of the mounted proc.
+func selfByPID(procRoot string) (*proc.Process, error) {
+	self, err := proc.Self(procRoot)
+	if err != nil {
+		return nil, err
+	}
+	status, err := self.Read("status")
+	if err == nil && (self.PID != os.Getpid() || !onePID(status)) {
+		err = fmt.Errorf("%w: run with hostPID", errOtherNamespace)
+	}
+	if err != nil {
+		self.Release()
+		return nil, fmt.Errorf("find myself in %s: %w", procRoot, err)
+	}
+	return self, nil
 }
 
 func onePID(status string) bool {

@@ -2,17 +2,13 @@ package events
 
 import (
 	"errors"
+	"fmt"
+	"syscall"
 
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
 	"github.com/mountwarden/mountwarden/probes/proc"
 )
-
-// identity names a process for ever.
-type identity struct {
-	pid   int
-	start uint64
-}
 
 // table is the watched mount table of one process.
 type table struct {
@@ -40,12 +36,7 @@ func (w *Watcher) openTable(pod string, p *proc.Process) (*table, error) {
 
 // openGroup marks the process's mount namespace, which is open for that moment only.
 func (w *Watcher) openGroup(pod string, p *proc.Process) (*table, error) {
-	namespace, err := openFile(p, "ns/mnt")
-	if err != nil {
-		return nil, err
-	}
-	group, err := sys.WatchMounts(namespace)
-	sys.Close(namespace)
+	group, err := groupOf(p)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +50,30 @@ func (w *Watcher) openGroup(pod string, p *proc.Process) (*table, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// groupOf asks the pidfd for the namespace: to open /proc/PID/ns/mnt may take for ever (see proc.Tasks).
+func groupOf(p *proc.Process) (int, error) {
+	pidfd, err := pidfdOf(p)
+	if err != nil {
+		return -1, fmt.Errorf("open a pidfd: %w: it needs Linux 5.10", err)
+	}
+	defer sys.Close(pidfd)
+	namespace, err := sys.MountNamespace(pidfd)
+	if err != nil {
+		return -1, fmt.Errorf("open a mount namespace by a pidfd: %w: it needs Linux 6.11", err)
+	}
+	defer sys.Close(namespace)
+	group, err := sys.WatchMounts(namespace)
+	switch {
+	case errors.Is(err, syscall.EINVAL):
+		return -1, fmt.Errorf("mark a mount namespace: %w: it needs Linux 6.15", err)
+	case errors.Is(err, syscall.EPERM):
+		return -1, fmt.Errorf("mark a mount namespace: %w: it needs CAP_SYS_ADMIN", err)
+	case err != nil:
+		return -1, fmt.Errorf("mark a mount namespace: %w", err)
+	}
+	return group, nil
 }
 
 const (
@@ -89,11 +104,11 @@ func (w *Watcher) openMountinfo(pod string, p *proc.Process) (*table, error) {
 }
 
 func (w *Watcher) fillMountinfo(t *table, pod string, p *proc.Process) (err error) {
-	if t.fd, err = openFile(p, "mountinfo"); err != nil {
+	if t.fd, err = openMounts(p); err != nil {
 		return err
 	}
-	id := identityOf(p)
-	t.ended, err = w.poller.add(t.pidfd, sys.PollIn, func() { w.dropTable(pod, id) })
+	serial := p.Serial
+	t.ended, err = w.poller.add(t.pidfd, sys.PollIn, func() { w.dropTable(pod, serial) })
 	if err != nil {
 		return err
 	}
@@ -103,13 +118,13 @@ func (w *Watcher) fillMountinfo(t *table, pod string, p *proc.Process) (err erro
 
 // dropTable lets go of the table of a process that has ended. That is no event: its container is gone, or another of
 // its processes is found by the next look.
-func (w *Watcher) dropTable(pod string, process identity) {
+func (w *Watcher) dropTable(pod string, serial uint64) {
 	held := w.pods[pod]
-	if held == nil || held.tables[process] == nil {
+	if held == nil || held.tables[serial] == nil {
 		return
 	}
-	w.closeTable(held.tables[process])
-	delete(held.tables, process)
+	w.closeTable(held.tables[serial])
+	delete(held.tables, serial)
 	w.tables--
 }
 
@@ -124,12 +139,10 @@ func (w *Watcher) closeTable(t *table) {
 	}
 }
 
-func identityOf(p *proc.Process) identity { return identity{pid: p.PID, start: p.Start} }
-
-// openFile opens a file of the process's folder, outside of Go's poller.
-func openFile(p *proc.Process, name string) (fd int, err error) {
+// openMounts opens the process's mountinfo, outside of Go's poller.
+func openMounts(p *proc.Process) (fd int, err error) {
 	err = p.Hand(func(dir int) (err error) {
-		fd, err = sys.OpenAt(dir, name)
+		fd, err = sys.OpenAt(dir, "mountinfo")
 		return err
 	})
 	return fd, err

@@ -63,7 +63,7 @@ type Watcher struct {
 // pod is what is watched for one pod.
 type pod struct {
 	renewed     time.Time
-	tables      map[identity]*table
+	tables      map[uint64]*table // by the serial of the process
 	connections map[connection]bool
 	errors      map[mountinfo.Device]bool
 }
@@ -108,7 +108,7 @@ func (w *Watcher) Watch(uid string, subjects []Subject) {
 		if len(w.pods) >= maxPods {
 			return
 		}
-		p = &pod{tables: map[identity]*table{}}
+		p = &pod{tables: map[uint64]*table{}}
 		w.pods[uid] = p
 		w.queue.add(uid)
 	}
@@ -162,12 +162,12 @@ func (w *Watcher) Close() {
 }
 
 func (w *Watcher) watchTables(uid string, p *pod, subjects []Subject) {
-	seen := map[identity]bool{}
+	seen := map[uint64]bool{}
 	for _, s := range subjects {
 		if s.Process == nil || len(seen) >= podTables {
 			continue
 		}
-		id := identityOf(s.Process)
+		id := s.Process.Serial
 		seen[id] = true
 		if p.tables[id] != nil || w.tables >= maxTables {
 			continue

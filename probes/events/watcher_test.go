@@ -318,7 +318,7 @@ func TestMoreThanFanotifyAllows(t *testing.T) {
 		groups = append(groups, group)
 	}
 	w.Watch("a", c.subject())
-	if held := w.pods["a"].tables[identityOf(c.held)]; held == nil || !held.pins {
+	if held := w.pods["a"].tables[c.held.Serial]; held == nil || !held.pins {
 		t.Errorf("held %+v", held)
 	}
 	c.do("tmpfs", point)

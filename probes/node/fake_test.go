@@ -42,7 +42,7 @@ func newFakeNode(t testing.TB, opts Options, mountinfo ...string) *fakeNode {
 	opts.WorkerPath, opts.ProcRoot = exe, n.root
 	must(t, os.MkdirAll(filepath.Join(n.root, "42"), 0o755))
 	must(t, os.Symlink("42", filepath.Join(n.root, "self")))
-	n.write("stat", "42 (app) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 50 20 21 22\n")
+	n.write("status", "Name:\tapp\nState:\tS (sleeping)\n")
 	n.write("cgroup", "0::/kubepods/"+testID+"\n")
 	n.mounts(mountinfo...)
 	n.Prober, err = New(opts)
@@ -64,7 +64,7 @@ func (n *fakeNode) hosts(lines ...string) {
 	n.t.Helper()
 	dir := filepath.Join(n.root, "1")
 	must(n.t, os.MkdirAll(dir, 0o755))
-	must(n.t, os.WriteFile(filepath.Join(dir, "stat"), []byte("1 (init) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 5 20 21 22\n"), 0o600))
+	must(n.t, os.WriteFile(filepath.Join(dir, "status"), []byte("Name:\tinit\nState:\tS (sleeping)\n"), 0o600))
 	must(n.t, os.WriteFile(filepath.Join(dir, "mountinfo"), []byte(tableOf("8:1", lines...)), 0o600))
 }
 

@@ -96,7 +96,7 @@ func TestDoubt(t *testing.T) {
 	s.seen.Health, s.seen.Cause = probes.Broken, probes.CauseHung
 	l.doubt()
 	expect(t, s.seen, probes.Broken, probes.CauseHung, "")
-	n.write("stat", "42 (app) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 50 20 21 22\n")
+	n.write("status", "Name:\tapp\nState:\tZ (zombie)\n")
 	l.doubt()
 	expect(t, s.seen, probes.Unknown, "", "container is gone")
 }

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -92,36 +91,3 @@ func FuzzIDsIn(f *testing.F) {
 }
 
 func notAlphanumeric(r rune) bool { return r > 0x7f || !isAlphanumeric(byte(r)) }
-
-func TestParseStat(t *testing.T) {
-	for text, want := range map[string]stat{
-		statText(7, "app", 'S', 99):           {"app", 'S', 99},
-		statText(7, "a) R (b", 'Z', 1<<63):    {"a) R (b", 'Z', 1 << 63},
-		statText(7, "", 'X', 0):               {"", 'X', 0},
-		statText(7, "tab\tline\nend", 'D', 5): {"tab\tline\nend", 'D', 5},
-	} {
-		if got, err := parseStat(text); err != nil || got != want {
-			t.Errorf("%q: %+v %v, want %+v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "7", "7 (app", "7 )app( S", "7 (app) S 1 2", strings.Replace(statText(7, "app", 'S', 99), " 99 ", " x ", 1),
-		strings.Replace(statText(7, "app", 'S', 99), " S ", " SS ", 1)} {
-		if got, err := parseStat(text); err == nil {
-			t.Errorf("%q: %+v", text, got)
-		}
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add(statText(7, "app", 'S', 99))
-	f.Fuzz(func(t *testing.T, text string) {
-		if st, err := parseStat(text); err == nil && !strings.Contains(text, "("+st.comm+")") {
-			t.Errorf("%q: %+v", text, st)
-		}
-	})
-}
-
-// statText is a /proc/PID/stat.
-func statText(pid int, comm string, state byte, start uint64) string {
-	return fmt.Sprintf("%d (%s) %c 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 %d 20 21 22\n", pid, comm, state, start)
-}

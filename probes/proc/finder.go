@@ -98,7 +98,7 @@ func (f *Finder) resolve(id string, h *holding, now time.Time) (*Process, error)
 }
 
 // take opens the candidate for id and verifies through the held folder, where no other process can
-// slip in, that it is still the one that was scanned and still belongs to id.
+// slip in, that it belongs to id: the one that was scanned, or one that has its number since and will do as well.
 func (f *Finder) take(id string) *Process {
 	c, ok := f.index[id]
 	if !ok {
@@ -110,7 +110,7 @@ func (f *Finder) take(id string) *Process {
 		return nil
 	}
 	text, err := p.Read("cgroup")
-	if err != nil || p.Start != c.start || owner(claims(text), f.known) != id {
+	if err != nil || owner(claims(text), f.known) != id {
 		p.Release()
 		delete(f.index, id)
 		return nil

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -19,16 +20,16 @@ type tree struct {
 
 func newTree(t *testing.T) tree { return tree{t, t.TempDir()} }
 
-func (p tree) process(pid int, comm string, state byte, start uint64, cgroup string) {
+func (p tree) process(pid int, comm string, state byte, inner int, cgroup string) {
 	p.t.Helper()
-	p.folder(strconv.Itoa(pid), pid, comm, state, start, cgroup)
+	p.folder(strconv.Itoa(pid), comm, state, inner, cgroup)
 }
 
-func (p tree) folder(name string, pid int, comm string, state byte, start uint64, cgroup string) {
+func (p tree) folder(name string, comm string, state byte, inner int, cgroup string) {
 	p.t.Helper()
 	dir := filepath.Join(p.root, name)
 	err := errors.Join(os.MkdirAll(dir, 0o755),
-		os.WriteFile(filepath.Join(dir, "stat"), []byte(statText(pid, comm, state, start)), 0o600),
+		os.WriteFile(filepath.Join(dir, "status"), fmt.Appendf(nil, "Name:\t%s\nState:\t%c (x)\nNSpid:\t9\t%d\n", comm, state, inner), 0o600),
 		os.WriteFile(filepath.Join(dir, "cgroup"), []byte(cgroup+"\n"), 0o600))
 	if err != nil {
 		p.t.Fatal(err)
@@ -77,11 +78,11 @@ func TestWhichProcess(t *testing.T) {
 		want int // 0 for none
 	}{
 		{"the only one", func(p tree) { p.process(7, "app", 'S', 50, "0::/pod/"+idA) }, 7},
-		{"the oldest, not the smallest id", func(p tree) {
-			p.process(7, "exec", 'S', 60, "0::/pod/"+idA)
-			p.process(9, "app", 'S', 50, "0::/pod/"+idA)
+		{"the first of its pid namespace, not the smallest id of the node", func(p tree) {
+			p.process(7, "exec", 'S', 12, "0::/pod/"+idA)
+			p.process(9, "app", 'S', 2, "0::/pod/"+idA)
 		}, 9},
-		{"of two of one age the smaller", func(p tree) {
+		{"of two with one id the smaller of the node", func(p tree) {
 			p.process(9, "b", 'S', 50, "0::/pod/"+idA)
 			p.process(7, "a", 'S', 50, "0::/pod/"+idA)
 		}, 7},
@@ -99,22 +100,22 @@ func TestWhichProcess(t *testing.T) {
 		{"not pause", func(p tree) { p.process(7, "pause", 'S', 40, "0::/pod/"+idB) }, 0},
 		{"not a zombie", func(p tree) {
 			p.process(7, "app", 'Z', 40, "0::/pod/"+idA)
-			p.folder("7/task/7", 7, "app", 'Z', 40, "0::/pod/"+idA)
+			p.folder("7/task/7", "app", 'Z', 40, "0::/pod/"+idA)
 		}, 0},
 		{"a zombie with a live thread", func(p tree) {
 			p.process(7, "app", 'Z', 40, "0::/pod/"+idA)
-			p.folder("7/task/7", 7, "app", 'Z', 40, "0::/pod/"+idA)
-			p.folder("7/task/8", 8, "app", 'S', 41, "0::/pod/"+idA)
+			p.folder("7/task/7", "app", 'Z', 40, "0::/pod/"+idA)
+			p.folder("7/task/8", "app", 'S', 41, "0::/pod/"+idA)
 		}, 7},
-		{"malformed stat", func(p tree) {
+		{"malformed status", func(p tree) {
 			p.process(7, "app", 'S', 50, "0::/pod/"+idA)
-			if err := os.WriteFile(filepath.Join(p.root, "7/stat"), []byte("?"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(p.root, "7/status"), []byte("?"), 0o600); err != nil {
 				p.t.Fatal(err)
 			}
 		}, 0},
 		{"vanishing", func(p tree) {
 			p.process(7, "app", 'S', 50, "0::/pod/"+idA)
-			if err := os.Remove(filepath.Join(p.root, "7/stat")); err != nil {
+			if err := os.Remove(filepath.Join(p.root, "7/status")); err != nil {
 				p.t.Fatal(err)
 			}
 		}, 0},
@@ -240,7 +241,7 @@ func TestSelf(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Release()
-	if p.PID != os.Getpid() || p.Start == 0 {
+	if p.PID != os.Getpid() || p.Serial == 0 {
 		t.Errorf("%+v", p)
 	}
 	if text, err := p.Read("comm"); err != nil || text == "" {

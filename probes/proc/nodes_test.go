@@ -40,13 +40,13 @@ func TestNodes(t *testing.T) {
 func (p tree) parse(paragraph string) {
 	p.t.Helper()
 	var pid int
-	var start uint64
+	var inner int
 	var comm string
 	first, cgroup, _ := strings.Cut(paragraph, "\n")
-	if _, err := fmt.Sscan(first, &pid, &start, &comm); err != nil {
+	if _, err := fmt.Sscan(first, &pid, &inner, &comm); err != nil {
 		p.t.Fatalf("%q: %v", first, err)
 	}
-	p.process(pid, comm, 'S', start, strings.TrimSuffix(cgroup, "\n"))
+	p.process(pid, comm, 'S', inner, strings.TrimSuffix(cgroup, "\n"))
 }
 
 // expectOwner asks for the id of a line "PID ID" or "none ID".

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
 // maxUID is longer than any UID of a pod: a name of 36 characters, or the 32 of a static pod's hash.
@@ -47,16 +45,6 @@ func All(root string) ([]int, error) {
 	}
 	slices.Sort(pids)
 	return pids, nil
-}
-
-// Peek returns the process with the id, held under the /proc at root, without a look at whether it is alive: its Start is 0. Nothing
-// that it reads waits, unlike Hold, which a process within execve may keep waiting (see Tasks). Release it.
-func Peek(root string, pid int) (*Process, error) {
-	fd, err := sys.OpenDir(root + "/" + strconv.Itoa(pid))
-	if err != nil {
-		return nil, gone(err)
-	}
-	return &Process{PID: pid, dir: os.NewFile(uintptr(fd), "/proc/"+strconv.Itoa(pid))}, nil
 }
 
 // InPod reports whether the process is in a cgroup of the pod. One that has exited is not.

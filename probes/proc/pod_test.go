@@ -46,7 +46,7 @@ func TestOfPod(t *testing.T) {
 	tree.process(12, "app", 'D', 50, "0::/kubepods/pod"+podUID+"/"+idA)
 	tree.process(9, "pause", 'S', 40, "0::/kubepods/pod"+podUID+"/"+idB)
 	tree.process(13, "other", 'S', 40, "0::/kubepods/pod00000000-7d0e-4c8e-9a43-0b5e6d2f8c11/"+idB)
-	tree.folder("self", 13, "not a number", 'S', 40, "0::/kubepods/pod"+podUID)
+	tree.folder("self", "not a number", 'S', 40, "0::/kubepods/pod"+podUID)
 	if err := os.Mkdir(filepath.Join(tree.root, "14"), 0o755); err != nil { // is just exiting
 		t.Fatal(err)
 	}
@@ -159,8 +159,8 @@ func FuzzParseStatus(f *testing.F) {
 	f.Add(statusText("app", "D (disk sleep)", "16"))
 	f.Add("State:\t")
 	f.Fuzz(func(t *testing.T, text string) {
-		task, ok := parseStatus(text)
-		if ok && !strings.Contains(text, "State:\t"+string([]byte{task.State})) || task.Kernel && !strings.Contains(text, "Kthread:\t1") {
+		task, err := parseStatus(text)
+		if err == nil && !strings.Contains(text, "State:\t"+string([]byte{task.State})) || task.Kernel && !strings.Contains(text, "Kthread:\t1") {
 			t.Errorf("%q: %+v", text, task)
 		}
 		if task.Execs && !strings.Contains(text, "VmSize:\t") {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
@@ -17,10 +18,12 @@ var ErrGone = errors.New("process is gone")
 
 // Process is a process held by a descriptor of its folder of /proc. It is safe for concurrent use.
 type Process struct {
-	PID   int
-	Start uint64   // clock ticks since boot; with PID it names the process for ever
-	dir   *os.File // O_PATH of /proc/PID, or of /proc/PID/task/TID when the leader has exited
+	PID    int
+	Serial uint64   // of this hold: no other Process has it, even of the same process or its id
+	dir    *os.File // O_PATH of /proc/PID, or of /proc/PID/task/TID when the leader has exited
 }
+
+var serials atomic.Uint64
 
 // Self returns this process, held under the /proc at root.
 func Self(root string) (*Process, error) {
@@ -40,21 +43,28 @@ func Hold(root string, pid int) (*Process, error) { return open(root, pid) }
 
 // open takes hold of the process, or of one of its threads when only the leader has exited.
 func open(root string, pid int) (*Process, error) {
-	fd, err := sys.OpenDir(filepath.Join(root, strconv.Itoa(pid)))
+	p, err := Peek(root, pid)
 	if err != nil {
-		return nil, gone(err)
+		return nil, err
 	}
-	p := &Process{PID: pid, dir: os.NewFile(uintptr(fd), "/proc/"+strconv.Itoa(pid))}
-	st, err := p.stat()
-	if err == nil && st.dead() {
+	t, err := p.status()
+	if err == nil && t.dead() {
 		err = p.moveToLiveThread(filepath.Join(root, strconv.Itoa(pid), "task"))
 	}
 	if err != nil {
 		p.Release()
 		return nil, err
 	}
-	p.Start = st.start
 	return p, nil
+}
+
+// Peek returns the process with the id, held under the /proc at root, without a look at whether it is alive. Release it.
+func Peek(root string, pid int) (*Process, error) {
+	fd, err := sys.OpenDir(filepath.Join(root, strconv.Itoa(pid)))
+	if err != nil {
+		return nil, gone(err)
+	}
+	return &Process{PID: pid, Serial: serials.Add(1), dir: os.NewFile(uintptr(fd), "/proc/"+strconv.Itoa(pid))}, nil
 }
 
 // moveToLiveThread replaces the folder of an exited leader by that of a thread that still runs.
@@ -73,7 +83,7 @@ func (p *Process) moveToLiveThread(task string) error {
 			continue // exited since it was listed
 		}
 		thread := &Process{dir: os.NewFile(uintptr(fd), task+"/"+t.Name())}
-		if st, err := thread.stat(); err == nil && !st.dead() {
+		if t, err := thread.status(); err == nil && !t.dead() {
 			p.Release()
 			p.dir = thread.dir
 			return nil
@@ -111,8 +121,8 @@ func (p *Process) Open(name string) (*os.File, error) {
 
 // Check returns ErrGone when the process has exited.
 func (p *Process) Check() error {
-	st, err := p.stat()
-	if err == nil && st.dead() {
+	t, err := p.status()
+	if err == nil && t.dead() {
 		return ErrGone
 	}
 	return err
@@ -134,12 +144,12 @@ func (p *Process) control(f func(dir int) error) error {
 	return gone(answer)
 }
 
-func (p *Process) stat() (stat, error) {
-	text, err := p.Read("stat")
+func (p *Process) status() (Task, error) {
+	text, err := p.Read("status")
 	if err != nil {
-		return stat{}, err
+		return Task{}, err
 	}
-	return parseStat(text)
+	return parseStatus(text)
 }
 
 // Release lets the process go. Who got it from a Finder leaves that to the Finder.

@@ -9,20 +9,21 @@ import (
 // candidate is a process that may stand for a container id.
 type candidate struct {
 	pid           int
-	start         uint64
+	inner         int // its id in its own pid namespace
 	before, after int // ids outside and inside of this one in its cgroup path
 }
 
-// better prefers the id that is nested least, which a container cannot claim from inside another one;
-// then the process directly in the container; then the oldest, which is the container's first.
+// better prefers the id that is nested least, which a container cannot claim from inside another one; then the process
+// directly in the container; then the container's first, which has the smallest id in its pid namespace. When it was started is told
+// by files alone that cannot be read of every process (see Tasks).
 func (c candidate) better(d candidate) bool {
 	switch {
 	case c.before != d.before:
 		return c.before < d.before
 	case c.after != d.after:
 		return c.after < d.after
-	case c.start != d.start:
-		return c.start < d.start
+	case c.inner != d.inner:
+		return c.inner < d.inner
 	default:
 		return c.pid < d.pid
 	}
@@ -63,17 +64,17 @@ func consider(index map[string]candidate, root string, pid int) {
 	if len(lines) == 0 {
 		return
 	}
-	text, err = os.ReadFile(folder + "stat") //nolint:gosec // a file of /proc
+	text, err = os.ReadFile(folder + "status") //nolint:gosec // a file of /proc
 	if err != nil {
 		return
 	}
-	st, err := parseStat(string(text))
-	if err != nil || st.comm == "conmon" {
+	t, err := parseStatus(string(text))
+	if err != nil || t.Comm == "conmon" {
 		return
 	}
 	for _, ids := range lines {
 		for i, id := range ids {
-			c := candidate{pid: pid, start: st.start, before: i, after: len(ids) - 1 - i}
+			c := candidate{pid: pid, inner: t.inner, before: i, after: len(ids) - 1 - i}
 			if old, ok := index[id]; !ok || c.better(old) {
 				index[id] = c
 			}

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -19,13 +20,19 @@ type Task struct {
 	Ending bool   // it was killed, and has given its memory back: it waits for others before it is gone
 	Execs  bool   // it is within execve(2), past the point of no return
 	Wchan  string // the function of the kernel that it waits in; told of state D only, and not while it execs
+	inner  int    // its process's id in its own pid namespace
 }
+
+// dead reports whether the task has exited: a zombie (Z) has no mounts any more.
+func (t Task) dead() bool { return t.State == 'Z' || t.State == 'X' || t.State == 'x' }
+
+var errStatus = errors.New("malformed status of a process")
 
 // Tasks returns the threads of a process, up to 1024 of them. It is ErrGone when there is no such process.
 //
 // What it reads does not wait. Of a process within execve that cannot be said of stat, wchan, syscall, stack and ns (measured on
-// Linux 6.18.44): it holds exec_update_lock while it closes its files, for ever where one is on a dead FUSE. And cmdline and environ
-// wait for the process's memory.
+// Linux 6.18.44), nor of the links root, cwd, exe and fd: it holds exec_update_lock while it closes its files, for ever where one is on
+// a dead FUSE. And cmdline and environ wait for the process's memory. This process reads status, cgroup, mountinfo and fdinfo only.
 func Tasks(root string, pid int) ([]Task, error) {
 	folder := root + "/" + strconv.Itoa(pid) + "/task"
 	names, err := readNames(folder)
@@ -52,10 +59,10 @@ func readTask(folder string, tid int) (t Task, ok bool) {
 	if err != nil {
 		return t, false
 	}
-	t, ok = parseStatus(string(text))
+	t, err = parseStatus(string(text))
 	t.TID = tid
-	if !ok || t.State != 'D' || t.Execs {
-		return t, ok
+	if err != nil || t.State != 'D' || t.Execs {
+		return t, err == nil
 	}
 	if text, err = os.ReadFile(folder + "wchan"); err == nil { //nolint:gosec // a file of /proc
 		t.Wchan = wchan(string(text))
@@ -65,7 +72,7 @@ func readTask(folder string, tid int) (t Task, ok bool) {
 
 // parseStatus understands proc_pid_status(5), in which a newline in the name is escaped. Once execve has given a process its new
 // memory, and before the program is in it, the memory is there and its code has no size.
-func parseStatus(text string) (t Task, ok bool) {
+func parseStatus(text string) (t Task, err error) {
 	memory, code := false, false
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":\t")
@@ -73,8 +80,9 @@ func parseStatus(text string) (t Task, ok bool) {
 		case "Name":
 			t.Comm = value
 		case "State":
-			ok = value != ""
 			t.State = (value + " ")[0]
+		case "NSpid": // of every namespace from the reader's to its own
+			t.inner, _ = strconv.Atoi(value[strings.LastIndexByte(value, '\t')+1:]) // 0 when it is not told
 		case "Kthread": // since Linux 6.10
 			t.Kernel = value == "1"
 		case "VmSize":
@@ -83,9 +91,12 @@ func parseStatus(text string) (t Task, ok bool) {
 			code = strings.TrimSpace(value) != "0 kB"
 		}
 	}
+	if t.State <= ' ' {
+		return t, fmt.Errorf("%w: it tells no state", errStatus)
+	}
 	t.Execs = memory && !code
 	t.Ending = !memory && !t.Kernel && t.State != 'Z' && t.State != 'X'
-	return t, ok
+	return t, nil
 }
 
 // wchan understands proc_pid_wchan(5): a name, or "0" when there is none to tell. Kernels have put an offset behind it.

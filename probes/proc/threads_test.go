@@ -110,8 +110,8 @@ func TestLeaderExitsAndThreadsLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer thread.Release()
-	if thread.PID != leader.PID || thread.Start != leader.Start {
-		t.Errorf("the process was %d/%d and is %d/%d", leader.PID, leader.Start, thread.PID, thread.Start)
+	if thread.PID != leader.PID || thread.Serial == leader.Serial {
+		t.Errorf("process %d was held as %d, and is held as process %d, %d", leader.PID, leader.Serial, thread.PID, thread.Serial)
 	}
 	if text, err := thread.Read("mountinfo"); err != nil || text == "" {
 		t.Errorf("mounts of the living thread: %q %v", text, err)

@@ -50,7 +50,7 @@ func newFakeNode(t *testing.T, opts Options) *fakeNode {
 	n := &fakeNode{t: t, root: t.TempDir()}
 	must(t, os.MkdirAll(filepath.Join(n.root, "42"), 0o755))
 	must(t, os.Symlink("42", filepath.Join(n.root, "self")))
-	n.stat("S")
+	n.status("S")
 	n.target, err = proc.Self(n.root)
 	must(t, err)
 	t.Cleanup(n.target.Release)
@@ -68,11 +68,10 @@ func (n *fakeNode) spare() {
 	n.look(patience, "0:1 /slow-1", "0:2 /slow-2")
 }
 
-// stat says what state the process is in: "S" lives, "Z" is gone.
-func (n *fakeNode) stat(state string) {
+// status says what state the process is in: "S" lives, "Z" is gone.
+func (n *fakeNode) status(state string) {
 	n.t.Helper()
-	text := "42 (app) " + state + " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 50 20 21 22\n"
-	must(n.t, os.WriteFile(filepath.Join(n.root, "42", "stat"), []byte(text), 0o600))
+	must(n.t, os.WriteFile(filepath.Join(n.root, "42", "status"), []byte("Name:\tapp\nState:\t"+state+"\n"), 0o600))
 }
 
 // tasks makes a task of each "device path"; the device "-" only walks.

@@ -10,8 +10,7 @@ import (
 // key is what only one flight at a time may have: a device, or the way to a path through one target.
 type key struct {
 	device string
-	pid    int
-	start  uint64
+	target uint64 // its serial
 	path   string
 }
 
@@ -35,7 +34,7 @@ type flight struct {
 
 func newFlight(a *asker, index int, task Task) *flight {
 	f := &flight{task: task, asker: a, index: index}
-	f.way = key{pid: task.Target.PID, start: task.Target.Start, path: task.Request.Path}
+	f.way = key{target: task.Target.Serial, path: task.Request.Path}
 	f.key, f.last = f.goal(), f
 	return f
 }

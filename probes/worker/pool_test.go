@@ -69,7 +69,7 @@ func TestParkedWorkerEndsWithItsContainer(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
 	hung(t, n.look(short, "0:2 /hang")[0], check.StageStatfs)
-	n.stat("Z")
+	n.status("Z")
 	eventually(t, "worker ended", func() bool { return n.Stats().Workers == 0 })
 }
 
@@ -108,7 +108,7 @@ func TestRefuses(t *testing.T) {
 	n.mu.Unlock()
 	expect(true)
 	failed(t, n.look(patience, "0:3 /a")[0], errFull.Error())
-	n.stat("Z") // ends the parked one
+	n.status("Z") // ends the parked one
 	eventually(t, "there is room again", func() bool { return n.Stats().Parked == 0 })
 	expect(false)
 	good(t, n.look(patience, "0:3 /a")[0])

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -161,16 +162,26 @@ func (c *Client) call(cmd command) (Status, error) {
 		return Status{}, fmt.Errorf("talk to FUSE server: %w", err)
 	}
 	if err := json.NewEncoder(conn).Encode(cmd); err != nil {
-		return Status{}, fmt.Errorf("talk to FUSE server: %w", err)
+		return Status{}, hungUp(fmt.Errorf("talk to FUSE server: %w", err))
 	}
 	var r reply
 	if err := json.NewDecoder(conn).Decode(&r); err != nil {
-		return Status{}, fmt.Errorf("hear from FUSE server (is it stopped?): %w", err)
+		return Status{}, hungUp(fmt.Errorf("hear from FUSE server (is it stopped?): %w", err))
 	}
 	if r.Error != "" {
 		return r.Status, fmt.Errorf("%w by FUSE server: %s", ErrUsage, r.Error)
 	}
 	return r.Status, nil
+}
+
+// hungUp makes ErrServerGone of what a connection says whose other end has ended.
+func hungUp(err error) error {
+	for _, end := range []error{io.EOF, unix.EPIPE, unix.ECONNRESET} {
+		if errors.Is(err, end) {
+			return fmt.Errorf("%w: %w", ErrServerGone, err)
+		}
+	}
+	return err
 }
 
 // dial succeeds for a stopped server too: the kernel queues the connection.

@@ -20,6 +20,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 	"github.com/mountwarden/mountwarden/probes/node"
+	"github.com/mountwarden/mountwarden/probes/proc"
 	"github.com/mountwarden/mountwarden/test/faultfs"
 	"github.com/mountwarden/mountwarden/test/rawfuse"
 )
@@ -452,4 +453,58 @@ func TestHostileHostPaths(t *testing.T) {
 	expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
 	must(t, volume.Kill())
 	expect(t, lookAt(t, p, pod, timeout), probes.Broken, probes.CauseDisconnected)
+}
+
+// A process that execve keeps, closing a file on a FUSE that does not answer, keeps whoever reads one of the wrong files of its /proc
+// waiting with it (see proc.Tasks). It keeps nobody here: not its own pod's look, which proves nothing against the pod's healthy mount,
+// nor another pod's, nor the events.
+func TestHostileExec(t *testing.T) {
+	bad, good, others := newVolume(t, faultfs.Options{}), newVolume(t, faultfs.Options{}), newVolume(t, faultfs.Options{})
+	tenant := newContainer(t, spec{Mounts: []bind{
+		{Source: bad.Mountpoint(), Path: "/bad", Propagation: syscall.MS_PRIVATE},
+		{Source: good.Mountpoint(), Path: "/good", Propagation: syscall.MS_PRIVATE},
+		{Source: os.Getenv(workerEnv), Path: staticProgram, Propagation: syscall.MS_PRIVATE, File: true},
+	}})
+	t.Cleanup(func() { must(t, bad.Clear()) }) // before the container is waited for
+	tenant.do(t, "exec", "/bad/"+faultfs.DefaultCanary)
+	must(t, bad.Hang(faultfs.Other))
+	_, err := fmt.Fprintln(tenant.stdin, "go")
+	must(t, err)
+	eventually(t, "it waits within execve", func() bool {
+		tasks, err := proc.Tasks("/proc", tenant.cmd.Process.Pid)
+		must(t, err)
+		return len(tasks) == 1 && tasks[0].Execs && tasks[0].State != 'R'
+	})
+
+	p := newProber(t, node.Options{Events: true})
+	mine := podOf(tenant, "/bad", "/good")
+	mine.UID = "tenant"
+	for _, o := range lookAll(t, p, mine, hangTimeout) {
+		if o.Health == probes.Broken {
+			t.Errorf("a process that starts a program is no broken mount: %+v", o)
+		}
+	}
+	other := podOf(newContainer(t, spec{Binds: map[string]string{"/data": others.Mountpoint()}}), "/data")
+	held := pidfds(t, others.Pid())
+	expect(t, lookAt(t, p, other, timeout), probes.Healthy, probes.CauseNone)
+	eventually(t, "the other pod's daemon is found", func() bool { return pidfds(t, others.Pid()) > held })
+	must(t, others.Kill())
+	expectEvent(t, p, probes.TriggerFUSEDaemon)
+	expect(t, lookAt(t, p, other, timeout), probes.Broken, probes.CauseDisconnected)
+	if s := p.Stats(); s.Workers > 4 {
+		t.Errorf("%+v workers", s)
+	}
+}
+
+// pidfds counts those of the process that this one holds (pidfd_open(2) tells of the line in fdinfo).
+func pidfds(t *testing.T, pid int) (n int) {
+	t.Helper()
+	infos, err := filepath.Glob("/proc/self/fdinfo/*")
+	must(t, err)
+	for _, info := range infos {
+		if text, err := os.ReadFile(info); err == nil && strings.Contains(string(text), fmt.Sprintf("\nPid:\t%d\n", pid)) {
+			n++
+		}
+	}
+	return n
 }

@@ -98,7 +98,10 @@ func TestParkedAreCapped(t *testing.T) {
 		t.Errorf("8 may be parked, the others are unknown: %v", causes)
 	}
 	// The workers beyond the cap were given up, so that a healthy mount is still looked at.
-	eventually(t, "workers beyond the cap ended", func() bool { return p.Stats().Workers <= 8 })
+	eventually(t, "workers beyond the cap ended", func() bool {
+		s := p.Stats()
+		return s.Workers-s.Idle <= 8
+	})
 	healthy := pod
 	healthy.Containers = []probes.Container{pod.Containers[0]}
 	healthy.Containers[0].Mounts = pod.Containers[0].Mounts[many:]

@@ -39,7 +39,7 @@ func host(t *testing.T, files map[string]string) ask.Root {
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	must(t, os.MkdirAll(filepath.Join(dir, "1"), 0o755))
-	must(t, os.WriteFile(filepath.Join(dir, "1/stat"), []byte("1 (init) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 5 20 21 22\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "1/status"), []byte("Name:\tinit\nState:\tS (sleeping)\n"), 0o600))
 	must(t, os.Symlink(filepath.Join(dir, "root"), filepath.Join(dir, "1/root")))
 	return ask.Root{Proc: dir, PID: 1}
 }

@@ -44,8 +44,7 @@ func newFakeHost(t *testing.T) *fakeHost {
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	h := &fakeHost{t: t, root: filepath.Join(dir, "r"), of: ask.Root{Proc: filepath.Join(dir, "p"), PID: 1}}
 	must(t, os.MkdirAll(filepath.Join(h.of.Proc, "1"), 0o755))
-	stat := "1 (init) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 5 20 21 22\n"
-	must(t, os.WriteFile(filepath.Join(h.of.Proc, "1", "stat"), []byte(stat), 0o600))
+	must(t, os.WriteFile(filepath.Join(h.of.Proc, "1", "status"), []byte("Name:\tinit\nState:\tS\n"), 0o600))
 	must(t, os.Symlink(h.root, filepath.Join(h.of.Proc, "1", "root")))
 	h.folder(registry)
 	return h
