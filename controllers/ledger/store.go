@@ -168,7 +168,7 @@ func (s *Store) change(ctx context.Context, age time.Duration, apply func(State,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var conflict error
-	retry := wait.Backoff{Duration: 20 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 6, Cap: time.Second}
+	retry := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 6, Cap: 2 * time.Second}
 	err := wait.ExponentialBackoffWithContext(ctx, retry, func(ctx context.Context) (done bool, err error) {
 		conflict, err = s.try(ctx, age, apply)
 		age = 0

@@ -69,7 +69,7 @@ func (m *memory) read(p *proc.Process) (*mountinfo.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }() // read only
+	defer proc.CloseMounts(f)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t, err := m.reader.Read(f)

@@ -119,6 +119,10 @@ func (p *Process) Open(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), p.dir.Name()+"/"+name), nil
 }
 
+// CloseMounts closes an open mountinfo, and does not wait for that: if the last process of its mount namespace has ended meanwhile, the
+// closer takes the mounts down, for as long as that takes.
+func CloseMounts(f *os.File) { go func() { _ = f.Close() }() } // read only
+
 // Check returns ErrGone when the process has exited.
 func (p *Process) Check() error {
 	t, err := p.status()

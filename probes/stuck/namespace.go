@@ -55,7 +55,7 @@ func (e *Examiner) enter(pid int, podUID string, index map[string]int, all *[]na
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }() // read only
+	defer proc.CloseMounts(f)
 	begin, first, err := firstLine(f)
 	if err != nil {
 		return err

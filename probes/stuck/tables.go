@@ -26,7 +26,7 @@ func (e *Examiner) table(pid int) (*mountinfo.Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mounts of process %d: %w", pid, err)
 	}
-	defer func() { _ = f.Close() }() // read only
+	defer proc.CloseMounts(f)
 	t, err := mountinfo.Read(f)
 	if err != nil {
 		return nil, fmt.Errorf("mounts of process %d: %w", pid, err)

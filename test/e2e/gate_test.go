@@ -29,8 +29,8 @@ func TestAGateHoldsTheAppBack(t *testing.T) {
 	_, err = s.Exec(s.ctx, pod, "latch", "touch", "/latch/open")
 	must(t, err)
 	s.says(pod, "gate", "Broken IOError")
-	must(t, s.Fault(s.ctx, pod, "data", "clear"))
-	must(t, s.Fault(s.ctx, pod, "data", "error", "EIO", "read")) // the root answers, the data does not
+	must(t, s.Fault(s.ctx, pod, "data", "error", "EIO", "read"))
+	must(t, s.Fault(s.ctx, pod, "data", "slow", "1ms", "statfs")) // the root answers, the data does not; never are both well in between
 	s.says(pod, "gate", "Broken CanaryFailed")
 	if state := s.status(pod, "app").State; state.Running != nil || state.Terminated != nil {
 		t.Fatalf("the app was started beside a broken mount: %+v", state)
