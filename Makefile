@@ -98,9 +98,9 @@ test-root: envtest ## Run the tests on real mounts, namespaces and processes (ro
 	cat $(DIST)/failures.md
 
 .PHONY: test-e2e
-test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses
+test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more
 	cd test && $(GO) test -race -c -o $(BIN)/e2e.test ./e2e
-	cd test/e2e && CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.parallel 8 -test.timeout $(TIMEOUT) -test.run '$(RUN)'
+	cd test/e2e && MOUNTWARDEN_E2E_LONG=$(LONG) CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.parallel 8 -test.timeout $(TIMEOUT) -test.run '$(RUN)'
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME (default 30s) each; RUN=regexp chooses

@@ -117,9 +117,9 @@ func (s *scene) fleet() []corev1.Pod {
 	return all
 }
 
-const (
-	fleet = 30 // pods that are watched when memory is measured
-	runs  = 20 // mounts that are broken, one after the other
+var (
+	fleet = often(12, 30) // pods that are watched when memory is measured
+	runs  = often(6, 20)  // mounts that are broken, one after the other, or hung together
 )
 
 // replacedWithin breaks each pod's mount, one after the other, and asserts that each pod is evicted in time: the end of a FUSE
@@ -140,7 +140,7 @@ func replacedWithin(t *testing.T, s *scene, pods []corev1.Pod, limit time.Durati
 	t.Logf("%d runs, the slowest %s", len(pods), worst.Round(time.Millisecond))
 }
 
-// hangsAlone hangs 20 mounts and asserts that no thread of the agent's main process waits in one, and that another
+// hangsAlone hangs many mounts and asserts that no thread of the agent's main process waits in one, and that another
 // mount's death is found as soon as ever. In the end one of the hung pods is tried first, and the others follow.
 func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
 	main := agentProcess(t)
@@ -148,13 +148,13 @@ func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
 	for i := range pods[:runs] {
 		must(t, s.Fault(s.ctx, &pods[i], "data", "hang"))
 	}
-	err := world.Until(s.within(patience), "20 parked looks", func(ctx context.Context) (bool, string) {
+	err := world.Until(s.within(patience), "all looks to be parked", func(ctx context.Context) (bool, string) {
 		metrics, err := s.Metrics(ctx)
 		if err != nil {
 			return false, err.Error()
 		}
 		parked := metrics["mountwarden_probes_parked"]
-		return len(parked) == 1 && parked[0].Value >= runs, fmt.Sprint(parked)
+		return len(parked) == 1 && parked[0].Value >= float64(runs), fmt.Sprint(parked)
 	})
 	must(t, err)
 	during := threads(t, main)
