@@ -25,7 +25,7 @@ func (p tree) process(pid int, comm string, state byte, inner int, cgroup string
 	p.folder(strconv.Itoa(pid), comm, state, inner, cgroup)
 }
 
-func (p tree) folder(name string, comm string, state byte, inner int, cgroup string) {
+func (p tree) folder(name, comm string, state byte, inner int, cgroup string) {
 	p.t.Helper()
 	dir := filepath.Join(p.root, name)
 	err := errors.Join(os.MkdirAll(dir, 0o755),

@@ -23,7 +23,7 @@ type Process struct {
 	dir    *os.File // O_PATH of /proc/PID, or of /proc/PID/task/TID when the leader has exited
 }
 
-var serials atomic.Uint64
+var serials atomic.Uint64 //nolint:gochecknoglobals // a counter for the whole process
 
 // Self returns this process, held under the /proc at root.
 func Self(root string) (*Process, error) {

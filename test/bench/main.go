@@ -49,6 +49,8 @@ func play(role string) error {
 		return daemonRole()
 	case "looker":
 		return lookerRole()
+	case "rester":
+		return resterRole()
 	default:
 		return fmt.Errorf("unknown role %q", role)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/mountwarden/mountwarden/config"
 )
 
 const (
@@ -29,6 +31,10 @@ func measureRestOf(ctx context.Context, w *world, r *report, mounts int) error {
 	}
 	defer w.end(ctx, pods)
 	mounts = n * (mounts / n)
+	floor, err := w.floorAtRest(ctx, pods)
+	if err != nil {
+		return err
+	}
 	a, err := w.startAgent(ctx, fmt.Sprintf("rest-%d", mounts))
 	if err != nil {
 		return err
@@ -37,31 +43,93 @@ func measureRestOf(ctx context.Context, w *world, r *report, mounts int) error {
 	if err := a.until(ctx, mountHealthy, mounts); err != nil {
 		return err
 	}
-	if err := pause(ctx, w.Options.Settle); err != nil {
-		return err
-	}
-	before, err := a.meter.used()
+	share, err := w.atRest(ctx, a.meter)
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	if err := pause(ctx, w.Options.Window); err != nil {
-		return err
-	}
-	after, err := a.meter.used()
-	if err != nil {
-		return err
-	}
-	share := 100 * float64(after-before) / float64(time.Since(began))
 	own, workers, count, err := a.memories()
 	if err != nil {
 		return err
 	}
 	what := fmt.Sprintf("%d mounts in %d pods: ", mounts, n)
 	r.limit("rest", what+"CPU of agent and workers", share, "% of a core", 1)
+	r.add("rest", what+"floor: a process that does nothing but ask as often", floor, "% of a core")
+	r.limit("rest", what+"ratio to that floor", share/floor, "", maxRestRatio)
 	r.limit("rest", what+"RSS of agent and workers", mebibytes(own.RSS+workers.RSS), "MiB", 64)
 	r.note("agent %.1f, %d workers %.1f; PSS %.1f", mebibytes(own.RSS), count, mebibytes(workers.RSS), mebibytes(own.PSS+workers.PSS))
 	return a.until(ctx, mountHealthy, mounts)
+}
+
+// maxRestRatio is that of a look, since CPU shares are those of one machine: where waking up an idle processor is dear, the floor is, too.
+const maxRestRatio = 5
+
+// atRest returns the CPU share of what is metered, in percent of a core.
+func (w *world) atRest(ctx context.Context, m meter) (float64, error) {
+	if err := pause(ctx, w.Options.Settle); err != nil {
+		return 0, err
+	}
+	before, err := m.used()
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := pause(ctx, w.Options.Window); err != nil {
+		return 0, err
+	}
+	after, err := m.used()
+	return 100 * float64(after-before) / float64(time.Since(began)), err
+}
+
+// floorAtRest returns the CPU share of a process that asks each mount as often as an agent does by default.
+func (w *world) floorAtRest(ctx context.Context, pods []*pod) (float64, error) {
+	t := resterTask{Period: time.Duration(config.Default().Defaults.PeriodSeconds) * time.Second}
+	for _, p := range pods {
+		t.Pods = append(t.Pods, p.dirs)
+	}
+	c, err := start("rester", t, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer c.kill()
+	if err := c.ready(); err != nil {
+		return 0, err
+	}
+	m, err := newMeter(c.cmd.Process.Pid, w.Group, fmt.Sprintf("rester-%d", c.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	return w.atRest(ctx, m)
+}
+
+// resterTask is what a rester asks within a period, in ten groups of pods as the agent does (docs/adr/0009).
+type resterTask struct {
+	Pods   [][]string // the mounts of each
+	Period time.Duration
+}
+
+func resterRole() error {
+	var t resterTask
+	if err := task(&t); err != nil {
+		return err
+	}
+	go t.ask()
+	return serveUntilEnd()
+}
+
+func (t resterTask) ask() {
+	const groups = 10
+	tick := time.NewTicker(t.Period / groups)
+	defer tick.Stop()
+	for group := 0; ; group = (group + 1) % groups {
+		for i := group; i < len(t.Pods); i += groups {
+			for _, dir := range t.Pods[i] {
+				if err := openAndLook(dir); err != nil {
+					exit(fmt.Errorf("look at %s: %w", dir, err))
+				}
+			}
+		}
+		<-tick.C
+	}
 }
 
 // pause waits, unless the run ends.
