@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const assets = "KUBEBUILDER_ASSETS"
+
+// A small play with crashing agents comes to its end without a violation, and tells what it has seen.
+func TestShort(t *testing.T) {
+	if os.Getenv(assets) == "" {
+		t.Skipf("%s is not set: use make test-root", assets)
+	}
+	output := filepath.Join(t.TempDir(), "storm.json")
+	var text bytes.Buffer
+	err := run(t.Context(), []string{"--short", "--only", "chaos", "--failures", "40", "--output", output,
+		"--etcd", filepath.Join(os.Getenv(assets), "etcd"), "--kube-apiserver", filepath.Join(os.Getenv(assets), "kube-apiserver")}, &text)
+	t.Log(text.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got report
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	removals, crashes := 0, 0
+	for _, r := range got.Results {
+		removals, crashes = removals+r.Removals, crashes+sum(r.Crashes)
+	}
+	if len(got.Results) != 2 || removals == 0 || crashes == 0 {
+		t.Errorf("%d plays, %d removals, %d crashes", len(got.Results), removals, crashes)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	if _, err := parse([]string{"--only", "dead,sunshine"}); err == nil || !strings.Contains(err.Error(), `"sunshine" is no scenario`) {
+		t.Error(err)
+	}
+	o, err := parse([]string{"--only", "five"})
+	if err != nil || !o.wants("five") || o.wants("dead") {
+		t.Errorf("%+v %v", o, err)
+	}
+}
+
+// The settings of every cast are such as an agent takes, and no two casts have a name in common.
+func TestSettingsAreValid(t *testing.T) {
+	seen := map[string]bool{}
+	for _, o := range []options{{Nodes: 500}, {Short: true}} {
+		for _, s := range scenarios(o) {
+			for _, c := range s.casts {
+				c.config.Namespace, c.config.NodeName = "agents", "node"
+				if err := c.config.Validate(); err != nil {
+					t.Errorf("%s: %v", c.name, err)
+				}
+				if o.Short && seen[c.name] {
+					t.Errorf("%s twice", c.name)
+				}
+				if o.Short {
+					seen[c.name] = true
+				}
+			}
+		}
+	}
+}
