@@ -94,8 +94,9 @@ test-unit: envtest ## Run the tests that need no root, those of the API on a rea
 test-root: envtest ## Run the tests on real mounts, namespaces and processes (root)
 	$(CLUSTER) build
 	mkdir -p $(DIST)
-	cd test && KUBEBUILDER_ASSETS=$(BIN)/envtest MOUNTWARDEN_LAB_TABLE=$(DIST)/failures.md $(GO) test -race -timeout $(TIMEOUT) $(FLAGS) $$($(GO) list ./... | grep -v /e2e)
-	cat $(DIST)/failures.md
+	cd test && KUBEBUILDER_ASSETS=$(BIN)/envtest MOUNTWARDEN_LAB_TABLE=$(DIST)/failures.md MOUNTWARDEN_POLICY_TABLE=$(DIST)/policies.md \
+		$(GO) test -race -timeout $(TIMEOUT) $(FLAGS) $$($(GO) list ./... | grep -v /e2e)
+	cat $(DIST)/failures.md $(DIST)/policies.md
 
 .PHONY: test-e2e
 test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more

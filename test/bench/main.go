@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -90,6 +91,10 @@ func parse(args []string) (options, error) {
 	flags.DurationVar(&o.Hold, "hold", o.Hold, "how much longer mounts hang when all is measured")
 	flags.DurationVar(&o.Window, "window", o.Window, "over how long CPU at rest is measured")
 	flags.IntVar(&o.Kills, "kills", o.Kills, "how many FUSE daemons are killed with events")
+	flags.Func("mounts", fmt.Sprintf("how many `MOUNTS` are there at rest, separated by commas; default %v", o.Mounts), func(text string) (err error) {
+		o.Mounts, err = numbers(text)
+		return err
+	})
 	short := flags.Bool("short", false, "all parts, small and quick: to see that they work, not to quote figures")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -106,6 +111,17 @@ func parse(args []string) (options, error) {
 		o = o.short()
 	}
 	return o, nil
+}
+
+func numbers(text string) (all []int, err error) {
+	for _, word := range strings.Split(text, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is not a number above 0", word)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
 
 func (o options) short() options {

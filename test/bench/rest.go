@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/mountwarden/mountwarden/config"
@@ -84,7 +85,7 @@ func (w *world) atRest(ctx context.Context, m meter) (float64, error) {
 func (w *world) floorAtRest(ctx context.Context, pods []*pod) (float64, error) {
 	t := resterTask{Period: time.Duration(config.Default().Defaults.PeriodSeconds) * time.Second}
 	for _, p := range pods {
-		t.Pods = append(t.Pods, p.dirs)
+		t.Pods = append(t.Pods, filepath.Dir(filepath.Dir(p.dirs[0])))
 	}
 	c, err := start("rester", t, nil)
 	if err != nil {
@@ -103,7 +104,7 @@ func (w *world) floorAtRest(ctx context.Context, pods []*pod) (float64, error) {
 
 // resterTask is what a rester asks within a period, in ten groups of pods as the agent does (docs/adr/0009).
 type resterTask struct {
-	Pods   [][]string // the mounts of each
+	Pods   []string // the folder of each where the kubelet has its volumes
 	Period time.Duration
 }
 
@@ -112,17 +113,26 @@ func resterRole() error {
 	if err := task(&t); err != nil {
 		return err
 	}
-	go t.ask()
+	var pods [][]string
+	for _, folder := range t.Pods {
+		dirs, err := filepath.Glob(filepath.Join(folder, "*/mount"))
+		if err != nil {
+			return err
+		}
+		pods = append(pods, dirs)
+	}
+	go ask(pods, t.Period)
 	return serveUntilEnd()
 }
 
-func (t resterTask) ask() {
+// ask asks the mounts of all pods within each period, until the process ends.
+func ask(pods [][]string, period time.Duration) {
 	const groups = 10
-	tick := time.NewTicker(t.Period / groups)
+	tick := time.NewTicker(period / groups)
 	defer tick.Stop()
 	for group := 0; ; group = (group + 1) % groups {
-		for i := group; i < len(t.Pods); i += groups {
-			for _, dir := range t.Pods[i] {
+		for i := group; i < len(pods); i += groups {
+			for _, dir := range pods[i] {
 				if err := openAndLook(dir); err != nil {
 					exit(fmt.Errorf("look at %s: %w", dir, err))
 				}

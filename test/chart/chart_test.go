@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 
@@ -193,6 +194,30 @@ func TestRolesAreWhatTheAgentNeeds(t *testing.T) {
 		}
 		if diff := cmp.Diff(own, granted(o.ownRules())); diff != "" {
 			t.Errorf("dry run %t, in its own namespace (-needed +granted):\n%s", dryRun, diff)
+		}
+	}
+}
+
+// What the policies do is tested by package policy; here it is whom they are about, and that they can be left out.
+func TestOwnNodePolicies(t *testing.T) {
+	for set, want := range map[string][]string{
+		"":                                {"mw.mountwarden", "mw.mountwarden-evictions"},
+		"ownNodePolicies.evictions=false": {"mw.mountwarden"},
+		"ownNodePolicies.enabled=false":   nil,
+	} {
+		o := render(t, append([]string{"serviceAccount.name=somebody"}, strings.Fields(set)...)...)
+		var names []string
+		for _, p := range o.policies {
+			names = append(names, p.Name)
+			if c := p.Spec.MatchConditions; len(c) != 1 || c[0].Expression != "request.userInfo.username == 'system:serviceaccount:mw:somebody'" {
+				t.Errorf("%s is about %+v", p.Name, c)
+			}
+			if p.Spec.FailurePolicy == nil || *p.Spec.FailurePolicy != admissionv1.Fail {
+				t.Errorf("%s lets through what it cannot judge", p.Name)
+			}
+		}
+		if !slices.Equal(names, want) || !slices.Equal(o.bound, want) {
+			t.Errorf("%q: policies %v, bound %v, want %v", set, names, o.bound, want)
 		}
 	}
 }

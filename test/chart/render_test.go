@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -62,6 +63,9 @@ type objects struct {
 
 	ownRole    *rbacv1.Role // in the agents' namespace; nil in a dry run
 	ownBinding *rbacv1.RoleBinding
+
+	policies []*admissionv1.ValidatingAdmissionPolicy
+	bound    []string // names of the policies that are bound
 }
 
 // ownRules are the rules for the agents' namespace.
@@ -152,6 +156,10 @@ func (o *objects) keep(t *testing.T, object runtime.Object) {
 		o.ownRole = object
 	case *rbacv1.RoleBinding:
 		o.ownBinding = object
+	case *admissionv1.ValidatingAdmissionPolicy:
+		o.policies = append(o.policies, object)
+	case *admissionv1.ValidatingAdmissionPolicyBinding:
+		o.bound = append(o.bound, object.Spec.PolicyName)
 	default:
 		t.Fatalf("the chart renders a %T, which no test looks at", object)
 	}

@@ -17,6 +17,10 @@
 {{- printf "%s:%s" .Release.Namespace (include "mountwarden.fullname" .) -}}
 {{- end -}}
 
+{{- define "mountwarden.policyName" -}}
+{{- printf "%s.%s" .Release.Namespace (include "mountwarden.fullname" .) -}}
+{{- end -}}
+
 {{- define "mountwarden.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "mountwarden.fullname" .) .Values.serviceAccount.name -}}
