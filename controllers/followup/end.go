@@ -90,7 +90,7 @@ func (p *pursuit) note(ctx context.Context, now time.Time) {
 
 func (p *pursuit) write(ctx context.Context) error {
 	if p.end.aftermath == controllers.AftermathPending {
-		return p.Books.Release(ctx, p.entry.PodUID)
+		return p.Books.Release(ctx, p.entry.PodUID, p.entry.At)
 	}
 	return p.Books.Close(ctx, p.entry.PodUID, p.end.aftermath)
 }

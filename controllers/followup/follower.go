@@ -16,7 +16,8 @@ import (
 type Follower struct {
 	Options
 
-	wake chan struct{} // holds one: there is something in queue
+	wake   chan struct{} // holds one: there is something in queue
+	recall chan struct{} // holds one: the books are to be read again
 
 	mu       sync.Mutex
 	queue    []*pursuit
@@ -26,7 +27,7 @@ type Follower struct {
 
 // New returns a Follower. It follows nothing before Start.
 func New(o Options) *Follower {
-	return &Follower{Options: o, wake: make(chan struct{}, 1), followed: map[types.UID]*pursuit{}}
+	return &Follower{Options: o, wake: make(chan struct{}, 1), recall: make(chan struct{}, 1), followed: map[types.UID]*pursuit{}}
 }
 
 // Follow follows a removal that the API server has just accepted. It does not block. What is handed over after Start's end
@@ -48,7 +49,7 @@ func (f *Follower) Follow(e ledger.Entry, removed *corev1.Pod) {
 func (f *Follower) Start(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { f.resume(ctx) })
+	running.Go(func() { f.read(ctx) })
 	for {
 		for _, p := range f.take() {
 			f.launch(ctx, &running, p)
@@ -58,6 +59,15 @@ func (f *Follower) Start(ctx context.Context) error {
 			return nil
 		case <-f.wake:
 		}
+	}
+}
+
+// Recall has the books read for removals of this node that nobody follows: one that was reserved, and perhaps not done, and that could
+// not be given back. It does not block.
+func (f *Follower) Recall() {
+	select {
+	case f.recall <- struct{}{}:
+	default: // they will be read anyway
 	}
 }
 
@@ -72,6 +82,18 @@ func (f *Follower) StuckTerminating() int {
 		}
 	}
 	return n
+}
+
+// read reads the books at the start, and whenever somebody asks for it.
+func (f *Follower) read(ctx context.Context) {
+	for {
+		f.resume(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.recall:
+		}
+	}
 }
 
 // resume goes on with what is pending, as soon as the API server tells.

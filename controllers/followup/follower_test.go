@@ -291,6 +291,29 @@ func TestReservedAndNeverRemoved(t *testing.T) {
 	}
 }
 
+// What could not be given back when it was not done is given back by the follower once it is told so.
+func TestRecall(t *testing.T) {
+	s := newScene(t)
+	f, _ := s.run(t, s.client)
+	apitest.Eventually(t, "the books were read", func() (read bool) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.resumed
+	})
+	s.do(func() {
+		s.pending = []ledger.Entry{{
+			At: time.Now().Add(s.ahead - ledger.ActWithin), Namespace: s.namespace, Pod: "web-1", PodUID: s.old.UID, Owner: ledger.OwnerOf(s.old), Selector: ledger.SelectorFor(s.old),
+		}}
+	})
+	f.Recall()
+	f.Recall() // for nothing: it is followed, or will be
+	apitest.Eventually(t, "it is given back", func() (given bool) {
+		s.do(func() { given = len(s.given) > 0 && s.given[0] == s.old.UID })
+		return given
+	})
+	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
+}
+
 // The same removal may be read from the books and be handed over: it is followed once.
 func TestFollowedOnce(t *testing.T) {
 	s := newScene(t)

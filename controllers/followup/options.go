@@ -19,8 +19,8 @@ import (
 type Books interface {
 	// Close notes the end of a removal. It may be asked again.
 	Close(ctx context.Context, pod types.UID, a controllers.Aftermath) error
-	// Release takes back a removal that was reserved and never done.
-	Release(ctx context.Context, pod types.UID) error
+	// Release takes back a removal that was reserved at that time and never done.
+	Release(ctx context.Context, pod types.UID, at time.Time) error
 	// Pending returns the removals of this node whose end was not noted yet.
 	Pending(ctx context.Context) ([]ledger.Entry, error)
 }

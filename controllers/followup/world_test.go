@@ -88,7 +88,7 @@ func (w *world) Close(_ context.Context, pod types.UID, a controllers.Aftermath)
 }
 
 // Release implements Books.
-func (w *world) Release(_ context.Context, pod types.UID) error {
+func (w *world) Release(_ context.Context, pod types.UID, _ time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.deaf == nil {

@@ -116,11 +116,11 @@ func tooLong(s State) *Refusal {
 	return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals are in the ledger, which holds no more", len(s.Entries)-1), 10 * time.Second}
 }
 
-// Release takes back what was reserved and not done.
-func (s *Store) Release(ctx context.Context, pod types.UID) error {
+// Release takes back what was reserved at that time and not done; at the zero time, whenever it was.
+func (s *Store) Release(ctx context.Context, pod types.UID, at time.Time) error {
 	return s.change(ctx, copyAge, func(state State, _ time.Time) (State, bool) {
 		i := state.find(string(pod))
-		if i < 0 {
+		if i < 0 || !at.IsZero() && !state.Entries[i].At.Equal(at) {
 			return state, false
 		}
 		state.Entries = append(state.Entries[:i:i], state.Entries[i+1:]...)

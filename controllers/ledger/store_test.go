@@ -275,11 +275,17 @@ func TestReleaseGivesBack(t *testing.T) {
 	s := a.store("node-1", &wire{}, still)
 	for range 4 { // twice as many as the node's budget
 		a.reserve(s, ask(), "")
-		if err := s.Release(t.Context(), "x-uid"); err != nil {
+		if err := s.Release(t.Context(), "x-uid", time.Unix(1, 0)); err != nil {
+			t.Error(err)
+		}
+		if pending, err := s.Pending(t.Context()); err != nil || len(pending) != 1 {
+			t.Errorf("%v %v: what was reserved at another time is not given back", pending, err)
+		}
+		if err := s.Release(t.Context(), "x-uid", time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Release(t.Context(), "nobody"); err != nil {
+	if err := s.Release(t.Context(), "nobody", time.Time{}); err != nil {
 		t.Errorf("a pod that is not in the ledger: %v", err)
 	}
 	if n := len(a.ledger().Entries); n != 0 {

@@ -1,6 +1,7 @@
 package remediate_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
+	"github.com/mountwarden/mountwarden/controllers/remediate"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
 )
@@ -225,6 +229,37 @@ func TestLastLook(t *testing.T) {
 		l.world.look = &probes.Observation{Health: probes.Broken, Cause: probes.CauseHung}
 		l.requireEvicted()
 	})
+}
+
+// deaf is a ledger that grants everything and does not hear of the rest.
+type deaf struct{ reserve, release error }
+
+func (d deaf) Refuse(context.Context, ledger.Ask) (*ledger.Refusal, error)  { return nil, nil }
+func (d deaf) Reserve(context.Context, ledger.Ask) (*ledger.Refusal, error) { return nil, d.reserve }
+func (d deaf) Release(context.Context, types.UID, time.Time) error          { return d.release }
+
+// What may stand in the ledger and is not done is left to the follower to give back.
+func TestWhatCannotBeGivenBack(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ledger   deaf
+		recalled int
+	}{
+		"given back":            {deaf{}, 0},
+		"not given back":        {deaf{release: errors.New("conflict")}, 1},
+		"not known to be noted": {deaf{reserve: errors.New("timeout")}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.world.look = &probes.Observation{Health: probes.Healthy}
+			o := l.remediator(server.Config).Options
+			o.Ledger = tc.ledger
+			remediate.New(o).Remediate(apitest.Context(t), l.request)
+			l.requireUntouched()
+			if l.world.recalled != tc.recalled {
+				t.Errorf("recalled %d times, want %d", l.world.recalled, tc.recalled)
+			}
+		})
+	}
 }
 
 // What the ledger refuses is told with its reason, and asked again when it can change.

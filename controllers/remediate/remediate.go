@@ -35,12 +35,14 @@ type Node interface {
 type Ledger interface {
 	Refuse(ctx context.Context, a ledger.Ask) (*ledger.Refusal, error)
 	Reserve(ctx context.Context, a ledger.Ask) (*ledger.Refusal, error)
-	Release(ctx context.Context, pod types.UID) error
+	Release(ctx context.Context, pod types.UID, at time.Time) error
 }
 
 // Follower watches over what comes of a removal. It does not block.
 type Follower interface {
 	Follow(e ledger.Entry, removed *corev1.Pod)
+	// Recall has the ledger read for removals of this node that nobody follows, and those given back that were not done.
+	Recall()
 }
 
 // Options are the parts that a Remediator is made of. All are required.

@@ -24,6 +24,9 @@ func (r *Remediator) reserve(ctx context.Context, a *attempt) *controllers.Resul
 	a.until = r.Now().Add(ledger.ActWithin / 2) // it may have been granted up to half of that before, to the same pod
 	a.ask.Grace, a.ask.Selector = graceOf(a.live), ledger.SelectorFor(a.live)
 	refusal, err := r.Ledger.Reserve(ctx, a.ask)
+	if err != nil {
+		r.Follower.Recall() // it may have been noted
+	}
 	if held := r.answer(refusal, err); held != nil {
 		return held
 	}
@@ -37,9 +40,12 @@ func (r *Remediator) reserve(ctx context.Context, a *attempt) *controllers.Resul
 	return held
 }
 
-// release gives a reservation back. One that cannot be given back expires.
+// release gives a reservation back, or leaves that to the follower: until then it holds the pod's owner, and in the end would count as
+// a removal in vain.
 func (r *Remediator) release(ctx context.Context, a *attempt) {
-	_ = r.Ledger.Release(ctx, a.Pod.UID)
+	if r.Ledger.Release(ctx, a.Pod.UID, time.Time{}) != nil {
+		r.Follower.Recall()
+	}
 }
 
 func (r *Remediator) answer(refusal *ledger.Refusal, err error) *controllers.Result {

@@ -29,6 +29,14 @@ type world struct {
 	mu       sync.Mutex
 	asked    []probes.Volume
 	followed []ledger.Entry
+	recalled int
+}
+
+// Recall implements remediate.Follower.
+func (w *world) Recall() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.recalled++
 }
 
 // Get implements client.Reader for the metadata of namespaces and nodes.

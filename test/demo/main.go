@@ -41,7 +41,7 @@ func main() {
 type demo struct {
 	*world.World
 	history *world.History
-	broken  time.Time
+	killing time.Time // when the kill was asked for, through the API server
 }
 
 func run(ctx context.Context) error {
@@ -55,10 +55,11 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer d.history.Close()
-	if err := d.breakMount(ctx, pod); err != nil {
+	broken, err := d.breakMount(ctx, pod)
+	if err != nil {
 		return err
 	}
-	if err := d.follow(ctx, pod); err != nil {
+	if err := d.follow(ctx, pod, broken); err != nil {
 		return err
 	}
 	next()
@@ -97,23 +98,23 @@ func (d *demo) canary(ctx context.Context, pod *corev1.Pod) string {
 	return strings.TrimSpace(text)
 }
 
-func (d *demo) breakMount(ctx context.Context, pod *corev1.Pod) error {
+// breakMount returns what the container then says.
+func (d *demo) breakMount(ctx context.Context, pod *corev1.Pod) (broken world.Event, err error) {
 	fmt.Println("\nKilling the FUSE daemon behind the volume ...")
 	breakage, err := d.Lookout(ctx, pod, "app", "data")
 	if err != nil {
-		return err
+		return broken, err
 	}
+	d.killing = time.Now()
 	if err := d.Fault(ctx, pod, "data", "kill"); err != nil {
-		return err
+		return broken, err
 	}
 	at, said, err := breakage.Wait()
-	d.broken = at
-	d.line(at, "broken: the container says "+said)
-	return err
+	return world.Event{Time: at, Reason: "The container", Note: "says " + said}, err
 }
 
 // follow prints what happens until the successor reads its canary.
-func (d *demo) follow(ctx context.Context, pod *corev1.Pod) error {
+func (d *demo) follow(ctx context.Context, pod *corev1.Pod, broken world.Event) error {
 	life, err := d.history.Ended(ctx, pod)
 	if err != nil {
 		return err
@@ -122,7 +123,7 @@ func (d *demo) follow(ctx context.Context, pod *corev1.Pod) error {
 	if err != nil {
 		return err
 	}
-	events = append(events, world.Event{Time: life.Ending, Reason: "The pod", Note: fmt.Sprintf("ends, with %d s of grace", life.Grace)})
+	events = append(events, broken, world.Event{Time: life.Ending, Reason: "The pod", Note: fmt.Sprintf("ends, with %d s of grace", life.Grace)})
 	slices.SortFunc(events, func(a, b world.Event) int { return a.Time.Compare(b.Time) })
 	for _, e := range events {
 		d.line(e.Time, e.Reason+": "+e.Note)
@@ -162,7 +163,7 @@ func (d *demo) story(ctx context.Context, pod *corev1.Pod) ([]world.Event, error
 }
 
 func (d *demo) line(at time.Time, text string) {
-	fmt.Printf("  %+7.2f s  %s\n", at.Sub(d.broken).Seconds(), text)
+	fmt.Printf("  %+7.2f s  %s\n", at.Sub(d.killing).Seconds(), text)
 }
 
 func next() {
