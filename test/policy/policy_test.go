@@ -13,6 +13,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -91,12 +92,11 @@ func requests() []request {
 // active waits until the policies are: an API server needs seconds for new ones.
 func (c *cluster) active(agent kubernetes.Interface, ask func(kubernetes.Interface, *corev1.Pod) error) {
 	c.t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !apierrors.IsForbidden(ask(agent, c.pod("default", nodeB, "true"))) {
-		if time.Now().After(deadline) {
-			c.t.Fatal("the policy does not become active")
-		}
-		time.Sleep(100 * time.Millisecond)
+	err := wait.PollUntilContextTimeout(c.t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		return apierrors.IsForbidden(ask(agent, c.pod("default", nodeB, "true"))), nil
+	})
+	if err != nil {
+		c.t.Fatalf("the policy does not become active: %v", err)
 	}
 }
 
