@@ -93,7 +93,7 @@ func requests() []request {
 func (c *cluster) active(agent kubernetes.Interface, ask func(kubernetes.Interface, *corev1.Pod) error) {
 	c.t.Helper()
 	err := wait.PollUntilContextTimeout(c.t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		return apierrors.IsForbidden(ask(agent, c.pod("default", nodeB, "true"))), nil
+		return apierrors.IsForbidden(ask(agent, c.pod("default", nodeB, "true"))), nil //nolint:contextcheck // a pod is made within the test's context
 	})
 	if err != nil {
 		c.t.Fatalf("the policy does not become active: %v", err)
