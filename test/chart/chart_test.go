@@ -16,10 +16,11 @@ import (
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers/permissions"
+	"github.com/mountwarden/mountwarden/test/internal/helm"
 )
 
 func TestLint(t *testing.T) {
-	if out, err := helm(t, "lint", "--strict", chartDir); err != nil {
+	if out, err := helm.Run(t, "lint", "--strict", chartDir); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -134,7 +135,7 @@ func TestPortsFollowTheConfiguration(t *testing.T) {
 			t.Errorf("%v (-want +got):\n%s", tc.set, diff)
 		}
 	}
-	text, err := helm(t, "template", "mountwarden", chartDir, "--set-string", "config.metricsBindAddress=0")
+	text, err := helm.Run(t, "template", "mountwarden", chartDir, "--set-string", "config.metricsBindAddress=0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +349,7 @@ func TestValuesAreRefused(t *testing.T) {
 }
 
 func TestTwoReleasesDoNotShareNames(t *testing.T) {
-	second, err := helm(t, "template", "other", chartDir, "--namespace", "mw")
+	second, err := helm.Run(t, "template", "other", chartDir, "--namespace", "mw")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,15 +2,9 @@ package chart
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -23,33 +17,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
 
-	"github.com/mountwarden/mountwarden/test/internal/tool"
+	"github.com/mountwarden/mountwarden/test/internal/helm"
 )
 
 const chartDir = "../../charts/mountwarden"
-
-// helmPath is found once for all tests of the package.
-var helmPath = sync.OnceValues(func() (string, error) {
-	return tool.Path(context.Background(), "helm")
-})
-
-// helm runs helm and returns what it printed.
-func helm(t *testing.T, args ...string) (string, error) {
-	t.Helper()
-	path, err := helmPath()
-	if err != nil {
-		t.Fatal(err)
-	}
-	home := t.TempDir() // helm keeps caches and reads plugins there
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, stderr.String())
-	}
-	return stdout.String(), nil
-}
 
 // objects is what the chart renders to.
 type objects struct {
@@ -102,7 +73,7 @@ func template(t *testing.T, set ...string) (string, error) {
 	for _, s := range set {
 		args = append(args, "--set", s)
 	}
-	return helm(t, args...)
+	return helm.Run(t, args...)
 }
 
 func decode(t *testing.T, text string) objects {

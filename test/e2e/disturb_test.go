@@ -98,7 +98,7 @@ func TestAFleet(t *testing.T) {
 	}
 	pods := s.fleet()
 	t.Run("is watched in little memory", func(t *testing.T) { littleMemory(t, s) })
-	t.Run("is replaced within 3 s at defaults", func(t *testing.T) { replacedWithin(t, s, pods[:runs], 3*time.Second) })
+	t.Run("is replaced within 3 s at defaults", func(t *testing.T) { replacedWithin(t, s, pods[:kills], 3*time.Second) })
 	all := s.fleet()
 	t.Run("hangs without the agent", func(t *testing.T) { hangsAlone(t, s, all) })
 }
@@ -117,10 +117,13 @@ func (s *scene) fleet() []corev1.Pod {
 	return all
 }
 
-var (
-	fleet = often(12, 30) // pods that are watched when memory is measured
-	runs  = often(6, 20)  // mounts that are broken, one after the other, or hung together
+const (
+	fleet = 30 // pods that are watched when memory is measured
+	hung  = 20 // mounts that hang together
 )
+
+// kills is how many mounts are broken, one after the other.
+var kills = often(6, 20)
 
 // replacedWithin breaks each pod's mount, one after the other, and asserts that each pod is evicted in time: the end of a FUSE
 // daemon is announced, so that no period is waited for. The next one breaks when the one before is over: many at a time are an incident.
@@ -140,21 +143,21 @@ func replacedWithin(t *testing.T, s *scene, pods []corev1.Pod, limit time.Durati
 	t.Logf("%d runs, the slowest %s", len(pods), worst.Round(time.Millisecond))
 }
 
-// hangsAlone hangs many mounts and asserts that no thread of the agent's main process waits in one, and that another
+// hangsAlone hangs 20 mounts and asserts that no thread of the agent's main process waits in one, and that another
 // mount's death is found as soon as ever. In the end one of the hung pods is tried first, and the others follow.
 func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
 	main := agentProcess(t)
 	before := threads(t, main)
-	for i := range pods[:runs] {
+	for i := range pods[:hung] {
 		must(t, s.Fault(s.ctx, &pods[i], "data", "hang"))
 	}
-	err := world.Until(s.within(patience), "all looks to be parked", func(ctx context.Context) (bool, string) {
+	err := world.Until(s.within(patience), "20 parked looks", func(ctx context.Context) (bool, string) {
 		metrics, err := s.Metrics(ctx)
 		if err != nil {
 			return false, err.Error()
 		}
 		parked := metrics["mountwarden_probes_parked"]
-		return len(parked) == 1 && parked[0].Value >= float64(runs), fmt.Sprint(parked)
+		return len(parked) == 1 && parked[0].Value >= hung, fmt.Sprint(parked)
 	})
 	must(t, err)
 	during := threads(t, main)
@@ -164,16 +167,16 @@ func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
 		}
 	}
 	if len(during) > len(before)+4 {
-		t.Errorf("the agent's main process had %d threads and has %d with %d hung mounts", len(before), len(during), runs)
+		t.Errorf("the agent's main process had %d threads and has %d with %d hung mounts", len(before), len(during), hung)
 	}
-	t.Logf("main process: %d threads before, %d with %d hung mounts", len(before), len(during), runs)
+	t.Logf("main process: %d threads before, %d with %d hung mounts", len(before), len(during), hung)
 
 	last := &pods[len(pods)-1]
 	broken := s.kill(last, "app", "data")
 	if took := s.ended(last, true).Ending.Sub(broken); took > 3*time.Second {
-		t.Errorf("with %d hung mounts another one's death took %s to act on, want within 3 s as without", runs, took)
+		t.Errorf("with %d hung mounts another one's death took %s to act on, want within 3 s as without", hung, took)
 	}
-	for i := range pods[:runs] {
+	for i := range pods[:hung] {
 		s.ended(&pods[i], true)
 	}
 	s.fleet()

@@ -20,7 +20,7 @@ func TestTheAPIServerIsLeftAlone(t *testing.T) {
 	s.watched(&pod, "data")
 	s.quiet(10 * time.Second)
 	resting := time.Now()
-	s.staysFor(time.Duration(often(30, 60))*time.Second, pod)
+	s.staysFor(time.Minute, pod)
 	for _, r := range s.asked(resting) {
 		t.Errorf("at rest: %+v", r)
 	}

@@ -90,7 +90,7 @@ const maxResidentMiB = 56
 // littleMemory waits for the workers of the pods' start to be let go.
 func littleMemory(t *testing.T, s *scene) {
 	samples := s.scrape()["mountwarden_pods_watched"]
-	if len(samples) != 1 || samples[0].Value < float64(fleet) {
+	if len(samples) != 1 || samples[0].Value < fleet {
 		t.Fatalf("not %d watched pods: %v", fleet, samples)
 	}
 	main := agentProcess(t)

@@ -11,15 +11,10 @@ import (
 	"github.com/mountwarden/mountwarden/test/world"
 )
 
-var pairs = often(4, 10)
-
-// maxRatio is 1.25 of the medians of ten pairs; those of a few are noisy.
-func maxRatio() float64 {
-	if pairs < 10 {
-		return 2
-	}
-	return 1.25
-}
+const (
+	pairs    = 10
+	maxRatio = 1.25
+)
 
 // The yardstick is a person who sits ready and types `kubectl delete pod` at the very moment at which the mount dies: from there to
 // a ready successor that reads its canary. Each pod has an owner of its own, since one that fails again would rightly wait.
@@ -57,8 +52,8 @@ func TestAsFastAsAPersonWithKubectl(t *testing.T) {
 	ratio := float64(median(agent.healthy)) / float64(median(kubectl.healthy))
 	t.Logf("medians  agent: ending %d ms, healthy %d ms   kubectl: ending %d ms, healthy %d ms   ratio %.2f", median(agent.ending).Milliseconds(),
 		median(agent.healthy).Milliseconds(), median(kubectl.ending).Milliseconds(), median(kubectl.healthy).Milliseconds(), ratio)
-	if ratio > maxRatio() {
-		t.Errorf("the agent takes %.2f times as long as a person with kubectl, want at most %.2f", ratio, maxRatio())
+	if ratio > maxRatio {
+		t.Errorf("the agent takes %.2f times as long as a person with kubectl, want at most %.2f", ratio, maxRatio)
 	}
 }
 

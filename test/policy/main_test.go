@@ -1,13 +1,10 @@
 package policy
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
+	"strings"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -18,11 +15,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/mountwarden/mountwarden/test/internal/apiserver"
+	"github.com/mountwarden/mountwarden/test/internal/helm"
 	"github.com/mountwarden/mountwarden/test/internal/tool"
 )
 
 const (
-	assets   = "KUBEBUILDER_ASSETS"
 	chartDir = "../../charts/mountwarden"
 	home     = "mountwarden" // namespace of the agents
 	account  = "mountwarden" // their ServiceAccount
@@ -40,11 +37,8 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	if os.Getenv(assets) == "" {
-		t.Skipf("%s is not set: use make test-root", assets)
-	}
 	api, err := apiserver.Start(t.Context(), apiserver.Options{
-		Etcd: filepath.Join(os.Getenv(assets), "etcd"), APIServer: filepath.Join(os.Getenv(assets), "kube-apiserver"), Dir: t.TempDir(),
+		Etcd: program(t, "etcd"), APIServer: program(t, "kube-apiserver"), Dir: t.TempDir(),
 	})
 	must(t, err)
 	t.Cleanup(api.Stop)
@@ -127,31 +121,30 @@ func (c *cluster) as(account, node string) kubernetes.Interface {
 // install applies the chart's policies as helm renders them. They take a while to become active.
 func (c *cluster) install(set ...string) {
 	c.t.Helper()
-	cmd := exec.CommandContext(c.t.Context(), filepath.Join(os.Getenv(assets), "kubectl"), "--kubeconfig", c.api.Kubeconfig, "apply", "-f", "-")
-	cmd.Stdin = bytes.NewReader(render(c.t, set...))
+	cmd := exec.CommandContext(c.t.Context(), program(c.t, "kubectl"), "--kubeconfig", c.api.Kubeconfig, "apply", "-f", "-")
+	cmd.Stdin = strings.NewReader(render(c.t, set...))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		c.t.Fatalf("%v\n%s", err, out)
 	}
 }
 
-func render(t testing.TB, set ...string) []byte {
+func render(t testing.TB, set ...string) string {
 	t.Helper()
-	path, err := tool.Path(context.Background(), "helm")
-	must(t, err)
 	args := []string{"template", "mountwarden", chartDir, "--namespace", home, "--show-only", "templates/policies.yaml"}
 	for _, s := range set {
 		args = append(args, "--set", s)
 	}
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	dir := t.TempDir()
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+dir, "HELM_CONFIG_HOME="+dir, "HELM_DATA_HOME="+dir)
-	text, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		t.Fatalf("%v\n%s", err, exit.Stderr)
-	}
+	text, err := helm.Run(t, args...)
 	must(t, err)
 	return text
+}
+
+// program returns where one of the pinned programs is.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	path, err := tool.Path(t.Context(), name)
+	must(t, err)
+	return path
 }
 
 // patch changes a pod, or with "status" its status.

@@ -7,19 +7,23 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-const assets = "KUBEBUILDER_ASSETS"
+	"github.com/mountwarden/mountwarden/test/internal/tool"
+)
 
 // A small play with crashing agents comes to its end without a violation, and tells what it has seen.
 func TestShort(t *testing.T) {
-	if os.Getenv(assets) == "" {
-		t.Skipf("%s is not set: use make test-root", assets)
-	}
 	output := filepath.Join(t.TempDir(), "storm.json")
 	var text bytes.Buffer
-	err := run(t.Context(), []string{"--short", "--only", "chaos", "--failures", "40", "--output", output,
-		"--etcd", filepath.Join(os.Getenv(assets), "etcd"), "--kube-apiserver", filepath.Join(os.Getenv(assets), "kube-apiserver")}, &text)
+	args := []string{"--short", "--only", "chaos", "--failures", "40", "--output", output}
+	for _, name := range []string{"etcd", "kube-apiserver"} {
+		path, err := tool.Path(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--"+name, path)
+	}
+	err := run(t.Context(), args, &text)
 	t.Log(text.String())
 	if err != nil {
 		t.Fatal(err)
