@@ -42,10 +42,12 @@ type report struct {
 
 func newReport() *report { return &report{Time: time.Now().UTC(), Cores: runtime.NumCPU()} }
 
-func (r *report) add(result result) {
+// add keeps a result and prints its line: casts that play together end as they like.
+func (r *report) add(w io.Writer, result result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Results = append(r.Results, result)
+	fmt.Fprintln(w, result.line())
 }
 
 func (r *report) print(w io.Writer) {

@@ -37,8 +37,7 @@ func (s scenario) play(ctx context.Context, l *lab, r *report, w io.Writer) {
 			if err != nil {
 				result.Failed = err.Error()
 			}
-			r.add(result)
-			fmt.Fprintln(w, result.line())
+			r.add(w, result)
 			return nil
 		})
 	}
