@@ -29,8 +29,7 @@ type turns struct {
 }
 
 // cutAfter is how long one item may keep the rest of its batch waiting: more than any healthy file system needs, even where all
-// processors are busy (with 20 ms, looks were flown apart there, by a dozen workers at four times the cost), little beside the
-// timeout of a look.
+// processors are busy (docs/adr/0009), little beside the timeout of a look.
 const cutAfter = 100 * time.Millisecond
 
 func newTurns(p *Pool, parkAfter time.Duration) *turns {
