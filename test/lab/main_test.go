@@ -37,6 +37,7 @@ const workerEnv = "MOUNTWARDEN_LAB_WORKER"
 func TestMain(m *testing.M) {
 	faultfs.MainIfChild()
 	containIfChild()
+	lookIfChild()
 	if err := mountns.Enter(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

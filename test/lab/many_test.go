@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -263,12 +264,21 @@ func insideFUSE(t *testing.T, pid int) (n int) {
 
 func field(t *testing.T, pid int) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	fields, err := statusOf(strconv.Itoa(pid))
 	must(t, err)
+	return fields
+}
+
+// statusOf reads proc_pid_status(5).
+func statusOf(process string) (map[string]string, error) {
+	text, err := os.ReadFile(filepath.Join("/proc", process, "status"))
+	if err != nil {
+		return nil, err
+	}
 	fields := map[string]string{}
 	for line := range strings.Lines(string(text)) {
 		key, value, _ := strings.Cut(line, ":")
 		fields[key] = strings.TrimSpace(value)
 	}
-	return fields
+	return fields, nil
 }
