@@ -54,6 +54,12 @@ func (l *Looker) Probe(q Question, seen *[]probes.Observation) error {
 	return nil
 }
 
+// Stats is a snapshot of the workers.
+func (l *Looker) Stats(_ struct{}, stats *node.Stats) error {
+	*stats = l.prober.Stats()
+	return nil
+}
+
 // Close ends the workers.
 func (l *Looker) Close(struct{}, *struct{}) error {
 	return l.prober.Close(context.Background())
@@ -91,8 +97,14 @@ type remote struct {
 	client *rpc.Client
 }
 
-// newLooker starts a looker with these capabilities, or where the environment says, with the capabilities of that place.
-func newLooker(t *testing.T, opts node.Options, rights []capability.Cap) *remote {
+// newLooker starts a looker with the capabilities of the agent.
+func newLooker(t *testing.T, opts node.Options) *remote {
+	t.Helper()
+	return newLookerWith(t, opts, chartRights(t))
+}
+
+// newLookerWith starts a looker with these capabilities, or where the environment says, with those that it has there.
+func newLookerWith(t *testing.T, opts node.Options, rights []capability.Cap) *remote {
 	t.Helper()
 	needRoot(t)
 	cmd, start := exec.Command("/proc/self/exe"), func(cmd *exec.Cmd) error { return withRights(rights, cmd.Start) }
@@ -123,6 +135,13 @@ func (r *remote) Probe(_ context.Context, pod probes.Pod, timeout time.Duration)
 		r.t.Errorf("ask the looker: %v", err)
 	}
 	return seen
+}
+
+// Stats returns a snapshot of the looker's workers.
+func (r *remote) Stats() (stats node.Stats) {
+	r.t.Helper()
+	must(r.t, r.client.Call("Looker.Stats", struct{}{}, &stats))
+	return stats
 }
 
 // status returns the looker's proc_pid_status(5).

@@ -83,6 +83,7 @@ func needRoot(t *testing.T) {
 	}
 }
 
+// newProber makes one in this process, for tests that ask it for more than looks or look into its process.
 func newProber(t *testing.T, opts node.Options) *node.Prober {
 	t.Helper()
 	needRoot(t)
@@ -139,13 +140,13 @@ func selfAt(paths ...string) (mounts []probes.Mount) {
 }
 
 // lookAt probes the one mount of a pod and requires one observation.
-func lookAt(t *testing.T, p *node.Prober, pod probes.Pod, timeout time.Duration) probes.Observation {
+func lookAt(t *testing.T, p prober, pod probes.Pod, timeout time.Duration) probes.Observation {
 	t.Helper()
 	return lookAll(t, p, pod, timeout)[0]
 }
 
 // lookAll probes a pod, again if its container is so new that the last scan of /proc has not seen it.
-func lookAll(t *testing.T, p *node.Prober, pod probes.Pod, timeout time.Duration) (seen []probes.Observation) {
+func lookAll(t *testing.T, p prober, pod probes.Pod, timeout time.Duration) (seen []probes.Observation) {
 	t.Helper()
 	eventually(t, "container found", func() bool {
 		seen = p.Probe(context.Background(), pod, timeout)

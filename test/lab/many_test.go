@@ -84,7 +84,7 @@ func TestManyHungMounts(t *testing.T) {
 
 func TestParkedAreCapped(t *testing.T) {
 	volumes, pod := manyVolumes(t)
-	p := newProber(t, node.Options{MaxActive: 4, MaxParked: 8})
+	p := newLooker(t, node.Options{MaxActive: 4, MaxParked: 8})
 	for _, s := range volumes[:many] {
 		must(t, s.Stop())
 	}
@@ -140,7 +140,7 @@ func TestCloseWithStuckWorkers(t *testing.T) {
 
 // A look pins nothing: when the container is killed and the volume unmounted the connection is gone.
 func TestNothingIsPinned(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	s := newVolume(t, faultfs.Options{})
 	c := newContainer(t, spec{Binds: map[string]string{"/data": s.Mountpoint()}})
 	expect(t, lookAt(t, p, podOf(c, "/data"), timeout), probes.Healthy, probes.CauseNone)
@@ -154,7 +154,7 @@ func TestNothingIsPinned(t *testing.T) {
 }
 
 func TestParkedWorkerEndsWithItsContainer(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	s := newVolume(t, faultfs.Options{})
 	c := newContainer(t, spec{Binds: map[string]string{"/data": s.Mountpoint()}})
 	must(t, s.Stop())

@@ -112,7 +112,7 @@ func rightsNeeded() []need {
 // look returns what a looker with these capabilities finds before and after the end of the FUSE's daemon.
 func (n need) look(t *testing.T, rights []capability.Cap) (alive, dead probes.Observation) {
 	t.Helper()
-	s := newScene(t, newLooker(t, nodeOptions(), rights))
+	s := newScene(t, newLookerWith(t, nodeOptions(), rights))
 	s.spec = n.spec
 	v := s.csi()
 	v.mount.Path = n.at
@@ -197,7 +197,7 @@ func TestTheKernelAsksForThem(t *testing.T) {
 // What the lab's prober gets by with is what the chart gives to the agent. In a container of the node there is a filter of system calls, too.
 func TestTheLookerHasTheRightsOfTheChart(t *testing.T) {
 	rights := chartRights(t)
-	status := newLooker(t, nodeOptions(), rights).status()
+	status := newLooker(t, nodeOptions()).status()
 	var bits uint64
 	for _, c := range rights {
 		bits |= 1 << c

@@ -75,7 +75,7 @@ func TestFailures(t *testing.T) {
 	needRoot(t)
 	all := scenarios()
 	rows := make([]row, len(all))
-	p := newLooker(t, nodeOptions(), chartRights(t))
+	p := newLooker(t, nodeOptions())
 	t.Run("row", func(t *testing.T) {
 		for i, sc := range all {
 			t.Run(sc.name, func(t *testing.T) {
