@@ -99,9 +99,16 @@ test-root: envtest ## Run the tests on real mounts, namespaces and processes (ro
 	for table in $(DIST)/failures.md $(DIST)/policies.md; do [ ! -e $$table ] || cat $$table; done # none where nothing had to be tested anew
 
 .PHONY: test-e2e
-test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more
+test-e2e: cluster-install lab-image ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more
 	cd test && $(GO) test -race -c -o $(BIN)/e2e.test ./e2e
 	cd test/e2e && MOUNTWARDEN_E2E_LONG=$(LONG) CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.parallel 8 -test.timeout $(TIMEOUT) -test.run '$(RUN)'
+
+.PHONY: lab-image
+lab-image: cluster-install # the lab's program for a container of the test cluster, beside the agent's workers
+	cd test && CGO_ENABLED=0 $(GO) test -c -trimpath -o $(BIN)/lab.test ./lab
+	cd test && $(GO) run ./image --ref test.local/lab:1 --output $(DIST)/lab.tar --entrypoint /lab.test $(BIN)/lab.test:/lab.test \
+		$(foreach p,mountwarden-probe mountwarden-backend,$(DIST)/$(shell $(GO) env GOARCH)/$p:/$p)
+	$(CLUSTER) load $(DIST)/lab.tar
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME (default 30s) each; RUN=regexp chooses

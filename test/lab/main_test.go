@@ -52,14 +52,17 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
+		_ = os.RemoveAll(dir) // of "" it removes nothing
 		os.Exit(code)
 	}))
 }
 
 // buildWorker builds the worker, and the program that asks backends beside it, as they are shipped: static, stripped, without the race
-// detector.
+// detector. Where the looker is elsewhere, they are too.
 func buildWorker() (dir string, err error) {
+	if os.Getenv(lookerCommandEnv) != "" {
+		return "", nil
+	}
 	dir, err = os.MkdirTemp("", "mountwarden-lab-")
 	if err != nil {
 		return "", err
@@ -87,6 +90,9 @@ func needRoot(t *testing.T) {
 func newProber(t *testing.T, opts node.Options) *node.Prober {
 	t.Helper()
 	needRoot(t)
+	if os.Getenv(lookerCommandEnv) != "" {
+		t.Skip("asks the prober for more than looks, or looks into its process: needs it in the test's own")
+	}
 	opts.WorkerPath = os.Getenv(workerEnv)
 	p, err := node.New(opts)
 	if err != nil {
