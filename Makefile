@@ -10,6 +10,7 @@ IMAGE    ?= mountwarden:dev
 RUN      ?= .
 TIMEOUT  ?= 40m
 FUZZTIME ?= 30s
+PODS     ?= 10,1000,5000
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath
 BIN      := $(CURDIR)/bin
@@ -120,6 +121,10 @@ bench: build $(CLUSTER) ## Measure cost and speed of the agent (root, 20 minutes
 	cd test && $(BUILD) -o $(BIN)/bench ./bench
 	$(BIN)/bench --agent $(BIN)/mountwarden --worker $(BIN)/mountwarden-probe --etcd "$$($(CLUSTER) bin etcd)" \
 		--kube-apiserver "$$($(CLUSTER) bin kube-apiserver)" --output $(BIN)/bench.json $(BENCH)
+
+.PHONY: bench-policies
+bench-policies: envtest ## Time evictions with the admission policies and without, in namespaces of PODS (5 minutes)
+	cd test && MOUNTWARDEN_POLICY_COST=$(PODS) $(GO) test -count=1 -v -timeout $(TIMEOUT) -run TestCostOfAnEviction ./policy
 
 .PHONY: storm
 storm: $(CLUSTER) ## Simulate storms and crashing agents on a real API server; STORM="--short" is quick; results in bin/storm.json
