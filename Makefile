@@ -12,7 +12,7 @@ TIMEOUT  ?= 40m
 FUZZTIME ?= 30s
 PODS     ?= 10,1000,5000
 LDFLAGS  := -s -w -X main.version=$(VERSION)
-BUILD    := CGO_ENABLED=0 $(GO) build -trimpath
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 BIN      := $(CURDIR)/bin
 DIST     := $(CURDIR)/dist
 CLUSTER  := $(BIN)/cluster
@@ -20,7 +20,7 @@ MODULES  := . test
 
 .PHONY: help
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ## What is made
 
@@ -36,6 +36,20 @@ image: ## Build the image (ARCHS, default amd64 and arm64) as an OCI tarball, di
 		--entrypoint /mountwarden --cmd agent --user 0 --label org.opencontainers.image.version=$(VERSION) \
 		--label org.opencontainers.image.title=mountwarden --label org.opencontainers.image.licenses=Apache-2.0 \
 		mountwarden:/mountwarden mountwarden-probe:/mountwarden-probe mountwarden-backend:/mountwarden-backend
+
+.PHONY: sbom
+sbom: image ## Write what the image's binaries are made of as SPDX 2.3 JSON, dist/mountwarden.spdx.json
+	cd test && $(GO) run ./sbom --name mountwarden --version $(VERSION) --output $(DIST)/mountwarden.spdx.json \
+		--created "$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)" $(foreach arch,$(ARCHS),$(DIST)/$(arch)/*)
+
+.PHONY: chart
+chart: $(CLUSTER) ## Package the chart of a VERSION such as v1.2.3 into dist/
+	"$$($(CLUSTER) bin helm)" package charts/mountwarden --version $(VERSION:v%=%) --app-version $(VERSION) --destination $(DIST)
+
+.PHONY: release
+release: sbom chart ## Make all files of a release of VERSION and their checksums, dist/checksums.txt; publishes nothing
+	for arch in $(ARCHS); do tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C $(DIST)/$$arch -cf - . | gzip -n > $(DIST)/mountwarden-$(VERSION)-linux-$$arch.tar.gz; done
+	cd $(DIST) && sha256sum mountwarden.spdx.json mountwarden-$(VERSION:v%=%).tgz $(foreach arch,$(ARCHS),mountwarden-$(VERSION)-linux-$(arch).tar.gz) > checksums.txt
 
 .PHONY: generate
 generate: ## Write the generated documentation anew
@@ -143,6 +157,21 @@ lint: $(CLUSTER) ## Run the pinned golangci-lint on every module
 verify: ## Check formatting, generated files, go.mod files and the figures to live within
 	cd test && $(GO) run ./verify ..
 	for m in $(MODULES); do (cd $$m && $(GO) mod tidy -diff && $(GO) vet ./...); done
+
+.PHONY: verify-reproducible
+verify-reproducible: ## Build binaries and image twice, in two folders and the second time with nothing cached: the digests must be the same
+	tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; mkdir -p "$$tmp/one" "$$tmp/second/folder"; \
+	for dir in "$$tmp/one" "$$tmp/second/folder"; do \
+		git ls-files -z | xargs -0 cp --parents -t "$$dir"; \
+		case $$dir in */folder) export GOCACHE="$$tmp/cache";; esac; \
+		$(MAKE) --no-print-directory -C "$$dir" image VERSION=$(VERSION) ARCHS="$(ARCHS)" >/dev/null; \
+		(cd "$$dir/dist" && find . -type f | sort | xargs sha256sum) > "$$tmp/digests.$$(basename "$$dir")"; \
+	done; \
+	diff "$$tmp/digests.one" "$$tmp/digests.folder" && cat "$$tmp/digests.one"
+
+.PHONY: vulnerabilities
+vulnerabilities: ## Look for known vulnerabilities in what the agent calls; needs https://vuln.go.dev
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
 .PHONY: presubmit
 presubmit: verify lint test ## Everything that a change must pass
