@@ -119,11 +119,14 @@ test-e2e: cluster-install lab-image ## Run the end-to-end tests on the test clus
 	cd test/e2e && MOUNTWARDEN_E2E_LONG=$(LONG) CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.parallel 8 -test.timeout $(TIMEOUT) -test.run '$(RUN)'
 
 .PHONY: lab-image
-lab-image: cluster-install # the lab's program for a container of the test cluster, beside the agent's workers
+lab-image: cluster-install lab-files
+	$(CLUSTER) load $(DIST)/lab.tar
+
+.PHONY: lab-files
+lab-files: image # the lab's program for a container of the test cluster, beside the agent's workers
 	cd test && CGO_ENABLED=0 $(GO) test -c -trimpath -o $(BIN)/lab.test ./lab
 	cd test && $(GO) run ./image --ref test.local/lab:1 --output $(DIST)/lab.tar --entrypoint /lab.test $(BIN)/lab.test:/lab.test \
 		$(foreach p,mountwarden-probe mountwarden-backend,$(DIST)/$(shell $(GO) env GOARCH)/$p:/$p)
-	$(CLUSTER) load $(DIST)/lab.tar
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME (default 30s) each; RUN=regexp chooses
