@@ -47,13 +47,13 @@ func TestAnUpgradeOfTheAgentMissesNothing(t *testing.T) {
 	s.policiesAreActive(s.replaced(&pod))
 }
 
-// policiesAreActive asserts that a token that the agents' ServiceAccount has without a pod may not remove this one, which RBAC would let
+// policiesAreActive asserts that the agents' ServiceAccount, with no token of a pod, may not remove this one, which RBAC would let
 // it.
 func (s *scene) policiesAreActive(pod *corev1.Pod) {
 	s.Helper()
 	s.until("the policies to refuse a token of no pod", func(ctx context.Context) (bool, error) {
 		_, err := s.Kubectl(ctx, "delete", "pod", "-n", pod.Namespace, pod.Name, "--dry-run=server", "--as=system:serviceaccount:mountwarden:mountwarden")
-		return err != nil && strings.Contains(err.Error(), "the token of an agent must be that of a pod"), err
+		return err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'mountwarden.mountwarden'"), err
 	})
 	bound, err := s.Client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().List(s.ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/instance=mountwarden"})
 	must(s.T, err)

@@ -463,7 +463,7 @@ func TestHostileExec(t *testing.T) {
 	tenant := newContainer(t, spec{Mounts: []bind{
 		{Source: bad.Mountpoint(), Path: "/bad", Propagation: syscall.MS_PRIVATE},
 		{Source: good.Mountpoint(), Path: "/good", Propagation: syscall.MS_PRIVATE},
-		{Source: os.Getenv(workerEnv), Path: staticProgram, Propagation: syscall.MS_PRIVATE, File: true},
+		{Source: ownWorker(t), Path: staticProgram, Propagation: syscall.MS_PRIVATE, File: true},
 	}})
 	t.Cleanup(func() { must(t, bad.Clear()) }) // before the container is waited for
 	tenant.do(t, "exec", "/bad/"+faultfs.DefaultCanary)

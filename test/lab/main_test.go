@@ -86,14 +86,20 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// newProber makes one in this process, for tests that ask it for more than looks or look into its process.
-func newProber(t *testing.T, opts node.Options) *node.Prober {
+// ownWorker is where the worker is, for tests that have a prober or a pool in this process.
+func ownWorker(t *testing.T) string {
 	t.Helper()
 	needRoot(t)
 	if os.Getenv(lookerCommandEnv) != "" {
-		t.Skip("asks the prober for more than looks, or looks into its process: needs it in the test's own")
+		t.Skip("needs the prober in the test's own process: asks for more than looks, or looks into it")
 	}
-	opts.WorkerPath = os.Getenv(workerEnv)
+	return os.Getenv(workerEnv)
+}
+
+// newProber makes one in this process, for tests that ask it for more than looks or look into its process.
+func newProber(t *testing.T, opts node.Options) *node.Prober {
+	t.Helper()
+	opts.WorkerPath = ownWorker(t)
 	p, err := node.New(opts)
 	if err != nil {
 		t.Fatal(err)

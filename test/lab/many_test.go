@@ -200,7 +200,7 @@ func TestWorkersAreSmallAndUnprivileged(t *testing.T) {
 	if stats := p.Stats(); stats.Undropped != "" {
 		t.Errorf("not dropped: %s", stats.Undropped)
 	}
-	info, err := os.Stat(os.Getenv(workerEnv))
+	info, err := os.Stat(ownWorker(t))
 	must(t, err)
 	t.Logf("binary %d KiB, RSS %s, private %s", info.Size()>>10, status["VmRSS"], status["RssAnon"])
 	if info.Size() > 2<<20 {
