@@ -67,7 +67,7 @@ var (
 	commit = regexp.MustCompile(`^[\w.-]+/[\w./-]+@[0-9a-f]{40}$`)
 	target = regexp.MustCompile(`\bmake ((?:[a-z][a-z0-9-]*\b[ \t]*)+)`)
 	remote = regexp.MustCompile(`\bgo (?:run|install) \S*\w\.\w+/\S+`)
-	pinned = regexp.MustCompile(`@v[0-9]+\.[0-9]+\.[0-9]+$`)
+	pinned = regexp.MustCompile(`@v\d+\.\d+\.\d+$`)
 )
 
 // A tag can be moved to another commit, a commit cannot; the tag stands behind it for people and for dependabot.
