@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/mountwarden/mountwarden/probes"
+	"github.com/mountwarden/mountwarden/probes/node"
 	"github.com/mountwarden/mountwarden/test/faultfs"
 )
 
@@ -160,6 +161,24 @@ func TestEachCapabilityIsNeeded(t *testing.T) {
 	}
 	if len(idle) > 0 {
 		t.Errorf("the chart grants what nothing here needs: %v", slices.Sorted(maps.Keys(idle)))
+	}
+}
+
+// The agent tells at its start of each capability that it lacks, of those that the chart gives it and of no other.
+func TestTheAgentKnowsItsRights(t *testing.T) {
+	var names, told []string
+	for _, c := range chartRights(t) {
+		names = append(names, nameOf(c))
+	}
+	all, err := node.Capabilities()
+	must(t, err)
+	for _, c := range all {
+		told = append(told, c.Name)
+	}
+	slices.Sort(names)
+	slices.Sort(told)
+	if !slices.Equal(names, told) {
+		t.Errorf("the chart gives %v, the agent knows of %v", names, told)
 	}
 }
 
