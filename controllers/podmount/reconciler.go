@@ -231,6 +231,7 @@ func (r *Reconciler) policy(ctx context.Context, t *tracked, pod *corev1.Pod) co
 		r.invalidPolicy(ctx, pod, problem)
 	}
 	t.invalid = problem
+	t.publish(pod, policy, problem)
 	return policy
 }
 
