@@ -32,7 +32,7 @@ image: ## Build the image (ARCHS, default amd64 and arm64) as an OCI tarball, di
 	for arch in $(ARCHS); do GOARCH=$$arch $(BUILD) -ldflags '$(LDFLAGS)' -o $(DIST)/$$arch/ ./cmd/...; done
 	cd test && $(GO) run ./image --ref $(IMAGE) --output $(DIST)/mountwarden.tar \
 		$(foreach arch,$(ARCHS),--platform linux/$(arch)=$(DIST)/$(arch)) \
-		--entrypoint /mountwarden --cmd agent --user 0 --label org.opencontainers.image.version=$(VERSION) \
+		--entrypoint /mountwarden --cmd agent --env PATH=/ --user 0 --label org.opencontainers.image.version=$(VERSION) \
 		--label org.opencontainers.image.title=mountwarden --label org.opencontainers.image.licenses=Apache-2.0 \
 		mountwarden:/mountwarden mountwarden-probe:/mountwarden-probe mountwarden-backend:/mountwarden-backend
 

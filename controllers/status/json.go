@@ -1,0 +1,42 @@
+package status
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"unicode"
+)
+
+// WriteJSON writes the snapshot as indented JSON. What is no printable character is escaped, so that no name of a mount steers a
+// terminal; a reader of JSON gets the names as they are.
+func WriteJSON(w io.Writer, s Snapshot) error {
+	var plain bytes.Buffer
+	encoder := json.NewEncoder(&plain)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false) // it is read as JSON or not at all
+	if err := encoder.Encode(s); err != nil {
+		return fmt.Errorf("encode the status: %w", err)
+	}
+	var out bytes.Buffer
+	out.Grow(plain.Len())
+	for _, r := range plain.String() {
+		if r == '\n' || unicode.IsPrint(r) {
+			out.WriteRune(r)
+			continue
+		}
+		escape(&out, r)
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// escape writes a character as JSON does: by its UTF-16 code units (RFC 8259, 7).
+func escape(out *bytes.Buffer, r rune) {
+	if r > 0xffff {
+		r -= 0x10000
+		fmt.Fprintf(out, `\u%04x\u%04x`, 0xd800+(r>>10), 0xdc00+(r&0x3ff))
+		return
+	}
+	fmt.Fprintf(out, `\u%04x`, r)
+}

@@ -1,0 +1,125 @@
+package web
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mountwarden/mountwarden/controllers/status"
+)
+
+// The paths of the status. The first is the page, or JSON for who accepts that and no HTML; the second is always JSON. Both
+// take the parameters namespace, pod and state of status.NewFilter.
+const (
+	Path     = "/statusz"
+	PathJSON = "/statusz.json"
+)
+
+// NewServer returns a server of the status. Its times are short: who asks is on this host, or behind kubectl port-forward.
+func NewServer(snapshot func() status.Snapshot) *http.Server {
+	return &http.Server{
+		Handler:           NewHandler(snapshot),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       5 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+// NewHandler returns what NewServer serves.
+func NewHandler(snapshot func() status.Snapshot) http.Handler {
+	h := &handler{snapshot: snapshot, page: newPage()}
+	mux := http.NewServeMux()
+	mux.HandleFunc(Path, h.serve)
+	mux.HandleFunc(PathJSON, h.serve)
+	mux.Handle("/{$}", http.RedirectHandler(Path, http.StatusFound))
+	return h.guard(mux)
+}
+
+type handler struct {
+	snapshot func() status.Snapshot
+	page     page
+	one      sync.Mutex // one answer is made at a time: the agent's memory is small
+}
+
+// guard refuses what may come from a stranger's page, and tells the browser what this one may do.
+func (h *handler) guard(next http.Handler) http.Handler {
+	policy := h.page.policy()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("X-Frame-Options", "DENY")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		switch {
+		case !isLoopback(r.Host):
+			http.Error(w, fmt.Sprintf("Host is %q; allowed are localhost and loopback addresses, as kubectl port-forward has them", r.Host), http.StatusForbidden)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			header.Set("Allow", "GET, HEAD")
+			http.Error(w, "the status can only be read: use GET", http.StatusMethodNotAllowed)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// isLoopback says whether a Host header names this host, at whatever port: kubectl port-forward chooses its own.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
+}
+
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	filter, err := status.NewFilter(query.Get("namespace"), query.Get("pod"), query.Get("state"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	kind, write := "text/html; charset=utf-8", h.page.write
+	if wantsJSON(r) {
+		kind, write = "application/json", writeJSON
+	}
+	body, err := h.answer(filter, write)
+	if err != nil {
+		http.Error(w, "make the status: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Vary", "Accept")
+	_, _ = w.Write(body) // whoever asked has gone
+}
+
+// answer makes the whole answer before a byte of it is sent, so that a failure can still be told.
+func (h *handler) answer(filter status.Filter, write func(*bytes.Buffer, status.Snapshot, status.Filter) error) ([]byte, error) {
+	h.one.Lock()
+	defer h.one.Unlock()
+	var body bytes.Buffer
+	err := write(&body, filter.Apply(h.snapshot()), filter)
+	return body.Bytes(), err
+}
+
+func writeJSON(w *bytes.Buffer, s status.Snapshot, _ status.Filter) error {
+	return status.WriteJSON(w, s)
+}
+
+// wantsJSON is as simple as the question: a browser always accepts HTML, and a program that does not says what it wants.
+func wantsJSON(r *http.Request) bool {
+	accept := r.Header.Get("Accept")
+	return r.URL.Path == PathJSON || strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")
+}
