@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
 )
 
 // maxEnded is how many removals that are over are remembered for people.
@@ -77,7 +78,7 @@ func (p *pursuit) removal(now time.Time) controllers.Removal {
 		At: p.removedAt, Deadline: p.deadline, Gone: p.presence == gone,
 	}
 	if p.stuck.Load() {
-		r.Stuck = p.why
+		r.Stuck = text.Cut(plain(p.why), maxNote)
 	}
 	best, _, _ := p.best(now)
 	if p.end != nil {

@@ -21,6 +21,7 @@ type public struct {
 	heldSince time.Time
 	askAgain  time.Time
 	removed   bool
+	waits     time.Time // before which no look is made
 	looked    time.Time
 	histories histories
 }
@@ -33,6 +34,13 @@ func (p *tracked) publish(pod *corev1.Pod, policy config.Policy, problem string)
 		p.public.owner = owner.Kind + "/" + owner.Name
 	}
 	p.public.mode, p.public.action, p.public.rules, p.public.problem = policy.Mode, policy.Action, rules(policy), problem
+}
+
+// waits notes until when a look would be too early: the pod may have just started.
+func (p *tracked) waits(until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.public.waits = until
 }
 
 // answer notes what came now of asking for a removal. One that was accepted is never taken back.
@@ -68,6 +76,9 @@ func (p *tracked) watched() controllers.Watched {
 		PodUID: p.uid, Owner: p.public.owner, Mode: p.public.mode, Action: p.public.action, Rules: p.public.rules, Problem: p.public.problem,
 		Held: p.held, Message: p.public.message, HeldSince: p.public.heldSince, AskAgain: p.public.askAgain, Removed: p.public.removed,
 		Looked: p.public.looked, NextLook: p.due,
+	}
+	if w.NextLook.Before(p.public.waits) {
+		w.NextLook = p.public.waits
 	}
 	p.mu.Unlock()
 	w.Mounts = make([]controllers.WatchedMount, 0, len(state))

@@ -75,9 +75,9 @@ func (r Row) rank() int {
 
 // unseen is a pod none of whose mounts was looked at yet.
 func (s Snapshot) unseen(p Pod) Row {
-	step := NextStep{Text: "looked at for the first time", At: p.NextLook}
+	step := NextStep{Step: StepLook, Text: "look for the first time", At: p.NextLook}
 	if !p.LastLook.IsZero() {
-		step.Text = "looked at again; nothing is mounted there that is to be watched"
+		step.Text = "look again; nothing is mounted there that is to be watched"
 	}
 	return Row{
 		ID:        id(p.UID),
@@ -139,7 +139,7 @@ func (s Snapshot) next(step NextStep) string {
 	if ahead := step.At.Sub(s.Time); ahead >= time.Second {
 		return step.Text + " (in " + duration.HumanDuration(ahead) + ")"
 	}
-	if step.Step == StepEnd {
+	if never := step.At.IsZero() && (step.Step == StepEnd || step.Step == StepHold); never {
 		return step.Text
 	}
 	return step.Text + " (now)"

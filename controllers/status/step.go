@@ -31,46 +31,38 @@ func next(w controllers.Watched, m verdict.Mount, now time.Time) NextStep {
 	case w.Removed:
 		return NextStep{Step: StepEnd, Text: "the pod was removed and ends"}
 	case m.Unseen > 0 || m.Phase == verdict.Unjudged:
-		return again(StepLook, "looked at again; nothing is removed for what cannot be judged")
+		return again(StepLook, "look again; nothing is removed for Unknown")
 	case m.Phase == verdict.Suspect:
 		return confirm(w, m, outlook)
 	case m.Phase != verdict.Failed:
-		return again(StepLook, "looked at again")
+		return again(StepLook, "look again")
+	case w.Mode != config.ModeRemediate:
+		return NextStep{Step: StepHold, Text: "the pod stays: mode " + string(w.Mode)}
 	case w.Held != controllers.HeldNone:
-		return NextStep{Step: StepHold, Text: hold(w), At: later(w.AskAgain, now, w.NextLook)}
+		return NextStep{Step: StepHold, Text: "ask again whether the pod may be removed", At: later(w.AskAgain, now, w.NextLook)}
 	case outlook.At.After(now):
-		return NextStep{Step: StepSettle, Text: "the pod is removed unless the mount recovers", At: outlook.At}
+		return NextStep{Step: StepSettle, Text: "remove the pod unless the mount recovers", At: outlook.At}
 	default:
-		return again(StepRemediate, "the pod is removed if nothing speaks against it")
+		return again(StepRemediate, "remove the pod if no gate holds it")
 	}
 }
 
 func confirm(w controllers.Watched, m verdict.Mount, o verdict.Outlook) NextStep {
-	then := "; then the pod is removed"
+	act, at := "remove the pod", o.At
 	if w.Mode != config.ModeRemediate {
-		then = "; it is told, and the pod stays"
+		act = "report it as failed"
 	}
-	step := NextStep{Step: StepConfirm, At: o.At}
+	if at.IsZero() {
+		at = w.NextLook
+	}
+	condition := "if the next look finds it broken"
 	switch {
 	case m.Observation.Cause == probes.CauseHung:
-		step.Text = "failed if it does not answer" + then
-	case o.Looks == 1:
-		step.Text = "failed if the next look finds it broken" + then
-	default:
-		step.Text = fmt.Sprintf("failed if the next %d looks find it broken", o.Looks) + then
+		condition = "if it does not answer"
+	case o.Looks > 1:
+		condition = fmt.Sprintf("if the next %d looks find it broken", o.Looks)
 	}
-	if step.At.IsZero() {
-		step.At = w.NextLook
-	}
-	return step
-}
-
-// hold tells what is never asked for from what is asked for again.
-func hold(w controllers.Watched) string {
-	if w.Mode != config.ModeRemediate {
-		return "told, and the pod stays"
-	}
-	return "asked again whether the pod may be removed"
+	return NextStep{Step: StepConfirm, Text: act + " " + condition, At: at}
 }
 
 // later returns at when it lies ahead, else otherwise.

@@ -57,7 +57,7 @@ func (p *printer) mounts(s status.Snapshot) {
 	}
 	p.line()
 	if len(rows) == 0 {
-		p.line("None of them was asked for.")
+		p.line("Nothing that is watched matches.")
 		return
 	}
 	p.table("NAMESPACE\tPOD\tCONTAINER\tVOLUME\tMOUNT POINT\tFS TYPE\tSTATE\tCAUSE\tSINCE\tLAST PROBE\tLATENCY\tHELD\tNEXT STEP", rows)
