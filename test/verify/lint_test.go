@@ -130,6 +130,14 @@ func arrows() []arrow {
 		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/remediate"},
 		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/followup"},
 		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/metrics"},
+		{"status-tells-only", "controllers/status", module + "probes/node"},
+		{"status-tells-only", "controllers/status", module + "controllers/podmount"},
+		{"status-tells-only", "controllers/status", module + "controllers/remediate"},
+		{"status-tells-only", "controllers/status/web", module + "controllers/followup"},
+		{"status-tells-only", "controllers/status", module + "controllers/ledger"},
+		{"status-tells-only", "controllers/status", "k8s.io/client-go/kubernetes"},
+		{"nobody-decides-by-status", "controllers/remediate", module + "controllers/status"},
+		{"nobody-decides-by-status", "controllers/podmount", module + "controllers/status"},
 		{"only-metrics-imports-prometheus", "controllers/podmount", "github.com/prometheus/client_golang/prometheus"},
 		{"only-metrics-imports-prometheus", "cmd/mountwarden", "github.com/prometheus/client_golang/prometheus"},
 	}
@@ -156,6 +164,8 @@ func allowed() []arrow {
 		{"", "controllers/remediate", "k8s.io/client-go/kubernetes"},
 		{"", "controllers/condition", "k8s.io/client-go/kubernetes/typed/core/v1"},
 		{"", "controllers/metrics", "github.com/prometheus/client_golang/prometheus"},
+		{"", "controllers/status/web", module + "controllers/status"},
+		{"", "controllers/status", module + "controllers/verdict"},
 		{"", "test/faultfs", "golang.org/x/sys/unix"},
 		{"", "test/e2e", module + "config"},
 	}
