@@ -229,9 +229,10 @@ func TestSnapshotsBesideReconciles(t *testing.T) {
 // flap looks at a pod whose mount fails and recovers.
 func flap(t *testing.T, w *world, r *podmount.Reconciler, pod *corev1.Pod) {
 	for i := range 40 {
-		if i%4 == 0 {
+		switch i % 4 {
+		case 0:
 			w.breaks("/data", probes.CauseDisconnected)
-		} else if i%4 == 3 {
+		case 3:
 			w.heals("/data")
 		}
 		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)}); err != nil {

@@ -41,12 +41,12 @@ func node(t *testing.T) (s status.Snapshot) {
 }
 
 // ask asks a node with one of everything, as a browser at localhost would.
-func ask(t *testing.T, target string, change ...func(*http.Request)) *http.Response {
+func ask(t *testing.T, target string, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	t.Helper()
 	return askOf(t, node(t), target, change...)
 }
 
-func askOf(t *testing.T, s status.Snapshot, target string, change ...func(*http.Request)) *http.Response {
+func askOf(t *testing.T, s status.Snapshot, target string, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
 	request.Host = "localhost:8082"
@@ -55,16 +55,7 @@ func askOf(t *testing.T, s status.Snapshot, target string, change ...func(*http.
 	}
 	recorder := httptest.NewRecorder()
 	web.NewHandler(func() status.Snapshot { return s }).ServeHTTP(recorder, request)
-	return recorder.Result()
-}
-
-func body(t *testing.T, r *http.Response) string {
-	t.Helper()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return recorder
 }
 
 func accept(kinds string) func(*http.Request) {
@@ -74,11 +65,11 @@ func accept(kinds string) func(*http.Request) {
 func host(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 
 func TestPage(t *testing.T) {
-	golden.Check(t, filepath.Join("testdata", "node.html"), body(t, ask(t, "/statusz")), *update)
+	golden.Check(t, filepath.Join("testdata", "node.html"), ask(t, "/statusz").Body.String(), *update)
 }
 
 func TestPageOfNothing(t *testing.T) {
-	text := body(t, askOf(t, status.Snapshot{Node: "node-1"}, "/statusz"))
+	text := askOf(t, status.Snapshot{Node: "node-1"}, "/statusz").Body.String()
 	for _, words := range []string{"nothing is watched", `mountwarden.io/watch: &#34;true&#34;`, "No pod stays", "None since the agent started", "none yet"} {
 		if !strings.Contains(text, words) {
 			t.Errorf("does not say %q", words)
@@ -98,10 +89,10 @@ func TestKindsOfAnswer(t *testing.T) {
 		{"/statusz.json?namespace=db", "", "application/json"},
 	} {
 		response := ask(t, tc.target, accept(tc.accept))
-		if got := response.Header.Get("Content-Type"); got != tc.want || response.StatusCode != http.StatusOK {
-			t.Errorf("%s with %q: %s, %s, want %s", tc.target, tc.accept, response.Status, got, tc.want)
+		if got := response.Header().Get("Content-Type"); got != tc.want || response.Code != http.StatusOK {
+			t.Errorf("%s with %q: %d, %s, want %s", tc.target, tc.accept, response.Code, got, tc.want)
 		}
-		if tc.want == "application/json" && !json.Valid([]byte(body(t, response))) {
+		if tc.want == "application/json" && !json.Valid([]byte(response.Body.String())) {
 			t.Errorf("%s: no JSON", tc.target)
 		}
 	}
@@ -109,7 +100,7 @@ func TestKindsOfAnswer(t *testing.T) {
 
 func TestJSONIsTheSnapshot(t *testing.T) {
 	var got status.Snapshot
-	if err := json.Unmarshal([]byte(body(t, ask(t, "/statusz.json"))), &got); err != nil {
+	if err := json.Unmarshal([]byte(ask(t, "/statusz.json").Body.String()), &got); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(node(t), got); diff != "" {
@@ -118,7 +109,7 @@ func TestJSONIsTheSnapshot(t *testing.T) {
 }
 
 func TestFilters(t *testing.T) {
-	text := body(t, ask(t, "/statusz?namespace=db&state=Suspect"))
+	text := ask(t, "/statusz?namespace=db&state=Suspect").Body.String()
 	for words, want := range map[string]bool{
 		"hung": true, "once-more": true, "settling": false, ">full<": false,
 		`<input name="namespace" value="db"`: true, `<option selected>Suspect</option>`: true, "<option>Failed</option>": true,
@@ -127,12 +118,12 @@ func TestFilters(t *testing.T) {
 			t.Errorf("%q is shown: %v, want %v", words, !want, want)
 		}
 	}
-	if text := body(t, ask(t, "/statusz?pod=nobody")); !strings.Contains(text, "The filter leaves none") {
+	if text := ask(t, "/statusz?pod=nobody").Body.String(); !strings.Contains(text, "The filter leaves none") {
 		t.Error("does not say that the filter leaves nothing")
 	}
 	for _, query := range []string{"state=Dead", "pod=a/b/c", "namespace=a&pod=b/c"} {
-		if response := ask(t, "/statusz?"+query); response.StatusCode != http.StatusBadRequest {
-			t.Errorf("%s: %s", query, response.Status)
+		if response := ask(t, "/statusz?"+query); response.Code != http.StatusBadRequest {
+			t.Errorf("%s: %v", query, response.Code)
 		}
 	}
 }
@@ -146,39 +137,39 @@ func TestStrangersAreRefused(t *testing.T) {
 	} {
 		for _, target := range []string{"/statusz", "/statusz.json", "/", "/elsewhere"} {
 			response := ask(t, target, host(name))
-			if refused := response.StatusCode == http.StatusForbidden; refused != (want == 403) {
-				t.Errorf("Host %q, %s: %s", name, target, response.Status)
+			if refused := response.Code == http.StatusForbidden; refused != (want == 403) {
+				t.Errorf("Host %q, %s: %v", name, target, response.Code)
 			}
-			if text := body(t, response); want == 403 && strings.Contains(text, "node-1:") {
+			if text := response.Body.String(); want == 403 && strings.Contains(text, "node-1:") {
 				t.Errorf("Host %q reads %q", name, text)
 			}
 		}
 	}
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace, "BREW"} {
 		response := ask(t, "/statusz", func(r *http.Request) { r.Method = method })
-		if response.StatusCode != http.StatusMethodNotAllowed || response.Header.Get("Allow") != "GET, HEAD" {
-			t.Errorf("%s: %s, Allow %q", method, response.Status, response.Header.Get("Allow"))
+		if response.Code != http.StatusMethodNotAllowed || response.Header().Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: %d, Allow %q", method, response.Code, response.Header().Get("Allow"))
 		}
 	}
-	if response := ask(t, "/statusz", func(r *http.Request) { r.Method = http.MethodHead }); response.StatusCode != http.StatusOK {
-		t.Errorf("HEAD: %s", response.Status)
+	if response := ask(t, "/statusz", func(r *http.Request) { r.Method = http.MethodHead }); response.Code != http.StatusOK {
+		t.Errorf("HEAD: %d", response.Code)
 	}
 }
 
 func TestPlaces(t *testing.T) {
-	if response := ask(t, "/"); response.StatusCode != http.StatusFound || response.Header.Get("Location") != "/statusz" {
-		t.Errorf("/ leads to %s %q", response.Status, response.Header.Get("Location"))
+	if response := ask(t, "/"); response.Code != http.StatusFound || response.Header().Get("Location") != "/statusz" {
+		t.Errorf("/ leads to %d %q", response.Code, response.Header().Get("Location"))
 	}
 	for _, target := range []string{"/nowhere", "/statusz/", "/statusz/x", "/debug/pprof/", "/metrics"} {
-		if response := ask(t, target); response.StatusCode != http.StatusNotFound {
-			t.Errorf("%s: %s", target, response.Status)
+		if response := ask(t, target); response.Code != http.StatusNotFound {
+			t.Errorf("%s: %v", target, response.Code)
 		}
 	}
 }
 
 func TestHeaders(t *testing.T) {
 	for _, target := range []string{"/statusz", "/statusz.json", "/nowhere", "/statusz?state=x"} {
-		header := ask(t, target).Header
+		header := ask(t, target).Header()
 		for name, want := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
 			"Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "Access-Control-Allow-Origin": "",
@@ -194,7 +185,7 @@ func TestHeaders(t *testing.T) {
 		}
 	}
 	for _, target := range []string{"/statusz", "/statusz.json"} {
-		if got := ask(t, target).Header.Get("Cache-Control"); got != "no-store" {
+		if got := ask(t, target).Header().Get("Cache-Control"); got != "no-store" {
 			t.Errorf("%s: Cache-Control %q", target, got)
 		}
 	}
@@ -203,7 +194,7 @@ func TestHeaders(t *testing.T) {
 // The policy allows the page's own style and script, as a browser hashes them, and there are no others.
 func TestPolicyAllowsThePage(t *testing.T) {
 	response := ask(t, "/statusz")
-	policy, text := response.Header.Get("Content-Security-Policy"), body(t, response)
+	policy, text := response.Header().Get("Content-Security-Policy"), response.Body.String()
 	for kind, element := range map[string]*regexp.Regexp{
 		"style-src": regexp.MustCompile(`(?s)<style>(.*?)</style>`), "script-src": regexp.MustCompile(`(?s)<script>(.*?)</script>`),
 	} {
@@ -241,8 +232,8 @@ func TestHostileNamesStayText(t *testing.T) {
 	for i := range s.Removals {
 		s.Removals[i].Pod, s.Removals[i].Stuck, s.Removals[i].Successor, s.Removals[i].Backend = evil, evil, evil, evil
 	}
-	text := body(t, askOf(t, s, "/statusz?namespace="+"%22%3E%3Cscript%3Ealert(1)%3C/script%3E"))
-	text += body(t, askOf(t, s, "/statusz"))
+	text := askOf(t, s, "/statusz?namespace="+"%22%3E%3Cscript%3Ealert(1)%3C/script%3E").Body.String()
+	text += askOf(t, s, "/statusz").Body.String()
 	if n := strings.Count(text, "<script"); n != 2 {
 		t.Errorf("%d scripts in two pages", n)
 	}
@@ -256,7 +247,7 @@ func TestHostileNamesStayText(t *testing.T) {
 
 // Elements that the script and assistive technology look for by id are there once.
 func TestIDs(t *testing.T) {
-	text := body(t, ask(t, "/statusz"))
+	text := ask(t, "/statusz").Body.String()
 	seen := map[string]bool{}
 	for _, m := range regexp.MustCompile(` id="([^"]*)"`).FindAllStringSubmatch(text, -1) {
 		if seen[m[1]] || strings.ContainsAny(m[1], " ") {
@@ -288,8 +279,9 @@ func TestOverTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if text := body(t, response); response.StatusCode != http.StatusOK || !strings.HasSuffix(strings.TrimSpace(text), "</html>") {
-		t.Errorf("%s and %d bytes", response.Status, len(text))
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK || !strings.HasSuffix(strings.TrimSpace(string(text)), "</html>") {
+		t.Errorf("%s, %v and %d bytes", response.Status, err, len(text))
 	}
 }
 
