@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/mountwarden/mountwarden/controllers/status"
 	"github.com/mountwarden/mountwarden/test/world"
 )
 
@@ -34,12 +35,24 @@ func TestASuccessorIsFollowed(t *testing.T) {
 
 	s.watched(successor, "data")
 	broken := s.kill(successor, "app", "data")
+	s.told(successor, "broken and held", func(p status.Pod, m status.Mount) bool {
+		return m.State == "Failed" && m.Cause == "Disconnected" && m.NextStep.Step == status.StepHold && m.NextStep.At.After(broken) &&
+			p.Held != nil && p.Held.Reason == "Backoff" && m.MountPoint == "/data"
+	})
+	s.table()
 	s.held(successor, "Backoff")
 	life := s.ended(successor, true)
 	if waited := life.Ending.Sub(broken); waited < 9*time.Second || waited > 20*time.Second {
 		t.Errorf("the successor was removed %s after it broke, want after backoff.initialSeconds (10 s)", waited)
 	}
-	s.healed(successor)
+	last := s.healed(successor)
+	told := s.told(last, "healthy", func(p status.Pod, m status.Mount) bool { return m.State == "Healthy" && p.Held == nil && m.LastProbe != nil })
+	for i, of := range []string{successor.Name, pod.Name} {
+		if i >= len(told.Removals) || told.Removals[i].Pod != of || told.Removals[i].Successor == "" {
+			t.Errorf("does not tell of the removal of %s: %+v", of, told.Removals)
+		}
+	}
+	s.table()
 }
 
 // leases asserts that a person can read what the agents keep of an owner.
