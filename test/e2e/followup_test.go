@@ -35,7 +35,7 @@ func TestASuccessorIsFollowed(t *testing.T) {
 
 	s.watched(successor, "data")
 	broken := s.kill(successor, "app", "data")
-	s.told(successor, "broken and held", func(p status.Pod, m status.Mount) bool {
+	s.told(successor, "broken and held", func(_ status.Snapshot, p status.Pod, m status.Mount) bool {
 		return m.State == "Failed" && m.Cause == "Disconnected" && m.NextStep.Step == status.StepHold && m.NextStep.At.After(broken) &&
 			p.Held != nil && p.Held.Reason == "Backoff" && m.MountPoint == "/data"
 	})
@@ -46,12 +46,11 @@ func TestASuccessorIsFollowed(t *testing.T) {
 		t.Errorf("the successor was removed %s after it broke, want after backoff.initialSeconds (10 s)", waited)
 	}
 	last := s.healed(successor)
-	told := s.told(last, "healthy", func(p status.Pod, m status.Mount) bool { return m.State == "Healthy" && p.Held == nil && m.LastProbe != nil })
-	for i, of := range []string{successor.Name, pod.Name} {
-		if i >= len(told.Removals) || told.Removals[i].Pod != of || told.Removals[i].Successor == "" {
-			t.Errorf("does not tell of the removal of %s: %+v", of, told.Removals)
-		}
-	}
+	s.told(last, "healthy, and that both removals helped", func(told status.Snapshot, p status.Pod, m status.Mount) bool {
+		r := told.Removals
+		return m.State == "Healthy" && m.LastProbe != nil && p.Held == nil && len(r) == 2 && r[0].Pod == successor.Name && r[1].Pod == pod.Name &&
+			r[0].Aftermath == "Healed" && r[0].Successor == last.Name && r[1].Successor == successor.Name
+	})
 	s.table()
 }
 

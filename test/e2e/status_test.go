@@ -10,29 +10,27 @@ import (
 	"github.com/mountwarden/mountwarden/test/world"
 )
 
-// told waits until `mountwarden status`, asked as a person would, shows the one mount of a pod as expected, and returns all that it shows.
-func (s *scene) told(pod *corev1.Pod, what string, is func(status.Pod, status.Mount) bool) status.Snapshot {
+// told waits until `mountwarden status`, asked as a person would, shows the one mount of a pod as expected.
+func (s *scene) told(pod *corev1.Pod, what string, is func(status.Snapshot, status.Pod, status.Mount) bool) {
 	s.Helper()
-	var told status.Snapshot
 	err := world.Until(s.within(patience), "mountwarden status to show "+pod.Name+" "+what, func(ctx context.Context) (bool, string) {
 		text, err := s.Kubectl(ctx, "exec", "-n", world.AgentNamespace, "ds/mountwarden", "-c", "agent", "--",
 			"mountwarden", "status", "-o", "json", "-n", pod.Namespace)
 		if err != nil {
 			return false, err.Error()
 		}
-		told = status.Snapshot{}
+		var told status.Snapshot
 		if err := json.Unmarshal([]byte(text), &told); err != nil {
 			return false, err.Error()
 		}
 		for _, p := range told.Pods {
-			if p.UID == string(pod.UID) && len(p.Mounts) == 1 && is(p, p.Mounts[0]) {
+			if p.UID == string(pod.UID) && len(p.Mounts) == 1 && is(told, p, p.Mounts[0]) {
 				return true, ""
 			}
 		}
 		return false, text
 	})
 	must(s.T, err)
-	return told
 }
 
 // table logs what a person reads of the scene's namespace.
