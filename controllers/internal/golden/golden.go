@@ -1,6 +1,7 @@
 package golden
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -26,5 +27,17 @@ func Check(t *testing.T, path, got string, update bool) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s is out of date: run go test with -update and look at the difference (-file +now):\n%s", path, diff)
+	}
+}
+
+// Decode reads a file of JSON that another package's test has made.
+func Decode(t *testing.T, path string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		t.Fatalf("%s: %v", path, err)
 	}
 }

@@ -2,11 +2,9 @@ package table_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,13 +21,7 @@ var update = flag.Bool("update", false, "write the golden file anew")
 // node is one of everything; package status makes the file.
 func node(t *testing.T) (s status.Snapshot) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "testdata", "node.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &s); err != nil {
-		t.Fatal(err)
-	}
+	golden.Decode(t, filepath.Join("..", "testdata", "node.json"), &s)
 	return s
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -30,13 +29,7 @@ var update = flag.Bool("update", false, "write the golden file anew")
 // node is one of everything; package status makes the file.
 func node(t *testing.T) (s status.Snapshot) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "testdata", "node.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &s); err != nil {
-		t.Fatal(err)
-	}
+	golden.Decode(t, filepath.Join("..", "testdata", "node.json"), &s)
 	return s
 }
 
@@ -92,7 +85,7 @@ func TestKindsOfAnswer(t *testing.T) {
 		if got := response.Header().Get("Content-Type"); got != tc.want || response.Code != http.StatusOK {
 			t.Errorf("%s with %q: %d, %s, want %s", tc.target, tc.accept, response.Code, got, tc.want)
 		}
-		if tc.want == "application/json" && !json.Valid([]byte(response.Body.String())) {
+		if tc.want == "application/json" && !json.Valid(response.Body.Bytes()) {
 			t.Errorf("%s: no JSON", tc.target)
 		}
 	}
@@ -100,7 +93,7 @@ func TestKindsOfAnswer(t *testing.T) {
 
 func TestJSONIsTheSnapshot(t *testing.T) {
 	var got status.Snapshot
-	if err := json.Unmarshal([]byte(ask(t, "/statusz.json").Body.String()), &got); err != nil {
+	if err := json.Unmarshal(ask(t, "/statusz.json").Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(node(t), got); diff != "" {
