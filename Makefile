@@ -15,7 +15,7 @@ BUILD    := CGO_ENABLED=0 $(GO) build -trimpath
 BIN      := $(CURDIR)/bin
 DIST     := $(CURDIR)/dist
 CLUSTER  := $(BIN)/cluster
-MODULES  := . test
+MODULES  := . test test/browser
 
 .PHONY: help
 help: ## Show this list
@@ -102,6 +102,12 @@ test-root: envtest ## Run the tests on real mounts, namespaces and processes (ro
 test-e2e: cluster-install ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more
 	cd test && $(GO) test -race -c -o $(BIN)/e2e.test ./e2e
 	cd test/e2e && MOUNTWARDEN_E2E_LONG=$(LONG) CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.parallel 8 -test.timeout $(TIMEOUT) -test.run '$(RUN)'
+
+.PHONY: test-browser
+test-browser: ## Test the status page in chromium, where there is one (needs npm for axe-core); screenshots in dist/screenshots
+	mkdir -p $(BIN)/axe && cp test/browser/package.json test/browser/package-lock.json $(BIN)/axe/
+	cd $(BIN)/axe && npm ci --ignore-scripts --no-audit --no-fund
+	cd test/browser && AXE=$(BIN)/axe/node_modules/axe-core/axe.min.js MOUNTWARDEN_SCREENSHOTS=$(DIST)/screenshots $(GO) test -count=1 -v $(FLAGS) .
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME (default 30s) each; RUN=regexp chooses

@@ -61,6 +61,14 @@ func (s Snapshot) Rows() []Row {
 	return rows
 }
 
+// ShortCause returns the cause, "" where the finding begins with it.
+func (r Row) ShortCause() string {
+	if strings.HasPrefix(r.Finding, r.Cause) {
+		return ""
+	}
+	return r.Cause
+}
+
 // rank orders states: the lower, the sooner a person should read it.
 func (r Row) rank() int {
 	switch {

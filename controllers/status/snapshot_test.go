@@ -186,6 +186,16 @@ func TestRowsArePrintable(t *testing.T) {
 	}
 }
 
+func TestACauseIsNotToldTwice(t *testing.T) {
+	for _, tc := range []struct{ cause, finding, want string }{
+		{"Stale", "Stale (ESTALE from statx)", ""}, {"NoSpace", "no block is left", "NoSpace"}, {"Stale", "", "Stale"}, {"", "not seen", ""}, {"", "", ""},
+	} {
+		if got := (status.Row{Cause: tc.cause, Finding: tc.finding}).ShortCause(); got != tc.want {
+			t.Errorf("%q beside %q: %q, want %q", tc.cause, tc.finding, got, tc.want)
+		}
+	}
+}
+
 func TestLatencies(t *testing.T) {
 	got := map[string]string{}
 	for _, r := range node().Snapshot().Rows() {
