@@ -129,7 +129,7 @@ func TestHostileNamesAreText(t *testing.T) {
 // At the width of a telephone nothing lies beyond the edge, and no cell loses its heading.
 func TestNarrow(t *testing.T) {
 	p := open(t, "")
-	long := strings.Repeat("a-very-long-name-without-any-break", 6)
+	long := strings.Repeat("averylongname", 15) // with nothing to break it at
 	p.change(func(s *status.Snapshot) { s.Pods[0].Mounts[0].MountPoint = "/" + long; s.Pods[1].Name = long })
 	for _, width := range []int64{320, 400} {
 		p.scheme("light", width)
@@ -137,6 +137,9 @@ func TestNarrow(t *testing.T) {
 		if got := eval[int64](p, "document.documentElement.scrollWidth"); got > width {
 			t.Errorf("the page is %d pixels wide on a screen of %d", got, width)
 		}
+	}
+	if got := eval[float64](p, `document.querySelector("#mounts + table td").getBoundingClientRect().width`); got < 300 {
+		t.Errorf("a cell is %.0f pixels wide of 400: it stands beside others", got)
 	}
 	if got := eval[string](p, `getComputedStyle(document.querySelector('td[data-label="State"]'), "::before").content`); !strings.Contains(got, "State") {
 		t.Errorf("a cell is introduced by %q", got)
