@@ -18,18 +18,27 @@ func WriteJSON(w io.Writer, s Snapshot) error {
 	if err := encoder.Encode(s); err != nil {
 		return fmt.Errorf("encode the status: %w", err)
 	}
-	var out bytes.Buffer
-	out.Grow(plain.Len())
-	for _, r := range plain.String() {
-		if r == '\n' || unicode.IsPrint(r) {
-			out.WriteRune(r)
-			continue
-		}
-		escape(&out, r)
-	}
-	_, err := w.Write(out.Bytes())
+	_, err := w.Write(escaped(plain.Bytes()))
 	return err
 }
+
+// escaped is text itself where there is nothing to escape, which is nearly always.
+func escaped(text []byte) []byte {
+	if bytes.IndexFunc(text, unprintable) < 0 {
+		return text
+	}
+	var out bytes.Buffer
+	for _, r := range string(text) {
+		if unprintable(r) {
+			escape(&out, r)
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.Bytes()
+}
+
+func unprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 // escape writes a character as JSON does: by its UTF-16 code units (RFC 8259, 7).
 func escape(out *bytes.Buffer, r rune) {

@@ -130,6 +130,8 @@ func arrows() []arrow {
 		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/remediate"},
 		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/followup"},
 		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/metrics"},
+		{"no-templates", "controllers/status/web", "html/template"},
+		{"no-templates", "cmd/mountwarden", "text/template"},
 		{"status-tells-only", "controllers/status", module + "probes/node"},
 		{"status-tells-only", "controllers/status", module + "controllers/podmount"},
 		{"status-tells-only", "controllers/status", module + "controllers/remediate"},

@@ -34,23 +34,22 @@ func NewServer(snapshot func() status.Snapshot) *http.Server {
 
 // NewHandler returns what NewServer serves.
 func NewHandler(snapshot func() status.Snapshot) http.Handler {
-	h := &handler{snapshot: snapshot, page: newPage()}
+	h := &handler{snapshot: snapshot}
 	mux := http.NewServeMux()
 	mux.HandleFunc(Path, h.serve)
 	mux.HandleFunc(PathJSON, h.serve)
 	mux.Handle("/{$}", http.RedirectHandler(Path, http.StatusFound))
-	return h.guard(mux)
+	return guard(mux)
 }
 
 type handler struct {
 	snapshot func() status.Snapshot
-	page     page
 	one      sync.Mutex // one answer is made at a time: the agent's memory is small
 }
 
 // guard refuses what may come from a stranger's page, and tells the browser what this one may do.
-func (h *handler) guard(next http.Handler) http.Handler {
-	policy := h.page.policy()
+func guard(next http.Handler) http.Handler {
+	policy := policy()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Content-Security-Policy", policy)
@@ -91,7 +90,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	kind, write := "text/html; charset=utf-8", h.page.write
+	kind, write := "text/html; charset=utf-8", writePage
 	if wantsJSON(r) {
 		kind, write = "application/json", writeJSON
 	}

@@ -6,11 +6,8 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"fmt"
-	"html/template"
-	"slices"
-	"time"
+	"strings"
 
-	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/controllers/status"
 )
 
@@ -23,42 +20,28 @@ var pageCSS string
 //go:embed page.js
 var pageJS string
 
-// page is the template of the page.
-type page struct{ template *template.Template }
-
-func newPage() page {
-	functions := template.FuncMap{
-		"plain": text.Printable,
-		"rfc":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+// writePage writes the page.
+func writePage(w *bytes.Buffer, s status.Snapshot, filter status.Filter) error {
+	title := say(s.Node + " - Mountwarden")
+	if s.Summary.Failed > 0 {
+		title = join(say(fmt.Sprintf("%d failed: ", s.Summary.Failed)), title)
 	}
-	return page{template.Must(template.New("page").Funcs(functions).Parse(pageHTML))}
-}
-
-// view is what the template shows.
-type view struct {
-	status.Snapshot
-	Filter status.Filter
-	Rows   []status.Row
-	States []string
-	Style  template.CSS
-	Script template.JS
-
-	Attention []status.Pod // those that are held, or whose annotations are not understood
-}
-
-func (p page) write(w *bytes.Buffer, s status.Snapshot, filter status.Filter) error {
-	return p.template.Execute(w, view{
-		Snapshot: s, Filter: filter, Rows: s.Rows(), States: status.States(),
-		Style: template.CSS(pageCSS), Script: template.JS(pageJS), Attention: attention(s.Pods),
+	states := each(status.States(), func(state string) markup {
+		if state == filter.State {
+			return join("<option selected>", say(state), "</option>")
+		}
+		return join("<option>", say(state), "</option>")
 	})
-}
-
-func attention(pods []status.Pod) []status.Pod {
-	return slices.DeleteFunc(slices.Clone(pods), func(p status.Pod) bool { return p.Held == nil && p.Problem == "" })
+	fill := strings.NewReplacer( // looks at nothing that it has filled in
+		"$TITLE", string(title), "$STYLE", pageCSS, "$HEADING", string(say("Mountwarden on "+s.Node)), "$NEWS", string(say(s.Headline())),
+		"$NAMESPACE", string(say(filter.Namespace)), "$POD", string(say(filter.Pod)), "$STATES", string(states), "$LIVE", string(live(s)), "$SCRIPT", pageJS,
+	)
+	_, err := fill.WriteString(w, pageHTML)
+	return err
 }
 
 // policy is the page's Content-Security-Policy: nothing but its own style and script, and the latter may ask this server alone.
-func (p page) policy() string {
+func policy() string {
 	return fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 		hash(pageCSS), hash(pageJS))
 }
