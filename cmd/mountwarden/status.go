@@ -80,7 +80,7 @@ func (f *statusFlags) run(cmd *cobra.Command) error {
 	}
 	write := table.Write
 	if f.output == "json" {
-		write = status.WriteJSON
+		write = func(w io.Writer, s status.Snapshot) error { return status.WriteJSON(w, s, "  ") }
 	}
 	if err := write(cmd.OutOrStdout(), s); err != nil {
 		return fmt.Errorf("write the status: %w", err)

@@ -202,7 +202,7 @@ func TestSnapshotsBesideReconciles(t *testing.T) {
 		for {
 			var text bytes.Buffer
 			s := live.Snapshot()
-			if err := status.WriteJSON(&text, s); err != nil {
+			if err := status.WriteJSON(&text, s, ""); err != nil {
 				t.Error(err)
 			}
 			shown += len(s.Rows())

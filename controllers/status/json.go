@@ -8,18 +8,24 @@ import (
 	"unicode"
 )
 
-// WriteJSON writes the snapshot as indented JSON. What is no printable character is escaped, so that no name of a mount steers a
-// terminal; a reader of JSON gets the names as they are.
-func WriteJSON(w io.Writer, s Snapshot) error {
-	var plain bytes.Buffer
-	encoder := json.NewEncoder(&plain)
-	encoder.SetIndent("", "  ")
+// WriteJSON writes the snapshot as JSON, indented where an indent is given, which takes much more memory. What is no printable character
+// is escaped, so that no name of a mount steers a terminal; a reader of JSON gets the names as they are.
+func WriteJSON(w io.Writer, s Snapshot, indent string) error {
+	encoder := json.NewEncoder(escaper{w})
+	encoder.SetIndent("", indent)
 	encoder.SetEscapeHTML(false) // it is read as JSON or not at all
 	if err := encoder.Encode(s); err != nil {
-		return fmt.Errorf("encode the status: %w", err)
+		return fmt.Errorf("write the status as JSON: %w", err)
 	}
-	_, err := w.Write(escaped(plain.Bytes()))
-	return err
+	return nil
+}
+
+// escaper escapes what an Encoder writes, which is a whole value at a time.
+type escaper struct{ io.Writer }
+
+func (e escaper) Write(text []byte) (int, error) {
+	_, err := e.Writer.Write(escaped(text))
+	return len(text), err
 }
 
 // escaped is text itself where there is nothing to escape, which is nearly always.

@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write the golden file anew")
 func encode(t testing.TB, s status.Snapshot) string {
 	t.Helper()
 	var text bytes.Buffer
-	if err := status.WriteJSON(&text, s); err != nil {
+	if err := status.WriteJSON(&text, s, "  "); err != nil {
 		t.Fatal(err)
 	}
 	return text.String()

@@ -113,7 +113,7 @@ func TestErrorOfTheWriter(t *testing.T) {
 	if err := table.Write(closed{}, node(t)); !errors.Is(err, errClosed) {
 		t.Errorf("got %v", err)
 	}
-	if err := status.WriteJSON(closed{}, node(t)); !errors.Is(err, errClosed) {
+	if err := status.WriteJSON(closed{}, node(t), ""); !errors.Is(err, errClosed) {
 		t.Errorf("as JSON: got %v", err)
 	}
 }

@@ -1,13 +1,11 @@
 package web
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/mountwarden/mountwarden/controllers/status"
@@ -42,10 +40,7 @@ func NewHandler(snapshot func() status.Snapshot) http.Handler {
 	return guard(mux)
 }
 
-type handler struct {
-	snapshot func() status.Snapshot
-	one      sync.Mutex // one answer is made at a time: the agent's memory is small
-}
+type handler struct{ snapshot func() status.Snapshot }
 
 // guard refuses what may come from a stranger's page, and tells the browser what this one may do.
 func guard(next http.Handler) http.Handler {
@@ -90,31 +85,15 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	kind, write := "text/html; charset=utf-8", writePage
+	s := filter.Apply(h.snapshot())
+	w.Header().Set("Vary", "Accept")
 	if wantsJSON(r) {
-		kind, write = "application/json", writeJSON
-	}
-	body, err := h.answer(filter, write)
-	if err != nil {
-		http.Error(w, "make the status: "+err.Error(), http.StatusInternalServerError)
+		w.Header().Set("Content-Type", "application/json")
+		_ = status.WriteJSON(w, s, "") // whoever asked has gone
 		return
 	}
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Vary", "Accept")
-	_, _ = w.Write(body) // whoever asked has gone
-}
-
-// answer makes the whole answer before a byte of it is sent, so that a failure can still be told.
-func (h *handler) answer(filter status.Filter, write func(*bytes.Buffer, status.Snapshot, status.Filter) error) ([]byte, error) {
-	h.one.Lock()
-	defer h.one.Unlock()
-	var body bytes.Buffer
-	err := write(&body, filter.Apply(h.snapshot()), filter)
-	return body.Bytes(), err
-}
-
-func writeJSON(w *bytes.Buffer, s status.Snapshot, _ status.Filter) error {
-	return status.WriteJSON(w, s)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_ = writePage(w, s, filter) // the same
 }
 
 // wantsJSON is as simple as the question: a browser always accepts HTML, and a program that does not says what it wants.

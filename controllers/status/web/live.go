@@ -7,26 +7,27 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/status"
 )
 
-// live is what the script replaces.
-func live(s status.Snapshot) markup {
-	warning := markup("")
+// live writes what the script replaces.
+func (w writer) live(s status.Snapshot) {
 	if s.Agent.DryRun {
-		warning = `<p class="warning">dryRun: the agent decides and reports, and removes nothing.</p>` + "\n"
+		w.put(`<p class="warning">dryRun: the agent decides and reports, and removes nothing.</p>`, "\n")
 	}
-	return join(warning, section("mounts", "Mounts", mounts(s)), section("held", "Held", held(s)), section("removals", "Removed", removals(s)),
-		section("agent", "Agent", agent(s)))
+	w.section("mounts", "Mounts", func() { w.mounts(s) })
+	w.section("held", "Held", func() { w.put(held(s)) })
+	w.section("removals", "Removed", func() { w.removals(s) })
+	w.section("agent", "Agent", func() { w.put(agent(s)) })
 }
 
-func mounts(s status.Snapshot) markup {
+func (w writer) mounts(s status.Snapshot) {
 	rows := s.Rows()
 	switch {
 	case len(rows) > 0:
 		caption := join("What is watched, the worst first, at ", moment(s.Time, s.Time.UTC().Format("2006-01-02 15:04:05 UTC")))
-		return table(caption, []markup{"Pod", "Mount", "State", "Since", "Last probe", "Next step", "History"}, each(rows, mountRow))
+		w.table(caption, []markup{"Pod", "Mount", "State", "Since", "Last probe", "Next step", "History"}, of(rows, mountRow))
 	case s.Summary.Pods > 0:
-		return "<p>The filter leaves none of them.</p>"
+		w.put("<p>The filter leaves none of them.</p>")
 	default:
-		return join("<p>", say(s.HowToOptIn()), "</p>")
+		w.put("<p>", say(s.HowToOptIn()), "</p>")
 	}
 }
 
@@ -84,19 +85,19 @@ func held(s status.Snapshot) markup {
 	return join("<ul>", items, "\n</ul>")
 }
 
-func removals(s status.Snapshot) markup {
+func (w writer) removals(s status.Snapshot) {
 	if len(s.Removals) == 0 {
-		return `<p class="dim">None since the agent started.</p>`
+		w.put(`<p class="dim">None since the agent started.</p>`)
+		return
 	}
-	rows := each(s.Removals, func(r status.Removal) markup {
-		return row(join(say(r.Pod), note(r.Namespace+", "+r.Owner)),
-			cell("When", moment(r.Removed, s.Ago(r.Removed)+" ago")),
-			cell("Why", join(say(r.Cause), note(r.Backend))),
-			cell("Successor", say(r.Successor)),
-			cell("Result", join(say(r.Result()), note(r.Stuck))))
-	})
-	return table("Pods of this node that were removed since the agent started, and what came of it, the latest first",
-		[]markup{"Pod", "When", "Why", "Successor", "Result"}, rows)
+	w.table("Pods of this node that were removed since the agent started, and what came of it, the latest first",
+		[]markup{"Pod", "When", "Why", "Successor", "Result"}, of(s.Removals, func(r status.Removal) markup {
+			return row(join(say(r.Pod), note(r.Namespace+", "+r.Owner)),
+				cell("When", moment(r.Removed, s.Ago(r.Removed)+" ago")),
+				cell("Why", join(say(r.Cause), note(r.Backend))),
+				cell("Successor", say(r.Successor)),
+				cell("Result", join(say(r.Result()), note(r.Stuck))))
+		}))
 }
 
 func agent(s status.Snapshot) markup {

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"bufio"
 	"html"
+	"iter"
 	"strings"
 	"time"
 
@@ -51,11 +53,40 @@ func moment(t time.Time, words string) markup {
 	return join(`<time datetime="`, say(t.UTC().Format(time.RFC3339)), `">`, say(words), "</time>")
 }
 
+// writer writes markup piece by piece: the whole of a page would take much of the agent's memory. It keeps the first error.
+type writer struct{ *bufio.Writer }
+
+func (w writer) put(parts ...markup) {
+	for _, p := range parts {
+		_, _ = w.WriteString(string(p)) // Flush returns the error
+	}
+}
+
 // table has a role for everything, since narrow screens show it as blocks, which are no tables any more to assistive technology.
-func table(caption markup, columns []markup, rows markup) markup {
+func (w writer) table(caption markup, columns []markup, rows iter.Seq[markup]) {
 	head := each(columns, func(c markup) markup { return join(`<th role="columnheader" scope="col">`, c, "</th>") })
-	return join(`<table role="table"><caption>`, caption, "</caption>\n", `<thead role="rowgroup"><tr role="row">`, head, "</tr></thead>\n",
-		`<tbody role="rowgroup">`, rows, "\n</tbody></table>")
+	w.put(`<table role="table"><caption>`, caption, "</caption>\n", `<thead role="rowgroup"><tr role="row">`, head, "</tr></thead>\n", `<tbody role="rowgroup">`)
+	for row := range rows {
+		w.put(row)
+	}
+	w.put("\n</tbody></table>")
+}
+
+func (w writer) section(id, title markup, content func()) {
+	w.put(`<section aria-labelledby="`, id, `"><h2 id="`, id, `">`, title, "</h2>\n")
+	content()
+	w.put("</section>\n")
+}
+
+// of makes the rows of a table as they are needed.
+func of[T any](all []T, f func(T) markup) iter.Seq[markup] {
+	return func(yield func(markup) bool) {
+		for _, one := range all {
+			if !yield(f(one)) {
+				return
+			}
+		}
+	}
 }
 
 func row(head markup, cells ...markup) markup {
@@ -67,10 +98,6 @@ func cell(column, content markup) markup {
 		content = "-"
 	}
 	return join("\n"+`<td role="cell" data-label="`, column, `">`, content, "</td>")
-}
-
-func section(id, title, content markup) markup {
-	return join(`<section aria-labelledby="`, id, `"><h2 id="`, id, `">`, title, "</h2>\n", content, "</section>\n")
 }
 
 func item(content ...markup) markup { return join("\n<li>", join(content...), "</li>") }

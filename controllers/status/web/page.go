@@ -1,11 +1,12 @@
 package web
 
 import (
-	"bytes"
+	"bufio"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/mountwarden/mountwarden/controllers/status"
@@ -21,7 +22,7 @@ var pageCSS string
 var pageJS string
 
 // writePage writes the page.
-func writePage(w *bytes.Buffer, s status.Snapshot, filter status.Filter) error {
+func writePage(to io.Writer, s status.Snapshot, filter status.Filter) error {
 	title := say(s.Node + " - Mountwarden")
 	if s.Summary.Failed > 0 {
 		title = join(say(fmt.Sprintf("%d failed: ", s.Summary.Failed)), title)
@@ -34,10 +35,14 @@ func writePage(w *bytes.Buffer, s status.Snapshot, filter status.Filter) error {
 	})
 	fill := strings.NewReplacer( // looks at nothing that it has filled in
 		"$TITLE", string(title), "$STYLE", pageCSS, "$HEADING", string(say("Mountwarden on "+s.Node)), "$NEWS", string(say(s.Headline())),
-		"$NAMESPACE", string(say(filter.Namespace)), "$POD", string(say(filter.Pod)), "$STATES", string(states), "$LIVE", string(live(s)), "$SCRIPT", pageJS,
+		"$NAMESPACE", string(say(filter.Namespace)), "$POD", string(say(filter.Pod)), "$STATES", string(states), "$SCRIPT", pageJS,
 	)
-	_, err := fill.WriteString(w, pageHTML)
-	return err
+	before, after, _ := strings.Cut(pageHTML, "$LIVE")
+	w := writer{bufio.NewWriterSize(to, 16<<10)}
+	w.put(markup(fill.Replace(before)))
+	w.live(s)
+	w.put(markup(fill.Replace(after)))
+	return w.Flush()
 }
 
 // policy is the page's Content-Security-Policy: nothing but its own style and script, and the latter may ask this server alone.
