@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"maps"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -72,8 +73,15 @@ func TestAstralCharactersAreEscapedInPairs(t *testing.T) {
 	}
 }
 
-// Every field has a name in JSON that is documented by its place: lower case first, and none is left out by mistake.
+// Every field has a name in JSON, lower case first, that docs/status.md describes.
 func TestJSONNames(t *testing.T) {
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "status.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := func(name string) bool {
+		return strings.Contains(string(docs), name+"`") || strings.Contains(string(docs), name+"[]`")
+	}
 	var walk func(reflect.Type)
 	walk = func(of reflect.Type) {
 		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
@@ -87,6 +95,9 @@ func TestJSONNames(t *testing.T) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if !strings.EqualFold(name, f.Name) || !unicode.IsLower(rune(name[0])) {
 				t.Errorf("%s.%s is %q in JSON", of.Name(), f.Name, name)
+			}
+			if !described(name) {
+				t.Errorf("docs/status.md does not describe %s of %s", name, of.Name())
 			}
 			walk(f.Type)
 		}
