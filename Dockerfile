@@ -24,6 +24,8 @@ LABEL org.opencontainers.image.title="Mountwarden" \
       org.opencontainers.image.version=$VERSION \
       org.opencontainers.image.revision=$REVISION
 COPY --from=build /out/mountwarden /out/mountwarden-probe /out/mountwarden-backend /
+# So that `kubectl exec POD -- mountwarden status` finds it.
+ENV PATH=/
 USER 0:0
 ENTRYPOINT ["/mountwarden"]
 CMD ["agent"]

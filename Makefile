@@ -16,7 +16,7 @@ BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 BIN      := $(CURDIR)/bin
 DIST     := $(CURDIR)/dist
 CLUSTER  := $(BIN)/cluster
-MODULES  := . test
+MODULES  := . test test/browser
 # Packages of test/ whose tests read files outside of that module, which go test's cache does not see: they always run anew.
 OUTSIDE  := ./chart ./image ./lab ./policy ./workflows
 
@@ -35,7 +35,7 @@ image: ## Build the image (ARCHS, default amd64 and arm64) as an OCI tarball, di
 	for arch in $(ARCHS); do GOARCH=$$arch $(BUILD) -ldflags '$(LDFLAGS)' -o $(DIST)/$$arch/ ./cmd/...; done
 	cd test && $(GO) run ./image --ref $(IMAGE) --output $(DIST)/mountwarden.tar \
 		$(foreach arch,$(ARCHS),--platform linux/$(arch)=$(DIST)/$(arch)) \
-		--entrypoint /mountwarden --cmd agent --user 0 --label org.opencontainers.image.version=$(VERSION) \
+		--entrypoint /mountwarden --cmd agent --env PATH=/ --user 0 --label org.opencontainers.image.version=$(VERSION) \
 		--label org.opencontainers.image.title=mountwarden --label org.opencontainers.image.licenses=Apache-2.0 \
 		mountwarden:/mountwarden mountwarden-probe:/mountwarden-probe mountwarden-backend:/mountwarden-backend
 
@@ -130,6 +130,12 @@ lab-files: image # the lab's program for a container of the test cluster, beside
 	cd test && CGO_ENABLED=0 $(GO) test -c -trimpath -o $(BIN)/lab.test ./lab
 	cd test && $(GO) run ./image --ref test.local/lab:1 --output $(DIST)/lab.tar --entrypoint /lab.test $(BIN)/lab.test:/lab.test \
 		$(foreach p,mountwarden-probe mountwarden-backend,$(DIST)/$(shell $(GO) env GOARCH)/$p:/$p)
+
+.PHONY: test-browser
+test-browser: ## Test the status page in chromium, where there is one (needs npm for axe-core); screenshots in dist/screenshots
+	mkdir -p $(BIN)/axe && cp test/browser/package.json test/browser/package-lock.json $(BIN)/axe/
+	cd $(BIN)/axe && npm ci --ignore-scripts --no-audit --no-fund
+	cd test/browser && AXE=$(BIN)/axe/node_modules/axe-core/axe.min.js MOUNTWARDEN_SCREENSHOTS=$(DIST)/screenshots $(GO) test -count=1 -v $(FLAGS) .
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME (default 30s) each; RUN=regexp chooses

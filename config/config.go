@@ -40,6 +40,7 @@ type Config struct {
 	DryRun                 bool     `yaml:"dryRun"`
 	MetricsBindAddress     string   `yaml:"metricsBindAddress"`
 	HealthProbeBindAddress string   `yaml:"healthProbeBindAddress"`
+	StatusBindAddress      string   `yaml:"statusBindAddress"`
 	LogFormat              string   `yaml:"logFormat"`
 	LogLevel               int      `yaml:"logLevel"`
 	ProcRoot               string   `yaml:"procRoot"`
@@ -129,6 +130,7 @@ func Default() Config {
 	return Config{
 		MetricsBindAddress:     ":8080",
 		HealthProbeBindAddress: ":8081",
+		StatusBindAddress:      "127.0.0.1:8082",
 		LogFormat:              LogFormatJSON,
 		ProcRoot:               "/proc",
 		WorkerPath:             "/mountwarden-probe",

@@ -147,7 +147,7 @@ func arbitrary(random *rand.Rand) config.Config {
 	truth := func() bool { return random.Intn(2) == 0 }
 	lists := [][]config.Action{nil, {"Evict"}, {"Delete", "Evict"}, {"null"}}
 	return config.Config{
-		NodeName: text(), Namespace: text(), DryRun: truth(), MetricsBindAddress: text(), HealthProbeBindAddress: text(),
+		NodeName: text(), Namespace: text(), DryRun: truth(), MetricsBindAddress: text(), HealthProbeBindAddress: text(), StatusBindAddress: text(),
 		LogFormat: text(), LogLevel: number(), ProcRoot: text(), WorkerPath: text(),
 		MaxWorkers: number(), MaxParkedWorkers: number(), Events: truth(), BlockedSeconds: number(),
 		CheckBackends: truth(), FollowUpSeconds: number(), AbortStuckFUSE: truth(),
@@ -230,5 +230,22 @@ func TestFlagUsageShowsDefaults(t *testing.T) {
 		if f.Value.Type() != want[0] || f.DefValue != want[1] {
 			t.Errorf("--%s is a %s with default %q, want %v", name, f.Value.Type(), f.DefValue, want)
 		}
+	}
+}
+
+func TestSomeFlags(t *testing.T) {
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	config.AddFlags(flags, "statusBindAddress", "dryRun")
+	var names []string
+	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if want := []string{"config", "dry-run", "status-bind-address"}; !slices.Equal(names, want) {
+		t.Errorf("flags %v, want %v", names, want)
+	}
+	if err := flags.Parse([]string{"--status-bind-address=127.0.0.1:1"}); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := config.Load(flags, func(name string) (string, bool) { return "7", name == "MOUNTWARDEN_MAX_WORKERS" })
+	if err != nil || c.StatusBindAddress != "127.0.0.1:1" || c.MaxWorkers != 7 {
+		t.Errorf("loaded %+v, %v", c, err)
 	}
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/pflag"
 )
@@ -13,11 +14,14 @@ const flagConfig = "config"
 // Warning is something a person should know about a configuration that is used all the same.
 type Warning string
 
-// AddFlags adds --config and one flag for each setting to fs. Their values are read by Load.
-func AddFlags(fs *pflag.FlagSet) {
+// AddFlags adds --config and one flag for each setting to fs, or for those with the given keys alone. Their values are read by Load.
+func AddFlags(fs *pflag.FlagSet, keys ...string) {
 	fs.String(flagConfig, "", "file with settings, YAML or JSON")
 	shown := Default()
 	for _, s := range settings(&shown) {
+		if len(keys) > 0 && !slices.Contains(keys, s.key) {
+			continue
+		}
 		f := fs.VarPF(s, s.flag(), "", s.usage)
 		if s.Type() == "bool" {
 			f.NoOptDefVal = "true"

@@ -23,6 +23,7 @@ func settings(c *Config) []setting {
 		{"dryRun", &c.DryRun, "decide and report, but never evict or delete"},
 		{"metricsBindAddress", &c.MetricsBindAddress, "address of /metrics; 0 turns it off"},
 		{"healthProbeBindAddress", &c.HealthProbeBindAddress, "address of /healthz and /readyz; 0 turns it off"},
+		{"statusBindAddress", &c.StatusBindAddress, "loopback address of /statusz, which mountwarden status reads; 0 turns it off"},
 		{"logFormat", &c.LogFormat, "json or text"},
 		{"logLevel", &c.LogLevel, "verbosity from 0 (changes and acts) to 9"},
 		{"procRoot", &c.ProcRoot, "where the host's proc(5) is mounted"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -68,6 +69,7 @@ func (c Config) Validate() error {
 		namespace(c.Namespace),
 		address("metricsBindAddress", c.MetricsBindAddress),
 		address("healthProbeBindAddress", c.HealthProbeBindAddress),
+		loopback("statusBindAddress", c.StatusBindAddress),
 		among("logFormat", c.LogFormat, []string{LogFormatJSON, LogFormatText}),
 		absolute("procRoot", c.ProcRoot),
 		absolute("workerPath", c.WorkerPath),
@@ -179,8 +181,30 @@ func address(key, value string) error {
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	if err != nil && value != "0" {
+	if err != nil && value != off {
 		return invalid(key, value, "HOST:PORT, :PORT or 0")
+	}
+	return nil
+}
+
+// off is the value of an address that turns its listener off.
+const off = "0"
+
+// StatusAddress returns where the agent shows its status, IP:PORT, and "" when it does not. The error is ErrInvalid.
+func (c Config) StatusAddress() (string, error) {
+	if c.StatusBindAddress == off {
+		return "", nil
+	}
+	return c.StatusBindAddress, loopback("statusBindAddress", c.StatusBindAddress)
+}
+
+// loopback accepts the address of this host alone, and "0", which turns the listener off. What listens there asks nobody who
+// they are. A name is refused: what it stands for may change.
+func loopback(key, value string) error {
+	at, err := netip.ParseAddrPort(value)
+	if value != off && (err != nil || !at.Addr().IsLoopback() || at.Port() == 0) {
+		return invalid(key, value, "a loopback IP and a port, such as 127.0.0.1:8082 or [::1]:8082, or 0: it is shown without a login, "+
+			"so that only this pod and kubectl port-forward may reach it")
 	}
 	return nil
 }

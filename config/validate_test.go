@@ -39,6 +39,9 @@ func TestValidateAccepts(t *testing.T) {
 		},
 		"hang is timeout":    func(c *config.Config) { c.Defaults.HangSeconds, c.Defaults.TimeoutSeconds = 7, 7 },
 		"period at limit":    func(c *config.Config) { c.Limits.MinPeriodSeconds = 10 },
+		"no status":          func(c *config.Config) { c.StatusBindAddress = "0" },
+		"status on IPv6":     func(c *config.Config) { c.StatusBindAddress = "[::1]:1" },
+		"another loopback":   func(c *config.Config) { c.StatusBindAddress = "127.1.2.3:65535" },
 		"namespaces by team": func(c *config.Config) { c.Limits.NamespaceSelector = "team in (a, b)" },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,6 +63,14 @@ func TestValidateRefuses(t *testing.T) {
 		"no node's name":              {func(c *config.Config) { c.NodeName = "a/b" }, []string{`nodeName "a/b"`}},
 		"no port":                     {func(c *config.Config) { c.MetricsBindAddress = "8080" }, []string{`metricsBindAddress "8080"`, ":PORT"}},
 		"no address":                  {func(c *config.Config) { c.HealthProbeBindAddress = "" }, []string{`healthProbeBindAddress ""`}},
+		"status for everybody":        {func(c *config.Config) { c.StatusBindAddress = ":8082" }, []string{`statusBindAddress ":8082"`, "loopback", "127.0.0.1:8082", "without a login", "port-forward"}},
+		"status on any address":       {func(c *config.Config) { c.StatusBindAddress = "0.0.0.0:8082" }, []string{`statusBindAddress "0.0.0.0:8082"`}},
+		"status on any IPv6 address":  {func(c *config.Config) { c.StatusBindAddress = "[::]:8082" }, []string{`statusBindAddress "[::]:8082"`}},
+		"status on the pod network":   {func(c *config.Config) { c.StatusBindAddress = "10.0.0.1:8082" }, []string{`statusBindAddress "10.0.0.1:8082"`}},
+		"status by name":              {func(c *config.Config) { c.StatusBindAddress = "localhost:8082" }, []string{`statusBindAddress "localhost:8082"`}},
+		"status on any port":          {func(c *config.Config) { c.StatusBindAddress = "127.0.0.1:0" }, []string{`statusBindAddress "127.0.0.1:0"`}},
+		"status on no port":           {func(c *config.Config) { c.StatusBindAddress = "127.0.0.1" }, []string{`statusBindAddress "127.0.0.1"`}},
+		"status nowhere":              {func(c *config.Config) { c.StatusBindAddress = "" }, []string{`statusBindAddress ""`}},
 		"port out of range":           {func(c *config.Config) { c.MetricsBindAddress = ":65536" }, []string{`":65536"`}},
 		"port by name":                {func(c *config.Config) { c.MetricsBindAddress = ":http" }, []string{`":http"`}},
 		"log format":                  {func(c *config.Config) { c.LogFormat = "xml" }, []string{`logFormat "xml"`, "json, text"}},
@@ -131,7 +142,17 @@ func TestValidateRefuses(t *testing.T) {
 
 func TestValidateReportsEveryProblem(t *testing.T) {
 	requireInvalid(t, config.Config{}.Validate(),
-		"nodeName", "namespace", "metricsBindAddress", "healthProbeBindAddress", "logFormat", "procRoot", "workerPath", "maxWorkers", "followUpSeconds",
+		"nodeName", "namespace", "metricsBindAddress", "healthProbeBindAddress", "statusBindAddress", "logFormat", "procRoot", "workerPath", "maxWorkers", "followUpSeconds",
 		"budgets.windowSeconds", "storm.threshold", "backoff.maxAttempts",
 		"defaults.mode", "defaults.timeoutSeconds", "limits.minPeriodSeconds", "limits.allowedActions")
+}
+
+func TestStatusAddress(t *testing.T) {
+	for value, want := range map[string]string{"0": "", "127.0.0.1:1": "127.0.0.1:1", "[::1]:8082": "[::1]:8082"} {
+		if got, err := (config.Config{StatusBindAddress: value}).StatusAddress(); got != want || err != nil {
+			t.Errorf("%q: %q, %v, want %q", value, got, err, want)
+		}
+	}
+	_, err := config.Config{StatusBindAddress: "node:8082"}.StatusAddress()
+	requireInvalid(t, err, "statusBindAddress", `"node:8082"`)
 }

@@ -141,8 +141,8 @@ func TestAgentOnAnAPIServer(t *testing.T) {
 }
 
 func agentRuns(t *testing.T, env []string) {
-	metrics, health := freeAddress(t), freeAddress(t)
-	p := command(t, env, append(agentArgs(t), "--metrics-bind-address", metrics, "--health-probe-bind-address", health)...)
+	metrics, health, status := freeAddress(t), freeAddress(t), freeAddress(t)
+	p := command(t, env, append(agentArgs(t), "--metrics-bind-address", metrics, "--health-probe-bind-address", health, "--status-bind-address", status)...)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +155,12 @@ func agentRuns(t *testing.T, env []string) {
 		if !strings.Contains(text, "\n"+series) {
 			t.Errorf("/metrics does not show %s", series)
 		}
+	}
+	if page := get(t, "http://"+status+"/statusz"); !strings.Contains(page, "Node n1: nothing is watched.") {
+		t.Errorf("/statusz: %q", page)
+	}
+	if shown, errs, code := run(t, "status", "--status-bind-address", status); code != 0 || !strings.Contains(shown, "fuse-daemon") {
+		t.Errorf("status: exit code %d, %s%s", code, shown, errs)
 	}
 	if code := stop(t, p); code != 0 {
 		t.Errorf("exit code %d after SIGTERM", code)

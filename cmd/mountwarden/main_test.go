@@ -101,6 +101,15 @@ func TestWrongUsage(t *testing.T) {
 		{"agent --node-name n --defaults-period-seconds 0", []string{"defaults.periodSeconds", `"0"`, "from 1"}},
 		{"agent --node-name n --metrics-bind-address nowhere", []string{"metricsBindAddress", "nowhere"}},
 		{"agent --config /nowhere.yaml", []string{"/nowhere.yaml"}},
+		{"agent --node-name n --status-bind-address :8082", []string{"statusBindAddress", "loopback", "port-forward"}},
+		{"status more", []string{`"more"`}},
+		{"status --output xml", []string{"--output", `"xml"`, "text and json"}},
+		{"status -A -n a", []string{"--all-namespaces", "--namespace"}},
+		{"status --pod a/b/c", []string{`"a/b/c"`, "NAMESPACE/NAME"}},
+		{"status --pod a/b -n c", []string{`"a/b"`, `"c"`}},
+		{"status --status-bind-address 10.0.0.1:8082", []string{"statusBindAddress", `"10.0.0.1:8082"`, "loopback"}},
+		{"status --config /nowhere.yaml", []string{"/nowhere.yaml"}},
+		{"status --dry-run", []string{"--dry-run"}}, // it is none of the agent's settings that status needs
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			_, stderr, code := run(t, strings.Fields(tc.args)...)
@@ -159,7 +168,7 @@ func TestReport(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{}, {"--help"}, {"help"}} {
 		stdout, _, code := run(t, args...)
-		for _, word := range []string{"agent", "check", "version"} {
+		for _, word := range []string{"agent", "check", "status", "version"} {
 			if code != 0 || !strings.Contains(stdout, word) {
 				t.Errorf("%q: exit code %d, %q does not name %s", args, code, stdout, word)
 			}

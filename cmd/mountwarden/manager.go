@@ -81,7 +81,8 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 		return nil, err
 	}
 	announcer := manager.RunnableFunc(func(ctx context.Context) error { return announce(ctx, prober, reconciler) })
-	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), mgr.Add(follower), registerLive(reconciler, follower, prober), addChecks(mgr, reconciler, prober, cfg))
+	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), mgr.Add(follower), registerLive(reconciler, follower, prober),
+		addChecks(mgr, reconciler, prober, cfg), addStatus(ctx, mgr, reconciler, follower, prober, cfg))
 }
 
 // announce has the pods looked at that the prober's events name, until ctx ends.

@@ -25,7 +25,8 @@ func (p *pursuit) checkEnd(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
 	why := p.Diagnoser.Why(ctx, string(p.entry.PodUID))
-	p.stuckTerminating(now, p.reason(why.Text)+p.abort(ctx, why.FUSE))
+	p.why = p.reason(why.Text) + p.abort(ctx, why.FUSE)
+	p.stuckTerminating(now, p.why)
 }
 
 // reason completes what the node tells by what only the API does.

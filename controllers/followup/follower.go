@@ -16,6 +16,8 @@ import (
 type Follower struct {
 	Options
 
+	journal journal
+
 	wake   chan struct{} // holds one: there is something in queue
 	recall chan struct{} // holds one: the books are to be read again
 

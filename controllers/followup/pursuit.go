@@ -61,7 +61,8 @@ type pursuit struct {
 	news    time.Time // when something came that was not judged yet; zero when all was
 	blind   bool      // the last try to open the watch has failed
 
-	told    bool // why the removed pod does not end
+	told    bool   // why the removed pod does not end
+	why     string // that
 	end     *finding
 	noted   bool      // in the books
 	noteAt  time.Time // not before
@@ -105,6 +106,7 @@ func (p *pursuit) step(ctx context.Context) {
 	}
 	p.note(ctx, p.Now())
 	p.narrowDown()
+	p.record(p.Now())
 }
 
 // inSight reports whether all pods of now were seen, as far as a watch can tell.

@@ -128,11 +128,10 @@ func shown(statuses []controllers.Status) []controllers.Status {
 
 func (c *collector) mount(gauge func(*prometheus.Desc, float64, ...string), s controllers.Status) {
 	labels := []string{s.Namespace, s.Pod, s.Target.Container, s.Target.Volume, s.Target.Path}
-	state, cause := s.Mount.Phase.String(), string(s.Mount.Observation.Cause)
-	switch {
-	case s.Mount.Unseen > 0 || s.Mount.Phase == verdict.Unjudged:
-		state = probes.Unknown.String()
-	case s.Mount.Phase == verdict.Healthy:
+	state, cause := s.Mount.Shown(), string(s.Mount.Observation.Cause)
+	switch state {
+	case probes.Unknown.String():
+	case verdict.Healthy.String():
 		gauge(c.healthy, 1, labels...)
 	default:
 		gauge(c.healthy, 0, labels...)

@@ -3,7 +3,6 @@ package metrics_test
 import (
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/golden"
 	"github.com/mountwarden/mountwarden/controllers/metrics"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
@@ -20,30 +20,10 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file and docs/metrics.md anew")
 
-// golden compares a text with a file, or writes the file with -update.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s is out of date: run go test ./controllers/metrics -update and look at the difference (-file +now):\n%s", path, diff)
-	}
-}
-
 func TestExposition(t *testing.T) {
 	a := newAgent(t)
 	a.exercise()
-	golden(t, filepath.Join("testdata", "exposition.txt"), a.text(t))
+	golden.Check(t, filepath.Join("testdata", "exposition.txt"), a.text(t), *update)
 }
 
 func TestNamesAreClean(t *testing.T) {
@@ -260,7 +240,7 @@ func TestDocumentation(t *testing.T) {
 		known[f.GetName()] = true
 		fmt.Fprintf(&text, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels, " "), f.GetHelp())
 	}
-	golden(t, filepath.Join("..", "..", "docs", "metrics.md"), text.String())
+	golden.Check(t, filepath.Join("..", "..", "docs", "metrics.md"), text.String(), *update)
 	requireAllKnown(t, a.registry, known)
 }
 

@@ -150,6 +150,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	t := r.tracker.of(pod)
 	policy := r.policy(ctx, t, pod)
 	if wait := r.early(t, pod, policy); wait > 0 {
+		t.waits(r.Now().Add(wait))
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	looks := round{pod: pod, policy: policy, look: target(pod, policy)}
@@ -231,6 +232,7 @@ func (r *Reconciler) policy(ctx context.Context, t *tracked, pod *corev1.Pod) co
 		r.invalidPolicy(ctx, pod, problem)
 	}
 	t.invalid = problem
+	t.publish(pod, policy, problem)
 	return policy
 }
 

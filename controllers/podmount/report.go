@@ -98,7 +98,7 @@ func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Re
 		t.blockedSince = r.Now()
 	}
 	t.done = result.Outcome.Removed()
-	news := t.hold(result.Held)
+	news := t.hold(result, r.Now())
 	if !t.done && !news {
 		return
 	}

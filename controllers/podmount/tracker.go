@@ -41,6 +41,7 @@ type tracked struct {
 	mode      config.Mode
 	backends  map[probes.Target]probes.Backend
 	held      controllers.Held
+	public    public
 }
 
 func newTracker() *tracker {
@@ -102,11 +103,12 @@ func (p *tracked) snapshot() verdict.State {
 	return p.state
 }
 
-// update keeps what is believed after a round of looks.
-func (p *tracked) update(pod *corev1.Pod, mode config.Mode, s verdict.State) {
+// update keeps what is believed after a round of looks that ended now.
+func (p *tracked) update(pod *corev1.Pod, mode config.Mode, s verdict.State, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state, p.mode, p.backends = s, mode, backends(pod, s, p.backends)
+	p.public.looked, p.public.histories = now, p.public.histories.after(s, now)
 }
 
 // nextLook returns when the next look is to be made; the zero time before the first one.
@@ -150,19 +152,20 @@ func (p *tracked) lookAgain(at time.Time, trigger probes.Trigger, confirms bool)
 	}
 }
 
-// hold notes why the pod stays and reports whether that is news.
-func (p *tracked) hold(reason controllers.Held) bool {
+// hold notes what came now of asking for the pod's removal, and reports whether the reason for which it stays is news.
+func (p *tracked) hold(result controllers.Result, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed := p.held != reason
-	p.held = reason
+	changed := p.held != result.Held
+	p.held = result.Held
+	p.public.answer(result, changed, now)
 	return changed
 }
 
 // clear forgets a remediation that is no longer called for.
 func (p *tracked) clear() {
 	p.blockedSince, p.retry = time.Time{}, retry{}
-	p.hold(controllers.HeldNone)
+	p.hold(controllers.Result{}, time.Time{})
 }
 
 // Statuses returns the state of every watched mount of this node, in no order.

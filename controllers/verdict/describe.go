@@ -12,7 +12,7 @@ import (
 // Describe says in one line which mount this is and what the looks found. Text that comes from the mount table
 // (source, file system) is untrusted: control characters are replaced and it is cut to a bearable length.
 func (f Failure) Describe() string {
-	return fmt.Sprintf("%s: %s, %s since %s", Place(f.Observation), finding(f.Observation), looks(f.Looks), f.Since.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s: %s, %s since %s", Place(f.Observation), Finding(f.Observation), looks(f.Looks), f.Since.UTC().Format(time.RFC3339))
 }
 
 // Place says which mount an observation is of: container, path, volume and, when known, the file system.
@@ -34,7 +34,8 @@ func Warn(o probes.Observation) string {
 	return text + "; the mount answers and the pod stays"
 }
 
-func finding(o probes.Observation) string {
+// Finding says in a few words what a broken look found: the cause and what it was seen by.
+func Finding(o probes.Observation) string {
 	switch {
 	case o.Cause == probes.CauseHung:
 		return fmt.Sprintf("%s (no answer to %s)", o.Cause, o.Operation)

@@ -40,12 +40,13 @@ type mountKey struct{ pod, volume string }
 
 // startAgent starts an agent with flags beyond the necessary ones.
 func (w *world) startAgent(ctx context.Context, name string, flags ...string) (*agent, error) {
-	ports, err := apiserver.FreePorts(2)
+	ports, err := apiserver.FreePorts(3)
 	if err != nil {
 		return nil, err
 	}
 	flags = append([]string{"agent", "--node-name=" + nodeName, "--namespace=default", "--worker-path=" + w.Options.Worker,
-		"--backend-path=" + filepath.Join(filepath.Dir(w.Options.Agent), "mountwarden-backend"), "--metrics-bind-address=127.0.0.1:" + ports[0], "--health-probe-bind-address=127.0.0.1:" + ports[1]}, flags...)
+		"--backend-path=" + filepath.Join(filepath.Dir(w.Options.Agent), "mountwarden-backend"), "--metrics-bind-address=127.0.0.1:" + ports[0], "--health-probe-bind-address=127.0.0.1:" + ports[1],
+		"--status-bind-address=127.0.0.1:" + ports[2]}, flags...)
 	cmd := exec.CommandContext(ctx, w.Options.Agent, flags...)
 	cmd.Env = []string{"KUBECONFIG=" + w.api.Kubeconfig}
 	stderr, err := cmd.StderrPipe()

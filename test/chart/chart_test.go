@@ -292,7 +292,7 @@ func TestConfigMapLoadsToTheDefaults(t *testing.T) {
 func TestEveryKeyCanBeSet(t *testing.T) {
 	for _, key := range config.Keys() {
 		value := map[string]string{
-			"dryRun": "true", "events": "false", "metricsBindAddress": ":9999", "healthProbeBindAddress": ":9998", "logFormat": "text", "procRoot": "/host/proc",
+			"dryRun": "true", "events": "false", "metricsBindAddress": ":9999", "healthProbeBindAddress": ":9998", "statusBindAddress": "127.0.0.1:9997", "logFormat": "text", "procRoot": "/host/proc",
 			"workerPath": "/bin/worker", "backendPath": "/bin/backend", "checkBackends": "false", "abortStuckFUSE": "true", "followUpSeconds": "77",
 			"backoff.initialSeconds": "70", "backoff.maxSeconds": "700", "budgets.cluster": "300", "defaults.mode": "Report", "defaults.action": "Delete", "defaults.hangSeconds": "50",
 			"limits.allowUnmanaged": "false", "limits.namespaceSelector": "team", "limits.allowedActions": "{Evict}",
@@ -337,7 +337,8 @@ func TestValuesAreRefused(t *testing.T) {
 		"config.budgets=5", "config.budgets.windowSeconds=0", "config.budgets.namespace=601", "config.storm.cooldownSeconds=3601", "config.followUpSeconds=3601",
 		"config.backoff.initialSeconds=0", "config.backoff.maxSeconds=86401", "config.backoff.forgetSeconds=0", "config.abortStuckFUSE=perhaps",
 		"config.logLevel=10", "config.logLevel=x", "config.logFormat=xml", "config.dryRun=perhaps", "config.maxWorkers=0",
-		"config.metricsBindAddress=8080", "config.healthProbeBindAddress=0", "config.procRoot=proc", "config.blockedSeconds=-1",
+		"config.metricsBindAddress=8080", "config.healthProbeBindAddress=0", "config.procRoot=proc", "config.statusBindAddress=:8082", "config.statusBindAddress=10.0.0.1:8082",
+		"config.statusBindAddress=localhost:8082", "config.statusBindAddress=127.0.0.1:0", "config.blockedSeconds=-1",
 		"config.defaults.mode=report", "config.defaults.action=Kill", "config.defaults.periodSeconds=0", "config.defaults.timeoutSeconds=301",
 		"config.limits.allowedActions={}", "config.limits.allowedActions={Kill}", "privileged=perhaps", "tolerations=all",
 		"terminationGracePeriodSeconds=0", "podMonitor.interval=soon", "rbac.create=perhaps",

@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/mountwarden/mountwarden/controllers/status"
 	"github.com/mountwarden/mountwarden/test/world"
 )
 
@@ -34,12 +35,23 @@ func TestASuccessorIsFollowed(t *testing.T) {
 
 	s.watched(successor, "data")
 	broken := s.kill(successor, "app", "data")
+	s.told(successor, "broken and held", func(_ status.Snapshot, p status.Pod, m status.Mount) bool {
+		return m.State == "Failed" && m.Cause == "Disconnected" && m.NextStep.Step == status.StepHold && m.NextStep.At.After(broken) &&
+			p.Held != nil && p.Held.Reason == "Backoff" && m.MountPoint == "/data"
+	})
+	s.table()
 	s.held(successor, "Backoff")
 	life := s.ended(successor, true)
 	if waited := life.Ending.Sub(broken); waited < 9*time.Second || waited > 20*time.Second {
 		t.Errorf("the successor was removed %s after it broke, want after backoff.initialSeconds (10 s)", waited)
 	}
-	s.healed(successor)
+	last := s.healed(successor)
+	s.told(last, "healthy, and that both removals helped", func(told status.Snapshot, p status.Pod, m status.Mount) bool {
+		r := told.Removals
+		return m.State == "Healthy" && m.LastProbe != nil && p.Held == nil && len(r) == 2 && r[0].Pod == successor.Name && r[1].Pod == pod.Name &&
+			r[0].Aftermath == "Healed" && r[0].Successor == last.Name && r[1].Successor == successor.Name
+	})
+	s.table()
 }
 
 // leases asserts that a person can read what the agents keep of an owner.

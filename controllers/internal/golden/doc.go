@@ -1,0 +1,4 @@
+// Package golden compares what a test has made with a file that a person has looked at.
+//
+// Do not use it for what a table of cases says better: a difference in a golden file is easily waved through.
+package golden

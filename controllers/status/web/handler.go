@@ -1,0 +1,103 @@
+package web
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/mountwarden/mountwarden/controllers/status"
+)
+
+// The paths of the status. The first is the page, or JSON for who accepts that and no HTML; the second is always JSON. Both
+// take the parameters namespace, pod and state of status.NewFilter.
+const (
+	Path     = "/statusz"
+	PathJSON = "/statusz.json"
+)
+
+// NewServer returns a server of the status. Its times are short: who asks is on this host, or behind kubectl port-forward.
+func NewServer(snapshot func() status.Snapshot) *http.Server {
+	return &http.Server{
+		Handler:           NewHandler(snapshot),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       5 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+// NewHandler returns what NewServer serves.
+func NewHandler(snapshot func() status.Snapshot) http.Handler {
+	h := &handler{snapshot: snapshot}
+	mux := http.NewServeMux()
+	mux.HandleFunc(Path, h.serve)
+	mux.HandleFunc(PathJSON, h.serve)
+	mux.Handle("/{$}", http.RedirectHandler(Path, http.StatusFound))
+	return guard(mux)
+}
+
+type handler struct{ snapshot func() status.Snapshot }
+
+// guard refuses what may come from a stranger's page, and tells the browser what this one may do.
+func guard(next http.Handler) http.Handler {
+	policy := policy()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("X-Frame-Options", "DENY")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		switch {
+		case !isLoopback(r.Host):
+			http.Error(w, fmt.Sprintf("Host is %q; allowed are localhost and loopback addresses, as kubectl port-forward has them", r.Host), http.StatusForbidden)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			header.Set("Allow", "GET, HEAD")
+			http.Error(w, "the status can only be read: use GET", http.StatusMethodNotAllowed)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// isLoopback says whether a Host header names this host, at whatever port: kubectl port-forward chooses its own.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
+}
+
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	filter, err := status.NewFilter(query.Get("namespace"), query.Get("pod"), query.Get("state"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s := filter.Apply(h.snapshot())
+	w.Header().Set("Vary", "Accept")
+	if wantsJSON(r) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = status.WriteJSON(w, s, "") // whoever asked has gone
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_ = writePage(w, s, filter) // the same
+}
+
+// wantsJSON is as simple as the question: a browser always accepts HTML, and a program that does not says what it wants.
+func wantsJSON(r *http.Request) bool {
+	accept := r.Header.Get("Accept")
+	return r.URL.Path == PathJSON || strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")
+}
