@@ -15,7 +15,7 @@ BUILD    := CGO_ENABLED=0 $(GO) build -trimpath
 BIN      := $(CURDIR)/bin
 DIST     := $(CURDIR)/dist
 CLUSTER  := $(BIN)/cluster
-MODULES  := . test
+MODULES  := . test test/alerts
 
 .PHONY: help
 help: ## Show this list
@@ -39,7 +39,7 @@ image: ## Build the image (ARCHS, default amd64 and arm64) as an OCI tarball, di
 .PHONY: generate
 generate: ## Write the generated documentation anew
 	$(GO) generate ./...
-	cd test && $(GO) generate ./lab
+	cd test && $(GO) generate ./lab ./chart
 
 ## The test cluster: a real one-node Kubernetes, no Docker, root only
 
@@ -89,6 +89,7 @@ envtest: $(CLUSTER)
 .PHONY: test-unit
 test-unit: envtest ## Run the tests that need no root, those of the API on a real API server
 	KUBEBUILDER_ASSETS=$(BIN)/envtest $(GO) test -race $(FLAGS) ./...
+	cd test/alerts && $(GO) test -count=1 $(FLAGS) ./... # go does not see when the files of other modules change
 
 .PHONY: test-root
 test-root: envtest ## Run the tests on real mounts, namespaces and processes (root)

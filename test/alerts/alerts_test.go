@@ -124,7 +124,7 @@ func identity(t *testing.T, a *rules.Alert) string {
 		text += " " + key + "=" + all[key]
 	}
 	for key, told := range a.Annotations.Map() {
-		if strings.Contains(told, "<error") || strings.Contains(told, "<no value>") || strings.Contains(told, "node  ") || told == "" {
+		if strings.Contains(told, "<error") || strings.Contains(told, "<no value>") || strings.Contains(told, "  ") || told == "" {
 			t.Errorf("%s: the annotation %s is %q", text, key, told)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-		corev1 "k8s.io/api/core/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mountwarden/mountwarden/test/internal/helm"
@@ -166,7 +166,9 @@ func TestTwoReleasesDoNotShareNames(t *testing.T) {
 	}
 	a, b := render(t), decode(t, second)
 	for _, o := range a.installed {
-		if slices.ContainsFunc(b.installed, func(p client.Object) bool { return reflect.TypeOf(o) == reflect.TypeOf(p) && o.GetName() == p.GetName() }) {
+		if slices.ContainsFunc(b.installed, func(p client.Object) bool {
+			return reflect.TypeOf(o) == reflect.TypeOf(p) && o.GetName() == p.GetName()
+		}) {
 			t.Errorf("both render %T %s", o, o.GetName())
 		}
 	}

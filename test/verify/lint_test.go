@@ -130,6 +130,10 @@ func arrows() []arrow {
 		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/remediate"},
 		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/followup"},
 		{"ledger-keeps-books-only", "controllers/ledger", module + "controllers/metrics"},
+		{"agents-ask-only", "controllers/agents", module + "probes"},
+		{"agents-ask-only", "controllers/agents", module + "config"},
+		{"agents-ask-only", "controllers/agents", module + "controllers/podmount"},
+		{"agents-ask-only", "controllers/agents", module + "controllers/remediate"},
 		{"only-metrics-imports-prometheus", "controllers/podmount", "github.com/prometheus/client_golang/prometheus"},
 		{"only-metrics-imports-prometheus", "cmd/mountwarden", "github.com/prometheus/client_golang/prometheus"},
 	}
