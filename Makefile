@@ -96,6 +96,7 @@ test-root: envtest ## Run the tests on real mounts, namespaces and processes (ro
 	$(CLUSTER) build
 	mkdir -p $(DIST)
 	cd test && KUBEBUILDER_ASSETS=$(BIN)/envtest MOUNTWARDEN_LAB_TABLE=$(DIST)/failures.md MOUNTWARDEN_POLICY_TABLE=$(DIST)/policies.md \
+		MOUNTWARDEN_CHARTS_SUM="$$(find ../charts -type f -print0 | sort -z | xargs -0 cat | sha256sum)" \
 		$(GO) test -race -timeout $(TIMEOUT) $(FLAGS) $$($(GO) list ./... | grep -v /e2e)
 	for table in $(DIST)/failures.md $(DIST)/policies.md; do [ ! -e $$table ] || cat $$table; done # none where nothing had to be tested anew
 
