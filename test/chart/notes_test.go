@@ -52,7 +52,7 @@ func TestAnnotationsOfTheChart(t *testing.T) {
 	}
 	var chart struct {
 		Version     string
-		Annotations         map[string]string
+		Annotations map[string]string
 	}
 	if err := yaml.Unmarshal(text, &chart); err != nil {
 		t.Fatal(err)
