@@ -176,3 +176,13 @@ func TestTwoReleasesDoNotShareNames(t *testing.T) {
 		t.Error("both select the same pods")
 	}
 }
+
+// The node's name in tokens, which the policies rest on, came with Kubernetes 1.30.
+func TestOldKubernetesIsRefused(t *testing.T) {
+	for version, taken := range map[string]bool{"1.29.9": false, "1.30.0": true, "1.30.1-gke.100": true} {
+		_, err := helm.Run(t, "template", "mountwarden", chartDir, "--kube-version", version)
+		if (err == nil) != taken || err != nil && !strings.Contains(err.Error(), "kubeVersion") {
+			t.Errorf("Kubernetes %s: %v", version, err)
+		}
+	}
+}
