@@ -1,7 +1,8 @@
 package alerts
 
 import (
-	"log/slog"
+	"context"
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -10,14 +11,9 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/promql/promqltest"
-	"github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/template"
 )
-
-// step is from one evaluation to the next, and from one sample to the next.
-const step = time.Minute
 
 // story is what is scraped minute by minute, and which alerts it raises.
 type story struct {
@@ -93,56 +89,48 @@ func stories() []story {
 	}
 }
 
-// raise evaluates one alert minute by minute and returns what fires at the end.
-func raise(t *testing.T, a alert, query rules.QueryFunc, until time.Duration) []*rules.Alert {
-	t.Helper()
-	expression, err := parser.NewParser(parser.Options{}).ParseExpr(a.Expr)
-	must(t, err)
-	hold, err := model.ParseDuration(a.For)
-	must(t, err)
-	rule := rules.NewAlertingRule(a.Alert, expression, time.Duration(hold), 0, labels.FromMap(a.Labels), labels.FromMap(a.Annotations),
-		labels.EmptyLabels(), "", true, slog.New(slog.DiscardHandler))
-	for at := time.Duration(0); at <= until; at += step {
-		_, err := rule.Eval(t.Context(), 0, time.Unix(0, 0).UTC().Add(at), query, &url.URL{}, 0)
-		must(t, err)
-	}
-	return slices.DeleteFunc(rule.ActiveAlerts(), func(a *rules.Alert) bool { return a.State != rules.StateFiring })
-}
-
-// identity is an alert's name and labels, and a check of what it tells.
-func identity(t *testing.T, a *rules.Alert) string {
-	t.Helper()
-	all := a.Labels.Map()
-	name := all[labels.AlertName]
-	if all["severity"] == "" {
-		t.Errorf("%s has no severity", name)
-	}
-	delete(all, labels.AlertName)
-	delete(all, "severity")
-	text := name
-	for _, key := range slices.Sorted(maps.Keys(all)) {
-		text += " " + key + "=" + all[key]
-	}
-	for key, told := range a.Annotations.Map() {
-		if strings.Contains(told, "<error") || strings.Contains(told, "<no value>") || strings.Contains(told, "  ") || told == "" {
-			t.Errorf("%s: the annotation %s is %q", text, key, told)
-		}
-	}
-	return text
-}
-
+// firing returns what fires at a time, by name and labels, and looks at what it tells.
 func firing(t *testing.T, series string, at time.Duration) []string {
 	t.Helper()
-	storage := promqltest.LoadedStorage(t, "load 1m\n"+strings.TrimRight(series, " \n")+"\n")
-	query := rules.EngineQueryFunc(promqltest.NewTestEngine(t, false, 0, 100000), storage)
+	p := newPrometheus(t, series)
 	var got []string
 	for _, a := range chartRules(t) {
-		for _, raised := range raise(t, a, query, at) {
-			got = append(got, identity(t, raised))
+		hold, err := model.ParseDuration(a.For)
+		must(t, err)
+		for _, held := range p.heldFor(t, a.Expr, time.Duration(hold), at) {
+			got = append(got, strings.TrimSpace(a.Alert+" "+words(held.Metric.Map())))
+			for key, text := range a.Annotations {
+				told := expand(t, text, held)
+				if strings.Contains(told, "<no value>") || strings.Contains(told, "  ") || told == "" {
+					t.Errorf("%s: the annotation %s is %q", a.Alert, key, told)
+				}
+			}
 		}
 	}
 	slices.Sort(got)
 	return got
+}
+
+// words are labels for people.
+func words(all map[string]string) string {
+	var text []string
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		text = append(text, key+"="+all[key])
+	}
+	return strings.Join(text, " ")
+}
+
+// expand fills in an annotation as Prometheus does for the label set of an alert.
+func expand(t *testing.T, text string, held promql.Sample) string {
+	t.Helper()
+	const begin = "{{$labels := .Labels}}{{$value := .Value}}"
+	noQuery := func(context.Context, string, time.Time) (promql.Vector, error) {
+		return nil, errors.New("the chart's templates ask nothing")
+	}
+	data := template.AlertTemplateData(held.Metric.Map(), nil, "", held)
+	told, err := template.NewTemplateExpander(t.Context(), begin+text, "annotation", data, model.Time(held.T), noQuery, &url.URL{}, nil).Expand()
+	must(t, err)
+	return told
 }
 
 // Each story raises its alerts and no other.

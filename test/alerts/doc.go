@@ -2,5 +2,5 @@
 // that no alert and no panel asks for a series that no agent has.
 //
 // It reads the alerts as the tests of package chart have rendered them (test/chart/testdata), so that it needs no helm. It is a module of
-// its own, since Prometheus brings along the clients of every cloud.
+// its own, so that Prometheus raises no version of what the other tests use.
 package alerts
