@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -74,7 +74,7 @@ func problems(expression parser.Expr, series map[string]metric) []string {
 			has[l] = true
 		}
 		for _, matcher := range selector.LabelMatchers {
-			if matcher.Name != labels.MetricName && !has[matcher.Name] {
+			if matcher.Name != model.MetricNameLabel && !has[matcher.Name] {
 				found = append(found, fmt.Sprintf("%s has no label %s", selector.Name, matcher.Name))
 			}
 		}
