@@ -109,21 +109,21 @@ privileged: false
 {{- end -}}
 {{- end -}}
 
-{{/* How the agents are scraped: a dict with root and monitor, the values of a PodMonitor or ServiceMonitor. */}}
+{{/* How the agents are scraped, by the values of a PodMonitor or ServiceMonitor. */}}
 {{- define "mountwarden.endpoint" -}}
 port: metrics
-interval: {{ .monitor.interval }}
-{{- with .monitor.scrapeTimeout }}
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
 scrapeTimeout: {{ . }}
 {{- end }}
 honorLabels: true # the series name the pods that are watched, not the agent's
 relabelings:
   - sourceLabels: [__meta_kubernetes_pod_node_name]
     targetLabel: node
-  {{- with .monitor.relabelings }}
+  {{- with .relabelings }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with .monitor.metricRelabelings }}
+{{- with .metricRelabelings }}
 metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
