@@ -19,31 +19,37 @@ import (
 	"github.com/mountwarden/mountwarden/test/internal/helm"
 )
 
-// dryRun asks an API server whether it would take objects.
-type dryRun struct {
+// server takes objects of any kind.
+type server struct {
 	client dynamic.Interface
 	mapper meta.RESTMapper
 }
 
-func newDryRun(t *testing.T, c *cluster) dryRun {
+func newServer(t *testing.T, c *cluster) server {
 	t.Helper()
 	resources, err := restmapper.GetAPIGroupResources(c.api.Client.Discovery())
 	must(t, err)
 	client, err := dynamic.NewForConfig(c.api.Config)
 	must(t, err)
-	return dryRun{client: client, mapper: restmapper.NewDiscoveryRESTMapper(resources)}
+	return server{client: client, mapper: restmapper.NewDiscoveryRESTMapper(resources)}
 }
 
-// create has the API server validate an object, field by field, admit it, and forget it.
-func (d dryRun) create(t *testing.T, object *unstructured.Unstructured) error {
+// dryRun has the API server validate an object, admit it, and forget it.
+func (s server) dryRun(t *testing.T, object *unstructured.Unstructured) error {
+	t.Helper()
+	return s.create(t, object, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+}
+
+// create makes an object; a field that its kind does not have is an error.
+func (s server) create(t *testing.T, object *unstructured.Unstructured, options metav1.CreateOptions) error {
 	t.Helper()
 	kind := object.GroupVersionKind()
-	mapping, err := d.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	mapping, err := s.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
 		return err
 	}
-	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}
-	_, err = d.client.Resource(mapping.Resource).Namespace(object.GetNamespace()).Create(t.Context(), object, options)
+	options.FieldValidation = metav1.FieldValidationStrict
+	_, err = s.client.Resource(mapping.Resource).Namespace(object.GetNamespace()).Create(t.Context(), object, options)
 	return err
 }
 
@@ -68,13 +74,14 @@ func objects(t *testing.T, text string) []*unstructured.Unstructured {
 func TestAPIServerAndTheChart(t *testing.T) {
 	c := newCluster(t)
 	c.namespace("grafana") // of the scenario monitoring
-	server := newDryRun(t, c)
-	t.Run("takes every scenario", server.takesEveryScenario)
-	t.Run("refuses what is wrong", server.refuses)
+	s := newServer(t, c)
+	t.Run("takes every scenario", s.takesEveryScenario)
+	t.Run("refuses what is wrong", s.refuses)
+	t.Run("lets the hook ask the agents", func(t *testing.T) { hook(t, c, s) }) // last, since it leaves objects behind
 }
 
 // A real API server takes all that the chart renders, hooks included, in each of its scenarios.
-func (d dryRun) takesEveryScenario(t *testing.T) {
+func (s server) takesEveryScenario(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(chartDir, "ci", "*-values.yaml"))
 	must(t, err)
 	taken := 0
@@ -82,7 +89,7 @@ func (d dryRun) takesEveryScenario(t *testing.T) {
 		text, err := helm.Run(t, "template", "mountwarden", chartDir, "--namespace", home, "--values", file)
 		must(t, err)
 		for _, object := range objects(t, text) {
-			if err := d.create(t, object); err != nil && !apierrors.IsAlreadyExists(err) {
+			if err := s.dryRun(t, object); err != nil && !apierrors.IsAlreadyExists(err) {
 				t.Errorf("%s: %s %s: %v", filepath.Base(file), object.GetKind(), object.GetName(), err)
 			}
 			taken++
@@ -94,7 +101,7 @@ func (d dryRun) takesEveryScenario(t *testing.T) {
 }
 
 // What is refused: else the test above would say nothing.
-func (d dryRun) refuses(t *testing.T) {
+func (s server) refuses(t *testing.T) {
 	text := render(t)
 	for name, change := range map[string]func(*unstructured.Unstructured){
 		"an unknown field": func(o *unstructured.Unstructured) { o.Object["nosuch"] = "field" },
@@ -110,7 +117,7 @@ func (d dryRun) refuses(t *testing.T) {
 	} {
 		object := objects(t, text)[0]
 		change(object)
-		if err := d.create(t, object); err == nil {
+		if err := s.dryRun(t, object); err == nil {
 			t.Errorf("%s is taken", name)
 		}
 	}
