@@ -17,7 +17,6 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/permissions"
-	"github.com/mountwarden/mountwarden/probes/worker"
 )
 
 // closeTimeout bounds how long the agent waits for its workers at the end. One that is stuck in the kernel is left to
@@ -93,13 +92,15 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	return err
 }
 
-// logAbilities tells once what this node and the agent's privileges allow.
+// logAbilities tells once what this node and the agent's capabilities allow.
 func logAbilities(log logr.Logger, prober host) {
 	for _, s := range prober.EventSources() {
 		log.Info("Event source", controllers.KeySource, s.Name, controllers.KeyAvailable, s.Available, controllers.KeyDetail, s.Detail)
 	}
-	if err := worker.CanSwitchUsers(); err != nil {
-		log.Info("A FUSE without allow_other cannot be judged", controllers.KeyDetail, err.Error())
+	for _, c := range prober.capabilities {
+		if !c.Held {
+			log.Info("Capability missing", controllers.KeyCapability, c.Name, controllers.KeyDetail, "cannot be judged without it: "+c.Loses)
+		}
 	}
 }
 

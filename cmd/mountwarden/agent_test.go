@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -119,6 +120,7 @@ func TestAgentOnAnAPIServer(t *testing.T) {
 		return kubeconfig(t, text)
 	}
 	t.Run("runs until it is told to stop", func(t *testing.T) { agentRuns(t, as("admin", "system:masters")) })
+	t.Run("lacks a capability", func(t *testing.T) { agentWithoutKill(t, as("admin-three", "system:masters")) })
 	t.Run("lacks its worker", func(t *testing.T) {
 		p := command(t, as("admin-too", "system:masters"), append(agentArgs(t), "--worker-path", "/nowhere")...)
 		if code := p.code(t, p.Run()); code != 1 || !strings.Contains(p.stderr.String(), "worker /nowhere") {
@@ -164,6 +166,40 @@ func agentRuns(t *testing.T, env []string) {
 	}
 	if !strings.Contains(p.stderr.String(), `"msg":"Stopped"`) {
 		t.Errorf("no word of the end:\n%s", p.stderr.String())
+	}
+}
+
+// agentWithoutKill has a capability taken from an agent: it works, says what it cannot judge, and shows it.
+func agentWithoutKill(t *testing.T, env []string) {
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil || os.Geteuid() != 0 {
+		t.Skip("takes root, and setpriv of util-linux, to take a capability away")
+	}
+	metrics, health := freeAddress(t), freeAddress(t)
+	p := command(t, env, append(agentArgs(t), "--metrics-bind-address", metrics, "--health-probe-bind-address", health)...)
+	p.Args = append([]string{setpriv, "--bounding-set=-kill", p.Path}, p.Args[1:]...)
+	p.Path = setpriv
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, p, "it is ready", func() bool { return get(t, "http://"+health+"/readyz") == "ok" })
+	text := get(t, "http://"+metrics+"/metrics")
+	for _, series := range []string{`mountwarden_capability_available{capability="KILL"} 0`, `mountwarden_capability_available{capability="SYS_PTRACE"} 1`} {
+		if !strings.Contains(text, "\n"+series+"\n") {
+			t.Errorf("/metrics does not show %s", series)
+		}
+	}
+	if code := stop(t, p); code != 0 {
+		t.Errorf("exit code %d after SIGTERM", code)
+	}
+	var missing []string
+	for line := range strings.Lines(p.stderr.String()) {
+		if strings.Contains(line, `"msg":"Capability missing"`) {
+			missing = append(missing, line)
+		}
+	}
+	if len(missing) != 1 || !strings.Contains(missing[0], `"capability":"KILL","detail":"cannot be judged without it: a FUSE`) {
+		t.Errorf("told of %q, want of KILL alone", missing)
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 	"github.com/mountwarden/mountwarden/controllers/remediate"
 	"github.com/mountwarden/mountwarden/probes/events"
+	"github.com/mountwarden/mountwarden/probes/node"
 	"github.com/mountwarden/mountwarden/probes/stuck"
 )
 
@@ -125,6 +126,7 @@ func registerLive(r *podmount.Reconciler, f *followup.Follower, prober host) err
 		ParkedProbes:  func() int { return prober.Stats().Parked },
 		Forsaken:      func() int { return prober.Stats().Forsaken },
 		EventSources:  func() map[string]bool { return available(prober.EventSources()) },
+		Capabilities:  held(prober.capabilities),
 		Version:       versionText(),
 		KernelRelease: kernelRelease(),
 	})
@@ -138,6 +140,14 @@ func available(sources []events.Source) map[string]bool {
 	all := map[string]bool{}
 	for _, s := range sources {
 		all[s.Name] = s.Available
+	}
+	return all
+}
+
+func held(capabilities []node.Capability) map[string]bool {
+	all := map[string]bool{}
+	for _, c := range capabilities {
+		all[c.Name] = c.Held
 	}
 	return all
 }

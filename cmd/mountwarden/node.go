@@ -14,10 +14,15 @@ import (
 // host is everything that asks this node. It satisfies remediate.Node.
 type host struct {
 	*node.Prober
-	backends *backend.Checker // nil without checkBackends
+	backends     *backend.Checker // nil without checkBackends
+	capabilities []node.Capability
 }
 
 func newHost(ctx context.Context, cfg config.Config) (host, error) {
+	capabilities, err := node.Capabilities()
+	if err != nil {
+		return host{}, err
+	}
 	prober, err := node.New(node.Options{
 		WorkerPath: cfg.WorkerPath, ProcRoot: cfg.ProcRoot, MaxActive: cfg.MaxWorkers, MaxParked: cfg.MaxParkedWorkers, Events: cfg.Events,
 	})
@@ -25,13 +30,13 @@ func newHost(ctx context.Context, cfg config.Config) (host, error) {
 		return host{}, fmt.Errorf("start the prober: %w", err)
 	}
 	if !cfg.CheckBackends {
-		return host{Prober: prober}, nil
+		return host{Prober: prober, capabilities: capabilities}, nil
 	}
 	backends, err := backend.New(backend.Options{Host: prober, ProgramPath: cfg.BackendPath, ProcRoot: cfg.ProcRoot})
 	if err != nil {
 		return host{}, errors.Join(err, prober.Close(ctx))
 	}
-	return host{prober, backends}, nil
+	return host{prober, backends, capabilities}, nil
 }
 
 // Fresh says whether a fresh mount of the volume would succeed now.

@@ -27,6 +27,7 @@ type Live struct {
 	Forsaken      func() int             // workers that were ended beyond the limit of parked ones and are still inside the kernel
 	Stuck         func() int             // removed pods that do not end
 	EventSources  func() map[string]bool // what may announce that a look is due, and whether this node has it
+	Capabilities  map[string]bool        // what looks need, by name, and whether the agent has it
 	Version       string
 	KernelRelease string
 }
@@ -35,7 +36,7 @@ type Live struct {
 type collector struct {
 	live Live
 
-	healthy, info, state, warning, held, storms, sources, pods, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
+	healthy, info, state, warning, held, storms, sources, capabilities, pods, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
 }
 
 // RegisterLive registers the metrics that are read from live state at each scrape.
@@ -48,22 +49,23 @@ func newCollector(live Live) *collector {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
 	return &collector{
-		live:     live,
-		healthy:  desc("mount_healthy", "1 when the watched mount is healthy, 0 when it is suspect or failed; absent while it cannot be judged.", mountLabels()...),
-		info:     desc("mount_info", "Always 1; what is mounted there.", append(mountLabels(), "fstype", "source_kind")...),
-		state:    desc("mount_state", "Always 1; what is believed of the mount, and why it is not healthy.", append(mountLabels(), "state", "cause")...),
-		warning:  desc("mount_warning", "1 for what is wrong around a watched mount that is healthy itself; absent when nothing is.", append(mountLabels(), "warning")...),
-		storms:   desc("backend_breaker_open", "Backends whose pods of this node are held since many of their mounts have failed: one is tried first.", "kind"),
-		sources:  desc("event_source_available", "1 when the node has a source of events that announce a look, 0 when such changes are found at the next period.", "source"),
-		held:     desc("remediations_held", "Pods of this node that have a failed mount and stay, by reason.", "reason"),
-		pods:     desc("pods_watched", "Pods of this node that are watched."),
-		lastScan: desc("last_scan_timestamp_seconds", "When a look at a mount was last finished, in seconds since 1970."),
-		workers:  desc("workers", "Worker processes that look at mounts."),
-		parked:   desc("probes_parked", "Looks without an answer whose worker is parked until it comes."),
-		forsaken: desc("workers_forsaken", "Workers that were ended since no more looks may be parked, and that a mount still holds inside the kernel."),
-		stuck:    desc("pods_stuck_terminating", "Pods of this node that were removed and are still there, more than a minute past their grace period."),
-		dropped:  desc("mounts_dropped", "Watched mounts of this node that have no series of their own, since there are too many or their path is no UTF-8."),
-		build:    desc("build_info", "Always 1; the version of the agent and the kernel it runs on.", "version", "kernel"),
+		live:         live,
+		healthy:      desc("mount_healthy", "1 when the watched mount is healthy, 0 when it is suspect or failed; absent while it cannot be judged.", mountLabels()...),
+		info:         desc("mount_info", "Always 1; what is mounted there.", append(mountLabels(), "fstype", "source_kind")...),
+		state:        desc("mount_state", "Always 1; what is believed of the mount, and why it is not healthy.", append(mountLabels(), "state", "cause")...),
+		warning:      desc("mount_warning", "1 for what is wrong around a watched mount that is healthy itself; absent when nothing is.", append(mountLabels(), "warning")...),
+		storms:       desc("backend_breaker_open", "Backends whose pods of this node are held since many of their mounts have failed: one is tried first.", "kind"),
+		sources:      desc("event_source_available", "1 when the node has a source of events that announce a look, 0 when such changes are found at the next period.", "source"),
+		capabilities: desc("capability_available", "1 when the agent has the Linux capability, 0 when it has not and the mounts that it takes cannot be judged.", "capability"),
+		held:         desc("remediations_held", "Pods of this node that have a failed mount and stay, by reason.", "reason"),
+		pods:         desc("pods_watched", "Pods of this node that are watched."),
+		lastScan:     desc("last_scan_timestamp_seconds", "When a look at a mount was last finished, in seconds since 1970."),
+		workers:      desc("workers", "Worker processes that look at mounts."),
+		parked:       desc("probes_parked", "Looks without an answer whose worker is parked until it comes."),
+		forsaken:     desc("workers_forsaken", "Workers that were ended since no more looks may be parked, and that a mount still holds inside the kernel."),
+		stuck:        desc("pods_stuck_terminating", "Pods of this node that were removed and are still there, more than a minute past their grace period."),
+		dropped:      desc("mounts_dropped", "Watched mounts of this node that have no series of their own, since there are too many or their path is no UTF-8."),
+		build:        desc("build_info", "Always 1; the version of the agent and the kernel it runs on.", "version", "kernel"),
 	}
 }
 
@@ -72,7 +74,7 @@ func mountLabels() []string { return []string{"namespace", "pod", "container", "
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.healthy, c.info, c.state, c.warning, c.held, c.storms, c.sources, c.pods, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck, c.dropped, c.build,
+		c.healthy, c.info, c.state, c.warning, c.held, c.storms, c.sources, c.capabilities, c.pods, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck, c.dropped, c.build,
 	} {
 		ch <- d
 	}
@@ -96,6 +98,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for source, available := range c.live.EventSources() {
 		gauge(c.sources, number(available), source)
+	}
+	for name, held := range c.live.Capabilities {
+		gauge(c.capabilities, number(held), name)
 	}
 	gauge(c.dropped, float64(len(statuses)-len(mounts)))
 	gauge(c.pods, float64(c.live.PodsWatched()))

@@ -40,6 +40,7 @@ func newAgent(t testing.TB) *agent {
 		Forsaken:      func() int { return 4 },
 		Stuck:         func() int { return 5 },
 		EventSources:  func() map[string]bool { return map[string]bool{"mountinfo": true, "fanotify": false} },
+		Capabilities:  map[string]bool{"SYS_PTRACE": true, "KILL": false},
 		Version:       "v1.2.3",
 		KernelRelease: "6.12.0",
 	})

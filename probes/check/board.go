@@ -8,7 +8,7 @@ import (
 )
 
 // MaxItems is how many requests one batch holds at most.
-const MaxItems = 64
+const MaxItems = 128
 
 // BoardSize is the length in bytes of the memory of a Board.
 const BoardSize = int(unsafe.Sizeof(Board{}))

@@ -10,7 +10,7 @@ import (
 
 // version is the first byte of every message, so that an agent and a worker of two builds refuse
 // each other instead of misunderstanding.
-const version = 2
+const version = 3
 
 // MaxPath is the longest path in bytes that a Request can carry, the kernel's PATH_MAX.
 const MaxPath = 4096
@@ -20,8 +20,13 @@ const MaxBatch = 64 << 10
 
 var errProtocol = errors.New("malformed message: agent and worker are not of the same build")
 
+// MaxTargets is through how many targets the looks of one batch go at most.
+const MaxTargets = 32
+
 // Request asks for one look.
 type Request struct {
+	Target uint8 // through which of the targets that travel with the batch, counted from 0
+
 	// MountID is the mount that Path is expected on. Another one is not looked at: its file system is
 	// not the one whose turn it is. 0 asks only which mount Path is on.
 	MountID uint64
@@ -38,11 +43,11 @@ func (r Request) Size() int {
 
 const (
 	batchHeader   = 1 // the version
-	requestHeader = 8 + 3*2
+	requestHeader = 1 + 8 + 3*2
 )
 
-// EncodeBatch returns the message that asks for up to MaxItems looks through one target, at most MaxBatch bytes long. A
-// descriptor of the target's /proc/PID travels with it.
+// EncodeBatch returns the message that asks for up to MaxItems looks through up to MaxTargets targets, at most MaxBatch bytes long. A
+// descriptor of each target's /proc/PID travels with it.
 func EncodeBatch(batch []Request) []byte {
 	size := batchHeader
 	for i := range batch {
@@ -51,7 +56,7 @@ func EncodeBatch(batch []Request) []byte {
 	b := append(make([]byte, 0, size), version)
 	for i := range batch {
 		r := &batch[i]
-		b = binary.LittleEndian.AppendUint64(b, r.MountID)
+		b = binary.LittleEndian.AppendUint64(append(b, r.Target), r.MountID)
 		for _, text := range []string{r.Path, r.CanaryFile, r.CanaryDirectory} {
 			b = binary.LittleEndian.AppendUint16(b, uint16(len(text)))
 			b = append(b, text...)
@@ -80,7 +85,7 @@ func (r *Request) decode(b []byte) ([]byte, error) {
 	if len(b) < requestHeader {
 		return nil, errProtocol
 	}
-	r.MountID, b = binary.LittleEndian.Uint64(b), b[8:]
+	r.Target, r.MountID, b = b[0], binary.LittleEndian.Uint64(b[1:]), b[9:]
 	for _, text := range []*string{&r.Path, &r.CanaryFile, &r.CanaryDirectory} {
 		if len(b) < 2 {
 			return nil, errProtocol

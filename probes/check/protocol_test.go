@@ -13,7 +13,7 @@ import (
 func TestBatchRoundTrip(t *testing.T) {
 	var full []check.Request
 	for i := range check.MaxItems {
-		full = append(full, check.Request{MountID: uint64(i), Path: "/x"})
+		full = append(full, check.Request{Target: uint8(i % check.MaxTargets), MountID: uint64(i), Path: "/x"})
 	}
 	for _, batch := range [][]check.Request{
 		{{Path: "/"}},
@@ -47,7 +47,7 @@ func TestBatchRoundTrip(t *testing.T) {
 
 func FuzzDecodeBatch(f *testing.F) {
 	f.Add(check.EncodeBatch([]check.Request{{MountID: 3, Path: "/data", CanaryFile: "ready", CanaryDirectory: "sub"}, {Path: "/"}}))
-	f.Add([]byte{2, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff})
+	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff})
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		batch, err := check.DecodeBatch(b)

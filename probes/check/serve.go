@@ -34,11 +34,11 @@ func Serve(socket, memory int, drop bool) error {
 	}
 	buf := make([]byte, MaxBatch+1)
 	for {
-		n, target, err := sys.Receive(socket, buf)
+		n, targets, err := sys.Receive(socket, buf, MaxTargets)
 		if err != nil || n == 0 {
 			return err
 		}
-		if err := w.serve(buf[:n], target); err != nil {
+		if err := w.serve(buf[:n], targets); err != nil {
 			return err
 		}
 	}
@@ -52,24 +52,34 @@ type worker struct {
 
 func (w worker) say(m Message) error { return sys.Send(w.socket, m.Encode()) }
 
-func (w worker) serve(msg []byte, target int) error {
+func (w worker) serve(msg []byte, targets []int) error {
 	batch, err := DecodeBatch(msg)
-	if err != nil || target < 0 {
+	if err != nil || !reaches(batch, len(targets)) {
 		return errProtocol
 	}
-	w.run(target, batch)
-	sys.Close(target)
+	w.run(targets, batch)
+	sys.CloseAll(targets)
 	return w.say(Message{Kind: KindDone})
 }
 
+// reaches reports whether each of the batch has one of so many targets.
+func reaches(batch []Request, targets int) bool {
+	for i := range batch {
+		if int(batch[i].Target) >= targets {
+			return false
+		}
+	}
+	return true
+}
+
 // run makes the looks of a batch one after the other, until it is cut.
-func (w worker) run(target int, batch []Request) {
+func (w worker) run(targets []int, batch []Request) {
 	for item := range batch {
 		if !w.board.Begin(item, time.Since(w.epoch)) {
 			return
 		}
 		l := look{board: w.board}
-		l.run(target, &batch[item])
+		l.run(targets[batch[item].Target], &batch[item])
 		w.board.Record(item, l.answer)
 	}
 	w.board.End(len(batch))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,11 +103,11 @@ func (w *worker) hear(t *testing.T) check.Message {
 	return m
 }
 
-func (w *worker) send(t *testing.T, msg []byte, fd int) {
+func (w *worker) send(t *testing.T, msg []byte, fds ...int) {
 	t.Helper()
 	var rights []byte
-	if fd >= 0 {
-		rights = sys.Rights(fd)
+	if len(fds) > 0 {
+		rights = sys.Rights(fds...)
 	}
 	if _, _, err := w.conn.WriteMsgUnix(msg, rights, nil); err != nil {
 		t.Fatal(err)
@@ -114,10 +115,10 @@ func (w *worker) send(t *testing.T, msg []byte, fd int) {
 }
 
 // batch returns the answers, after which the worker holds no descriptor more than before.
-func (w *worker) batch(t *testing.T, proc int, batch ...check.Request) (answers []check.Answer) {
+func (w *worker) batch(t *testing.T, targets []int, batch ...check.Request) (answers []check.Answer) {
 	t.Helper()
 	w.board.Reset()
-	w.send(t, check.EncodeBatch(batch), proc)
+	w.send(t, check.EncodeBatch(batch), targets...)
 	if m := w.hear(t); m.Kind != check.KindDone {
 		t.Fatalf("not done: %+v", m)
 	}
@@ -136,7 +137,7 @@ func (w *worker) batch(t *testing.T, proc int, batch ...check.Request) (answers 
 
 func (w *worker) look(t *testing.T, r check.Request) check.Answer {
 	t.Helper()
-	return w.batch(t, w.proc, r)[0]
+	return w.batch(t, []int{w.proc}, r)[0]
 }
 
 func TestLook(t *testing.T) {
@@ -191,10 +192,14 @@ func TestTargetIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = sleeper.Wait() // killed
-	for _, a := range w.batch(t, proc, check.Request{Path: "/", MountID: 1}, check.Request{Path: "/"}) {
+	seen := w.batch(t, []int{proc, w.proc}, check.Request{Path: "/", MountID: 1}, check.Request{Path: "/"}, check.Request{Path: "/proc", Target: 1})
+	for _, a := range seen[:2] {
 		if a.Stage != check.StageRoot || (a.Errno != syscall.ESRCH && a.Errno != syscall.ENOENT) {
 			t.Errorf("a dead target: %+v", a)
 		}
+	}
+	if a := seen[2]; a.Stage != check.StageIdentify || a.Errno != 0 || !a.MountRoot {
+		t.Errorf("the other target of the batch: %+v", a)
 	}
 }
 
@@ -202,7 +207,7 @@ func TestTargetIsGone(t *testing.T) {
 func TestNoDescriptorIsLeft(t *testing.T) {
 	w := startWorker(t)
 	root := w.look(t, check.Request{Path: "/proc"})
-	w.batch(t, w.proc, check.Request{Path: "/proc"}, check.Request{Path: "/proc", MountID: root.MountID}, check.Request{Path: "/none"},
+	w.batch(t, []int{w.proc}, check.Request{Path: "/proc"}, check.Request{Path: "/proc", MountID: root.MountID}, check.Request{Path: "/none"},
 		check.Request{Path: "/", MountID: 1}, check.Request{Path: "/proc", MountID: root.MountID, CanaryFile: "stat", CanaryDirectory: "sys"})
 	w.keepsNothing(t)
 }
@@ -238,8 +243,12 @@ func TestWorkerEndsWithItsAgent(t *testing.T) {
 func TestWorkerRefusesNonsense(t *testing.T) {
 	request := check.EncodeBatch([]check.Request{{Path: "/"}})
 	for name, send := range map[string]func(*worker){
-		"garbage":             func(w *worker) { w.send(t, []byte("garbage"), w.proc) },
-		"no descriptor":       func(w *worker) { w.send(t, request, -1) },
+		"garbage":       func(w *worker) { w.send(t, []byte("garbage"), w.proc) },
+		"no descriptor": func(w *worker) { w.send(t, request) },
+		"no such target": func(w *worker) {
+			w.send(t, check.EncodeBatch([]check.Request{{Path: "/"}, {Path: "/", Target: 2}}), w.proc, w.proc)
+		},
+		"too many targets":    func(w *worker) { w.send(t, request, slices.Repeat([]int{w.proc}, check.MaxTargets+1)...) },
 		"longer than allowed": func(w *worker) { w.send(t, make([]byte, check.MaxBatch+1), w.proc) },
 	} {
 		t.Run(name, func(t *testing.T) {

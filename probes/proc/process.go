@@ -135,6 +135,15 @@ func (p *Process) Check() error {
 // Hand calls f with the descriptor of the process's folder, which stays open until f returns.
 func (p *Process) Hand(f func(dir int) error) error { return p.control(f) }
 
+// Duplicate returns another descriptor of the process's folder, which is the caller's to close.
+func (p *Process) Duplicate() (dir int, err error) {
+	err = p.control(func(fd int) (err error) {
+		dir, err = sys.Duplicate(fd)
+		return err
+	})
+	return dir, err
+}
+
 // control fails by itself only when the folder is closed: the Finder has let the process go.
 func (p *Process) control(f func(dir int) error) error {
 	raw, err := p.dir.SyscallConn()

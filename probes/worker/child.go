@@ -7,7 +7,6 @@ import (
 
 	"github.com/mountwarden/mountwarden/probes/check"
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
-	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
 // child is a worker process. One goroutine reads what it says and reaps it; whoever took the worker
@@ -43,12 +42,10 @@ func (w *child) letGo() {
 	}
 }
 
-// ask sends a batch together with the folder of the target process.
-func (w *child) ask(target *proc.Process, batch []check.Request) error {
-	return target.Hand(func(dir int) error {
-		_, _, err := w.conn.WriteMsgUnix(check.EncodeBatch(batch), sys.Rights(dir), nil)
-		return err
-	})
+// ask sends a batch together with the folders of the target processes.
+func (w *child) ask(dirs []int, batch []check.Request) error {
+	_, _, err := w.conn.WriteMsgUnix(check.EncodeBatch(batch), sys.Rights(dirs...), nil)
+	return err
 }
 
 // kill makes the worker end as soon as the kernel lets it. It never blocks. A worker of another user, which takes

@@ -32,9 +32,9 @@ func (c *Credential) phrase() string {
 // own is the agent's.
 func own() Credential { return Credential{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())} }
 
-// CanSwitchUsers returns nil when tasks with a Credential can be done, else why not. It is what the agent's own effective
+// canSwitchUsers returns nil when tasks with a Credential can be done, else why not. It is what the agent's own effective
 // capabilities allow.
-func CanSwitchUsers() error {
+func canSwitchUsers() error {
 	has, err := sys.EffectiveCapabilities()
 	if err != nil {
 		return fmt.Errorf("read the agent's capabilities: %w", err)
@@ -62,7 +62,7 @@ func attributes(as *Credential) (*syscall.SysProcAttr, error) {
 	if as == nil {
 		return attr, nil
 	}
-	if err := CanSwitchUsers(); err != nil {
+	if err := canSwitchUsers(); err != nil {
 		return nil, err
 	}
 	has, err := sys.EffectiveCapabilities()

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes/check"
@@ -22,6 +23,7 @@ type flight struct {
 	// guarded by turns.mu
 	asker    *asker
 	index    int           // of its result
+	target   int           // which of its batch's targets; set when it goes aboard
 	reported bool          // the asker has its result
 	key      key           // what it holds or waits for: the device, or the way
 	left     chan struct{} // closed when it does not hold key any more; nil until somebody waits for that
@@ -47,21 +49,35 @@ func (f *flight) goal() key {
 	return key{device: f.task.Device}
 }
 
-// batch is a list of flights through one target that one worker makes one after the other.
+// batch is a list of flights that one worker makes one after the other. Until a worker has it they are those of one asker through one
+// target; then others that wait for a worker may go aboard.
 type batch struct {
 	target  *proc.Process
 	as      *Credential
 	flights []*flight
-	size    int // in bytes, encoded
-	timeout time.Duration
+	size    int           // in bytes, encoded
+	alone   bool          // one of its like has kept others waiting: it takes nobody along
+	aboard  chan struct{} // closed when another batch has taken the flights along
 
-	worker  *child       // set before asked
-	asked   time.Time    // by the goroutine that flies it
-	arrived int          // how many flights have landed; of the same goroutine
-	board   *check.Board // guarded by turns.mu; nil before a worker is asked and after it has answered
-	parked  bool         // guarded by the pool, as is the next
-	forsook bool         // its worker was ended, which may take until the file system answers
-	full    error        // guarded by turns.mu: why nobody waits for it any more
+	targets []*proc.Process // guarded by the pool until it has a worker: through which the flights go
+	askers  []*asker        // set when all are aboard
+
+	worker  *child        // set before asked
+	asked   time.Time     // by the goroutine that flies it
+	arrived int           // how many flights have landed; of the same goroutine
+	board   *check.Board  // guarded by turns.mu; nil before a worker is asked and after it has answered
+	parked  bool          // guarded by the pool, as are the next two
+	stuckIn *proc.Process // with parked: through which target it goes when it does not come back
+	forsook bool          // its worker was ended, which may take until the file system answers
+	full    error         // guarded by turns.mu: why nobody waits for it any more
+}
+
+func newBatch(flights ...*flight) *batch {
+	b := &batch{aboard: make(chan struct{})}
+	for _, f := range flights {
+		b.add(f)
+	}
+	return b
 }
 
 // fits reports whether f may fly with b.
@@ -71,15 +87,19 @@ func (b *batch) fits(f *flight) bool {
 }
 
 func (b *batch) add(f *flight) {
-	b.target, b.as, b.timeout = f.task.Target, f.task.As, f.asker.timeout
+	b.target, b.as = f.task.Target, f.task.As
 	b.size += f.task.Request.Size()
 	b.flights = append(b.flights, f)
 }
+
+// asker is that of a batch which no worker has yet.
+func (b *batch) asker() *asker { return b.flights[0].asker }
 
 func (b *batch) requests() []check.Request {
 	requests := make([]check.Request, len(b.flights))
 	for i, f := range b.flights {
 		requests[i] = f.task.Request
+		requests[i].Target = uint8(f.target) //nolint:gosec // below check.MaxTargets
 	}
 	return requests
 }
@@ -93,6 +113,7 @@ func sameCredential(a, b *Credential) bool {
 
 // asker is a call of Look, which waits until all of its results are there.
 type asker struct {
+	ctx     context.Context // ends with the timeout, or when the look is called off
 	timeout time.Duration
 	results []Result
 	pending int           // guarded by turns.mu

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes/check"
@@ -12,80 +13,72 @@ import (
 var errProtocol = errors.New("the worker has written what it never should; it was ended")
 
 // send is dispatch in a goroutine of its own.
-func (t *turns) send(ctx context.Context, b *batch) {
-	if !t.pool.run(func() { t.dispatch(ctx, b) }) {
+func (t *turns) send(b *batch) {
+	if !t.pool.run(func() { t.dispatch(b) }) {
 		t.fail(b.flights, errClosed)
 	}
 }
 
 // dispatch flies what has its turn, and sees to it that the rest gets a result, too. It waits for a worker, at most until
-// ctx ends.
-func (t *turns) dispatch(ctx context.Context, b *batch) {
+// the asker's time ends.
+func (t *turns) dispatch(b *batch) {
 	for _, q := range t.claim(b) {
-		if !t.pool.run(func() { t.wait(ctx, q) }) {
+		if !t.pool.run(func() { t.wait(q) }) {
 			t.fail(q.batch.flights, errClosed)
 		}
 	}
 	if len(b.flights) > 0 {
-		t.launch(ctx, b)
+		t.launch(b)
 	}
 }
 
-func (t *turns) wait(ctx context.Context, q queue) {
-	if t.outlast(ctx, q) {
-		t.dispatch(ctx, q.batch)
+func (t *turns) wait(q queue) {
+	if t.outlast(q) {
+		t.dispatch(q.batch)
 		return
 	}
-	t.failUnanswered(ctx, q.batch.flights, q.other)
-}
-
-// launch hands b to a worker.
-func (t *turns) launch(ctx context.Context, b *batch) {
-	w, err := t.pool.take(ctx, b)
-	if err != nil {
-		t.fail(b.flights, err)
-		return
-	}
-	b.worker, b.asked = w, time.Now()
-	w.board.Reset()
-	t.mu.Lock()
-	b.board = w.board
-	t.mu.Unlock()
-	if err := w.ask(b.target, b.requests()); err != nil {
-		w.kill()
-		t.land(b, nil, fmt.Errorf("ask worker: %w", err))
-		return
-	}
-	if !t.pool.run(func() { t.fly(ctx, b) }) {
-		t.land(b, nil, errClosed)
-	}
+	t.failUnanswered(q.batch.flights, q.other)
 }
 
 // fly waits for the worker as long as it takes; a late answer tells that the mount has recovered.
-func (t *turns) fly(ctx context.Context, b *batch) {
+func (t *turns) fly(b *batch) {
 	timer := time.NewTimer(t.cutAfter)
 	defer timer.Stop()
-	ended := ctx.Done()
+	ended, forget := b.ends()
+	defer forget()
 	for {
 		select {
 		case _, alive := <-b.worker.messages:
-			t.arrive(ctx, b, alive)
+			t.arrive(b, alive)
 			return
 		case <-timer.C:
-			if next := t.tend(ctx, b); next > 0 {
+			if next := t.tend(b); next > 0 {
 				timer.Reset(next)
 			}
 		case <-ended:
-			ended = nil
-			t.tend(ctx, b)
-			t.overdue(ctx, b)
+			t.tend(b)
+			t.overdue(b)
+		}
+	}
+}
+
+// ends returns a channel that tells each time that an asker's time has ended, until forget is called.
+func (b *batch) ends() (ended <-chan struct{}, forget func()) {
+	ends := make(chan struct{}, len(b.askers))
+	stops := make([]func() bool, len(b.askers))
+	for i, a := range b.askers {
+		stops[i] = context.AfterFunc(a.ctx, func() { ends <- struct{}{} })
+	}
+	return ends, func() {
+		for _, stop := range stops {
+			stop()
 		}
 	}
 }
 
 // tend lands the flights of b that are answered, gives the later ones to others when one keeps them waiting, and parks that
 // one when it takes too long. It returns after how long it wants to be called again; 0 is never.
-func (t *turns) tend(ctx context.Context, b *batch) time.Duration {
+func (t *turns) tend(b *batch) time.Duration {
 	at, err := b.worker.board.Progress()
 	if err == nil && at.Item == len(b.flights) { // it is about to say that it is done
 		return t.cutAfter
@@ -102,18 +95,18 @@ func (t *turns) tend(ctx context.Context, b *batch) time.Duration {
 	}
 	age := time.Since(t.epoch) - at.Begun
 	if at.Item < len(b.flights)-1 {
-		if age < t.cutAfter && time.Since(b.asked) < t.parkAfter && ctx.Err() == nil {
+		if age < t.cutAfter && time.Since(b.asked) < t.parkAfter && !t.isLate(b) {
 			return t.cutAfter
 		}
 		if !b.worker.board.Cut(at) {
-			return t.tend(ctx, b) // the worker has gone on
+			return t.tend(b) // the worker has gone on
 		}
-		t.again(ctx, t.shed(b, at.Item))
+		t.again(t.shed(b, at.Item))
 	}
 	if age < t.parkAfter {
 		return t.parkAfter - age
 	}
-	if !t.pool.park(b) {
+	if !t.pool.park(b, b.flights[at.Item]) {
 		if t.pool.crowded() {
 			t.forsake(b)
 		}
@@ -165,21 +158,28 @@ func (t *turns) shed(b *batch, item int) (rest []*flight) {
 	return rest
 }
 
-// again sends flights out that hold no turn: each device by itself, so that none waits for another.
-func (t *turns) again(ctx context.Context, flights []*flight) {
-	if ctx.Err() != nil {
-		t.fail(flights, errNoTurn)
-		return
+// again sends flights out that hold no turn, those whose time has not ended: each device by itself, so that none waits for another, as any
+// of them may be the next that hangs.
+func (t *turns) again(flights []*flight) {
+	type group struct {
+		asker *asker
+		key   key
 	}
-	devices := map[key]*batch{}
+	groups := map[group]*batch{}
 	for _, f := range flights {
-		if devices[f.key] == nil {
-			devices[f.key] = &batch{}
+		g := group{f.asker, f.key}
+		switch {
+		case f.asker.ctx.Err() != nil:
+			t.fail([]*flight{f}, errNoTurn)
+		case groups[g] == nil:
+			groups[g] = newBatch(f)
+			groups[g].alone = true
+		default:
+			groups[g].add(f)
 		}
-		devices[f.key].add(f)
 	}
-	for _, b := range devices {
-		t.send(ctx, b)
+	for _, b := range groups {
+		t.send(b)
 	}
 }
 
@@ -199,10 +199,10 @@ func (t *turns) stray(f *flight, at check.Stage) {
 }
 
 // arrive ends b when the worker has said that it is done, or has ended.
-func (t *turns) arrive(ctx context.Context, b *batch, alive bool) {
+func (t *turns) arrive(b *batch, alive bool) {
 	at, err := b.worker.board.Progress()
 	if err == nil {
-		err = t.arriveAt(ctx, b, at, alive)
+		err = t.arriveAt(b, at, alive)
 	}
 	if err != nil {
 		b.worker.kill()
@@ -210,12 +210,12 @@ func (t *turns) arrive(ctx context.Context, b *batch, alive bool) {
 	}
 }
 
-func (t *turns) arriveAt(ctx context.Context, b *batch, at check.Progress, alive bool) error {
+func (t *turns) arriveAt(b *batch, at check.Progress, alive bool) error {
 	end := len(b.flights)
 	finished := at.Item == end || at.Cut && at.Item == end-1
 	switch {
 	case !alive:
-		return t.crashed(ctx, b, at)
+		return t.crashed(b, at)
 	case !finished:
 		return errProtocol
 	}
@@ -228,12 +228,12 @@ func (t *turns) arriveAt(ctx context.Context, b *batch, at check.Progress, alive
 }
 
 // crashed lands what was answered and blames the flight that was under way; the later ones go out again.
-func (t *turns) crashed(ctx context.Context, b *batch, at check.Progress) error {
+func (t *turns) crashed(b *batch, at check.Progress) error {
 	if err := t.settle(b, at.Item); err != nil {
 		return err
 	}
 	if at.Item >= 0 && at.Item < len(b.flights)-1 {
-		t.again(ctx, t.shed(b, at.Item))
+		t.again(t.shed(b, at.Item))
 	}
 	return fmt.Errorf("the worker ended during the look: %s", b.worker.exit)
 }
@@ -253,19 +253,31 @@ func (t *turns) land(b *batch, answers []check.Answer, err error) {
 	})
 }
 
-// overdue reports the flights of b that have no answer when ctx ends. When no place is left among the parked, the worker is
-// forsaken: it would keep the slot that others need.
-func (t *turns) overdue(ctx context.Context, b *batch) {
-	if b.arrived == len(b.flights) {
+// isLate reports whether the time of one has ended who waits for b.
+func (t *turns) isLate(b *batch) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(b.flights[b.arrived:], (*flight).late)
+}
+
+// late reports whether somebody waits for f whose time has ended.
+func (f *flight) late() bool { return !f.reported && f.asker.ctx.Err() != nil }
+
+// overdue reports the flights of b that have no answer when the time of their asker ends. When no place is left among the parked, the
+// worker is forsaken: it would keep the slot that others need.
+func (t *turns) overdue(b *batch) {
+	if !t.isLate(b) {
 		return
 	}
-	if !t.pool.park(b) {
+	if !t.pool.park(b, b.flights[b.arrived]) {
 		t.forsake(b)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range b.flights[b.arrived:] {
-		report(f, t.unanswered(ctx, f, b.timeout))
+		if f.late() {
+			report(f, t.unanswered(f.asker, f))
+		}
 	}
 }
 

@@ -27,20 +27,20 @@ type Result struct {
 
 // Look returns one Result for each task, in their order, within about timeout, which must be positive. It
 // never blocks on a file system. A file system that somebody else's look has been waiting for, for at
-// least the timeout, is answered at once. Tasks of one Target are made by one worker while all goes well, which is
-// several times cheaper than one by one: hand them over together.
+// least the timeout, is answered at once. Tasks that are handed over together, or while all workers are
+// busy, are made by one worker while all goes well, which is several times cheaper than one by one.
 func (p *Pool) Look(ctx context.Context, tasks []Task, timeout time.Duration) []Result {
 	if len(tasks) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	a := &asker{timeout: timeout, results: make([]Result, len(tasks)), pending: len(tasks), done: make(chan struct{})}
+	a := &asker{ctx: ctx, timeout: timeout, results: make([]Result, len(tasks)), pending: len(tasks), done: make(chan struct{})}
 	batches := a.batches(tasks)
 	for _, b := range batches[1:] {
-		p.turns.send(ctx, b)
+		p.turns.send(b)
 	}
-	p.turns.dispatch(ctx, batches[0])
+	p.turns.dispatch(batches[0])
 	<-a.done
 	return a.results
 }
@@ -63,7 +63,5 @@ func pack(all []*batch, f *flight) []*batch {
 			return all
 		}
 	}
-	b := &batch{}
-	b.add(f)
-	return append(all, b)
+	return append(all, newBatch(f))
 }

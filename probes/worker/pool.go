@@ -24,9 +24,12 @@ type Pool struct {
 	slots   chan struct{} // one token for each active look
 	spawner *spawner
 
+	startAfter time.Duration
+
 	mu        sync.Mutex
 	workers   map[*child]struct{}
 	idle      []*child            // the longest idle first
+	waiting   []*batch            // for a worker
 	batches   map[*batch]struct{} // that a worker has
 	rested    chan struct{}       // one waits here when a worker is idle again
 	parked    int
@@ -51,6 +54,8 @@ func New(opts Options) (*Pool, error) {
 		batches: map[*batch]struct{}{},
 		rested:  make(chan struct{}, 1),
 		drained: make(chan struct{}),
+
+		startAfter: startAfter,
 	}
 	p.turns = newTurns(p, opts.ParkAfter)
 	p.run(p.spawner.run)
@@ -79,61 +84,6 @@ func (p *Pool) ended() {
 	p.running--
 	if p.closed && p.running == 0 {
 		close(p.drained)
-	}
-}
-
-// take waits for a slot and returns a worker for b that holds it. The error is that of ctx, or of starting.
-func (p *Pool) take(ctx context.Context, b *batch) (*child, error) {
-	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("all %d workers are busy and %d are parked: %w", p.opts.MaxActive, p.Stats().Parked, ctx.Err())
-	case <-p.spawner.quit:
-		return nil, errClosed
-	}
-	w, err := p.prepare(ctx, b)
-	if err != nil {
-		<-p.slots
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.batches[b] = struct{}{}
-	return w, nil
-}
-
-func (p *Pool) prepare(ctx context.Context, b *batch) (*child, error) {
-	if err := p.refuses(b); err != nil {
-		return nil, err
-	}
-	if w := p.awaitIdle(ctx, b.as); w != nil {
-		return w, nil
-	}
-	return p.start(b.as)
-}
-
-// startAfter is for how long a look waits for one of several workers at work before it takes another. Ten healthy mounts take
-// about a millisecond, so that few workers get through a burst, the others are let go, and memory is spent only on what is slow.
-const startAfter = 50 * time.Millisecond
-
-// awaitIdle returns an idle worker, nil when one is to be started.
-func (p *Pool) awaitIdle(ctx context.Context, as *Credential) *child {
-	if p.active() <= keepIdle {
-		return p.takeIdle(as)
-	}
-	patience := time.NewTimer(startAfter)
-	defer patience.Stop()
-	for {
-		select {
-		case <-p.rested:
-			if w := p.takeIdle(as); w != nil {
-				return w
-			}
-		case <-patience.C:
-			return p.takeIdle(as)
-		case <-ctx.Done():
-			return nil
-		}
 	}
 }
 
@@ -209,7 +159,7 @@ func (p *Pool) refuses(b *batch) error {
 	}
 	under := 0
 	for other := range p.batches {
-		if other.target == b.target && !other.parked {
+		if !other.parked && slices.Contains(other.targets, b.target) {
 			under++
 		}
 	}
@@ -219,11 +169,12 @@ func (p *Pool) refuses(b *batch) error {
 	return fmt.Errorf("%w: %d, and %d beyond that look through the same process", errFull, p.parked, under)
 }
 
-// park takes an active batch's slot away so that others get their turn. It reports whether the batch is
+// park takes an active batch's slot away, since f does not come back, so that others get their turn. It reports whether the batch is
 // parked now, which fails when as many as allowed are.
-func (p *Pool) park(b *batch) bool {
+func (p *Pool) park(b *batch, f *flight) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	b.stuckIn = f.task.Target
 	if b.parked || b.forsook {
 		return true
 	}

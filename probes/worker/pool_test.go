@@ -103,8 +103,8 @@ func TestRefuses(t *testing.T) {
 	hung(t, n.look(short, "0:2 /hang")[0], check.StageStatfs)
 	expect(false)
 	n.mu.Lock()
-	n.batches[&batch{target: n.target}] = struct{}{}
-	n.batches[&batch{target: n.target, forsook: true}] = struct{}{}
+	n.batches[&batch{targets: []*proc.Process{n.target}}] = struct{}{}
+	n.batches[&batch{targets: []*proc.Process{{PID: 2}, n.target}, forsook: true}] = struct{}{}
 	n.mu.Unlock()
 	expect(true)
 	failed(t, n.look(patience, "0:3 /a")[0], errFull.Error())

@@ -33,19 +33,21 @@ func (p *Pool) shrink(now time.Time) {
 // endOrphans kills the parked workers whose container is gone: their descriptors would keep its file
 // systems from being unmounted, and nobody waits for the answer.
 func (p *Pool) endOrphans() {
-	for _, b := range p.parkedBatches() {
-		if errors.Is(b.target.Check(), proc.ErrGone) {
-			b.worker.kill()
+	for w, target := range p.parkedWorkers() {
+		if errors.Is(target.Check(), proc.ErrGone) {
+			w.kill()
 		}
 	}
 }
 
-func (p *Pool) parkedBatches() (parked []*batch) {
+// parkedWorkers returns the target that each goes through.
+func (p *Pool) parkedWorkers() map[*child]*proc.Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	parked := map[*child]*proc.Process{}
 	for b := range p.batches {
 		if b.parked {
-			parked = append(parked, b)
+			parked[b.worker] = b.stuckIn
 		}
 	}
 	return parked

@@ -28,9 +28,9 @@ type turns struct {
 	held map[key]*flight // whose turn it is
 }
 
-// cutAfter is how long one item may keep the rest of its batch waiting: more than any healthy file system needs,
-// little beside the timeout of a look.
-const cutAfter = 20 * time.Millisecond
+// cutAfter is how long one item may keep the rest of its batch waiting: more than any healthy file system needs, even where all
+// processors are busy (docs/adr/0009), little beside the timeout of a look.
+const cutAfter = 100 * time.Millisecond
 
 func newTurns(p *Pool, parkAfter time.Duration) *turns {
 	return &turns{
@@ -95,9 +95,7 @@ func enqueue(waiting []queue, other, f *flight) []queue {
 	if other.left == nil {
 		other.left = make(chan struct{})
 	}
-	q := queue{batch: &batch{}, other: other, left: other.left}
-	q.batch.add(f)
-	return append(waiting, q)
+	return append(waiting, queue{batch: newBatch(f), other: other, left: other.left})
 }
 
 // vacate gives f's turn to the next of its batch, or free.
@@ -126,13 +124,14 @@ func (t *turns) release(f *flight) {
 // asked reports whether a worker has f.
 func (f *flight) asked() bool { return f.batch != nil && f.batch.board != nil }
 
-// outlast waits for q.other to leave. It gives up, and reports false, when ctx ends or as soon as the other has
-// been under way for the timeout.
-func (t *turns) outlast(ctx context.Context, q queue) bool {
-	patience, cancel := context.WithCancel(ctx)
+// outlast waits for q.other to leave. It gives up, and reports false, when the asker's time ends or as soon as the other has
+// been under way for as long.
+func (t *turns) outlast(q queue) bool {
+	a := q.batch.asker()
+	patience, cancel := context.WithCancel(a.ctx)
 	if begun := t.begunAt(q.other); !begun.IsZero() {
 		cancel()
-		patience, cancel = context.WithDeadline(ctx, begun.Add(q.batch.timeout))
+		patience, cancel = context.WithDeadline(a.ctx, begun.Add(a.timeout))
 	}
 	defer cancel()
 	select {
@@ -193,25 +192,25 @@ func report(f *flight, r Result) {
 }
 
 // failUnanswered ends flights that have waited for other in vain.
-func (t *turns) failUnanswered(ctx context.Context, flights []*flight, other *flight) {
+func (t *turns) failUnanswered(flights []*flight, other *flight) {
 	t.mu.Lock()
-	r := t.unanswered(ctx, other, flights[0].asker.timeout)
+	r := t.unanswered(flights[0].asker, other)
 	t.mu.Unlock()
 	t.finish(flights, func(int) Result { return r })
 }
 
-// unanswered is the result of waiting for f in vain. It is a hang only when the file system itself had at
+// unanswered is what a gets who has waited for f in vain. It is a hang only when the file system itself had at
 // least half of the timeout to answer; the rest may have gone by in waiting for a turn or a worker.
-func (t *turns) unanswered(ctx context.Context, f *flight, timeout time.Duration) Result {
+func (t *turns) unanswered(a *asker, f *flight) Result {
 	begun, stage := t.where(f)
 	switch {
 	case f.batch != nil && f.batch.full != nil:
 		return Result{Err: f.batch.full}
-	case errors.Is(ctx.Err(), context.Canceled):
-		return Result{Err: fmt.Errorf("the look was called off: %w", ctx.Err())}
+	case errors.Is(a.ctx.Err(), context.Canceled):
+		return Result{Err: fmt.Errorf("the look was called off: %w", a.ctx.Err())}
 	case begun.IsZero() && f.asked():
 		return Result{Err: errNotBegun}
-	case begun.IsZero() || time.Since(begun) < timeout/2:
+	case begun.IsZero() || time.Since(begun) < a.timeout/2:
 		return Result{Err: errNoTurn}
 	default:
 		return Result{Since: begun, Stage: stage}

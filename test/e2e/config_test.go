@@ -18,8 +18,16 @@ import (
 	"github.com/mountwarden/mountwarden/test/world"
 )
 
-// configure changes settings of the agent until restore, or the end of the test.
+// configure changes settings of the agent until restore, or the end of the test, and waits for the agent that has them.
 func (s *scene) configure(settings ...string) (restore func()) {
+	s.Helper()
+	old, restore := s.upgrade(settings...)
+	s.agentReplaced(old)
+	return restore
+}
+
+// upgrade changes settings like configure, but returns as soon as the agent begins to be replaced, with the one that is.
+func (s *scene) upgrade(settings ...string) (old *corev1.Pod, restore func()) {
 	s.Helper()
 	old, err := s.Agent(s.within(patience))
 	must(s.T, err)
@@ -46,8 +54,7 @@ func (s *scene) configure(settings ...string) (restore func()) {
 	}
 	s.Cleanup(restore)
 	must(s.T, helm(args...))
-	s.agentReplaced(old)
-	return restore
+	return old, restore
 }
 
 func helm(args ...string) error {

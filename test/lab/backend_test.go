@@ -57,7 +57,7 @@ func TestHostsMounts(t *testing.T) {
 
 func newChecker(t *testing.T, p *node.Prober, hostPID int) *backend.Checker {
 	t.Helper()
-	program := filepath.Join(filepath.Dir(os.Getenv(workerEnv)), "mountwarden-backend")
+	program := filepath.Join(filepath.Dir(ownWorker(t)), "mountwarden-backend")
 	c, err := backend.New(backend.Options{Host: p, ProgramPath: program, HostPID: hostPID})
 	must(t, err)
 	t.Cleanup(func() { must(t, c.Close(context.Background())) })

@@ -16,8 +16,7 @@ import (
 
 // While one of a batch hangs its worker holds nothing of the others, nor of the container's root.
 func TestParkedWorkerHoldsNothingElse(t *testing.T) {
-	needRoot(t)
-	pool, err := worker.New(worker.Options{WorkerPath: os.Getenv(workerEnv)})
+	pool, err := worker.New(worker.Options{WorkerPath: ownWorker(t)})
 	must(t, err)
 	t.Cleanup(func() { must(t, pool.Close(context.Background())) })
 	finder := proc.NewFinder("/proc")

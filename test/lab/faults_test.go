@@ -22,7 +22,7 @@ func TestHangAndRecovery(t *testing.T) {
 			func(s *faultfs.Server) error { return s.Hang(faultfs.All) }, func(s *faultfs.Server) error { return s.Clear() }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			p := newProber(t, node.Options{})
+			p := newLooker(t, node.Options{})
 			s := newVolume(t, faultfs.Options{})
 			c := newContainer(t, spec{Binds: map[string]string{"/data": s.Mountpoint()}})
 			must(t, row.hang(s))
@@ -55,7 +55,7 @@ func TestHangAndRecovery(t *testing.T) {
 }
 
 func TestTimeoutIsTheCallersOwn(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	s := newVolume(t, faultfs.Options{})
 	c := newContainer(t, spec{Binds: map[string]string{"/data": s.Mountpoint()}})
 	must(t, s.Slow(faultfs.Statfs, 2*hangTimeout))

@@ -125,7 +125,7 @@ func inContainer(words ...string) func(*scene) {
 // longer than the looks of a scenario take.
 func onHost(volumeOf func(*scene) volume, act func(s *scene, path string)) func(*scene) {
 	return func(s *scene) {
-		s.prober = newProber(s.t, nodeOptions())
+		s.prober = newLooker(s.t, nodeOptions())
 		v := volumeOf(s)
 		s.fuse(v.source, faultfs.Options{})
 		s.start(v)
@@ -141,7 +141,7 @@ func remount(s *scene, path string) {
 
 // oneOfTwoClaims has a prober of its own for the sake of onHost.
 func oneOfTwoClaims(s *scene) {
-	s.prober = newProber(s.t, nodeOptions())
+	s.prober = newLooker(s.t, nodeOptions())
 	one, two := s.claim(), s.claim()
 	two.mount.Volume, two.mount.Path = "other", "/other"
 	s.fuse(one.source, faultfs.Options{})

@@ -77,7 +77,7 @@ func deviceAt(t *testing.T, path string) string {
 
 // No mountPath leads out of the container: what lies there is not even asked.
 func TestHostilePaths(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	outside := newRawFUSE(t, rawfuse.Honest)
 	device := deviceAt(t, outside.Dir())
 	folder, err := os.Open(filepath.Dir(outside.Dir()))
@@ -113,7 +113,7 @@ var up = strings.Repeat("../", 30)
 
 // Whoever mounts chooses the texts of mountinfo. They mislead no look, neither at his own pod nor at another.
 func TestHostileFields(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	good, bad := newRawFUSE(t, rawfuse.Honest), newRawFUSE(t, rawfuse.Honest)
 	bad.Die()
 	s := spec{Binds: map[string]string{"/good": good.Dir(), "/bad": bad.Dir()}}
@@ -166,7 +166,7 @@ func mountTmpfs(source, path string) error {
 
 // A FUSE may say anything. Of what proves nothing nothing is made.
 func TestHostileAnswers(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	honest := rawfuse.Reaction(rawfuse.Honest)
 	all := bytes.Repeat([]byte{0xff}, 80)
 	binds := map[string]string{}
@@ -205,7 +205,7 @@ func TestHostileAnswers(t *testing.T) {
 
 // A tenant blocks every operation on a FUSE, on the way to a mount as well: his looks end in time, and others do not wait.
 func TestHostileWay(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	blocked, good := newRawFUSE(t, rawfuse.Silent), newRawFUSE(t, rawfuse.Honest)
 	tenant := newContainer(t, spec{Binds: map[string]string{"/data": blocked.Dir()}, Links: map[string]string{"/link": "/data/sub"}})
 	other := newContainer(t, spec{Binds: map[string]string{"/data": good.Dir()}})
@@ -225,7 +225,7 @@ func TestHostileWay(t *testing.T) {
 // missing, and the others do not wait for it.
 func TestHostileTableSize(t *testing.T) {
 	const mounts = 50_000
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	dead := newRawFUSE(t, rawfuse.Honest)
 	dead.Die()
 	s := spec{Binds: map[string]string{"/data": dead.Dir()}}
@@ -275,7 +275,7 @@ func bindAt(source, path string) error {
 
 // The process id of a dead container goes to a stranger: nothing of the stranger is looked at.
 func TestHostilePIDReuse(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	mine, his := newRawFUSE(t, rawfuse.Honest), newRawFUSE(t, rawfuse.Honest)
 	c := newContainer(t, spec{Binds: map[string]string{"/data": mine.Dir()}})
 	pod := podOf(c, "/data")
@@ -315,7 +315,7 @@ func reuse(t *testing.T, pid int, s spec) *container {
 // A tenant hangs two hundred mounts in the most stubborn way. What another tenant's pods have lost is found all the same.
 func TestHostileHungMounts(t *testing.T) {
 	const hung, perPod = 200, 25
-	p := newProber(t, node.Options{MaxParked: 32})
+	p := newLooker(t, node.Options{MaxParked: 32})
 	dead, good := newRawFUSE(t, rawfuse.Honest), newRawFUSE(t, rawfuse.Honest)
 	victim := podOf(newContainer(t, spec{Binds: map[string]string{"/dead": dead.Dir(), "/good": good.Dir()}}), "/dead", "/good")
 	var tenants []probes.Pod
@@ -436,7 +436,7 @@ func storming(quit <-chan struct{}) error {
 // whatever the host's mounts of that name are.
 func TestHostileHostPaths(t *testing.T) {
 	const below = "pods/victim/volumes/kubernetes.io~csi/x/mount"
-	p := newProber(t, node.Options{HostPID: os.Getpid()})
+	p := newLooker(t, node.Options{HostPID: os.Getpid()})
 	genuine, forged := filepath.Join(t.TempDir(), below), filepath.Join(t.TempDir(), below)
 	must(t, errors.Join(os.MkdirAll(genuine, 0o755), os.MkdirAll(forged, 0o755)))
 	volume := newVolume(t, faultfs.Options{Mountpoint: genuine})
@@ -463,7 +463,7 @@ func TestHostileExec(t *testing.T) {
 	tenant := newContainer(t, spec{Mounts: []bind{
 		{Source: bad.Mountpoint(), Path: "/bad", Propagation: syscall.MS_PRIVATE},
 		{Source: good.Mountpoint(), Path: "/good", Propagation: syscall.MS_PRIVATE},
-		{Source: os.Getenv(workerEnv), Path: staticProgram, Propagation: syscall.MS_PRIVATE, File: true},
+		{Source: ownWorker(t), Path: staticProgram, Propagation: syscall.MS_PRIVATE, File: true},
 	}})
 	t.Cleanup(func() { must(t, bad.Clear()) }) // before the container is waited for
 	tenant.do(t, "exec", "/bad/"+faultfs.DefaultCanary)

@@ -37,6 +37,7 @@ const workerEnv = "MOUNTWARDEN_LAB_WORKER"
 func TestMain(m *testing.M) {
 	faultfs.MainIfChild()
 	containIfChild()
+	lookIfChild()
 	if err := mountns.Enter(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -51,14 +52,17 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
+		_ = os.RemoveAll(dir) // of "" it removes nothing
 		os.Exit(code)
 	}))
 }
 
 // buildWorker builds the worker, and the program that asks backends beside it, as they are shipped: static, stripped, without the race
-// detector.
+// detector. Where the looker is elsewhere, they are too.
 func buildWorker() (dir string, err error) {
+	if os.Getenv(lookerCommandEnv) != "" {
+		return "", nil
+	}
 	dir, err = os.MkdirTemp("", "mountwarden-lab-")
 	if err != nil {
 		return "", err
@@ -82,10 +86,20 @@ func needRoot(t *testing.T) {
 	}
 }
 
-func newProber(t *testing.T, opts node.Options) *node.Prober {
+// ownWorker is where the worker is, for tests that have a prober or a pool in this process.
+func ownWorker(t *testing.T) string {
 	t.Helper()
 	needRoot(t)
-	opts.WorkerPath = os.Getenv(workerEnv)
+	if os.Getenv(lookerCommandEnv) != "" {
+		t.Skip("needs the prober in the test's own process: asks for more than looks, or looks into it")
+	}
+	return os.Getenv(workerEnv)
+}
+
+// newProber makes one in this process, for tests that ask it for more than looks or look into its process.
+func newProber(t *testing.T, opts node.Options) *node.Prober {
+	t.Helper()
+	opts.WorkerPath = ownWorker(t)
 	p, err := node.New(opts)
 	if err != nil {
 		t.Fatal(err)
@@ -138,13 +152,13 @@ func selfAt(paths ...string) (mounts []probes.Mount) {
 }
 
 // lookAt probes the one mount of a pod and requires one observation.
-func lookAt(t *testing.T, p *node.Prober, pod probes.Pod, timeout time.Duration) probes.Observation {
+func lookAt(t *testing.T, p prober, pod probes.Pod, timeout time.Duration) probes.Observation {
 	t.Helper()
 	return lookAll(t, p, pod, timeout)[0]
 }
 
 // lookAll probes a pod, again if its container is so new that the last scan of /proc has not seen it.
-func lookAll(t *testing.T, p *node.Prober, pod probes.Pod, timeout time.Duration) (seen []probes.Observation) {
+func lookAll(t *testing.T, p prober, pod probes.Pod, timeout time.Duration) (seen []probes.Observation) {
 	t.Helper()
 	eventually(t, "container found", func() bool {
 		seen = p.Probe(context.Background(), pod, timeout)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,7 +84,7 @@ func TestManyHungMounts(t *testing.T) {
 
 func TestParkedAreCapped(t *testing.T) {
 	volumes, pod := manyVolumes(t)
-	p := newProber(t, node.Options{MaxActive: 4, MaxParked: 8})
+	p := newLooker(t, node.Options{MaxActive: 4, MaxParked: 8})
 	for _, s := range volumes[:many] {
 		must(t, s.Stop())
 	}
@@ -139,7 +140,7 @@ func TestCloseWithStuckWorkers(t *testing.T) {
 
 // A look pins nothing: when the container is killed and the volume unmounted the connection is gone.
 func TestNothingIsPinned(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	s := newVolume(t, faultfs.Options{})
 	c := newContainer(t, spec{Binds: map[string]string{"/data": s.Mountpoint()}})
 	expect(t, lookAt(t, p, podOf(c, "/data"), timeout), probes.Healthy, probes.CauseNone)
@@ -153,7 +154,7 @@ func TestNothingIsPinned(t *testing.T) {
 }
 
 func TestParkedWorkerEndsWithItsContainer(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	s := newVolume(t, faultfs.Options{})
 	c := newContainer(t, spec{Binds: map[string]string{"/data": s.Mountpoint()}})
 	must(t, s.Stop())
@@ -199,7 +200,7 @@ func TestWorkersAreSmallAndUnprivileged(t *testing.T) {
 	if stats := p.Stats(); stats.Undropped != "" {
 		t.Errorf("not dropped: %s", stats.Undropped)
 	}
-	info, err := os.Stat(os.Getenv(workerEnv))
+	info, err := os.Stat(ownWorker(t))
 	must(t, err)
 	t.Logf("binary %d KiB, RSS %s, private %s", info.Size()>>10, status["VmRSS"], status["RssAnon"])
 	if info.Size() > 2<<20 {
@@ -263,12 +264,21 @@ func insideFUSE(t *testing.T, pid int) (n int) {
 
 func field(t *testing.T, pid int) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	fields, err := statusOf(strconv.Itoa(pid))
 	must(t, err)
+	return fields
+}
+
+// statusOf reads proc_pid_status(5).
+func statusOf(process string) (map[string]string, error) {
+	text, err := os.ReadFile(filepath.Join("/proc", process, "status"))
+	if err != nil {
+		return nil, err
+	}
 	fields := map[string]string{}
 	for line := range strings.Lines(string(text)) {
 		key, value, _ := strings.Cut(line, ":")
 		fields[key] = strings.TrimSpace(value)
 	}
-	return fields
+	return fields, nil
 }

@@ -13,14 +13,14 @@ import (
 )
 
 func TestPathThatDoesNotExist(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	c := newContainer(t, spec{})
 	expect(t, lookAt(t, p, podOf(c, "/data/none"), timeout), probes.Broken, probes.CauseNotMounted)
 }
 
 // The container was started when the CSI driver had not mounted yet: it is bound to the kubelet's folder.
 func TestBoundBeforeItWasMounted(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	folder := filepath.Join(t.TempDir(), "pods/0a1b/volumes/kubernetes.io~csi/pv-1/mount")
 	must(t, os.MkdirAll(filepath.Join(folder, "sub"), 0o755))
 	c := newContainer(t, spec{Binds: map[string]string{"/data": folder, "/sub": folder + "/sub"}})
@@ -34,7 +34,7 @@ func TestBoundBeforeItWasMounted(t *testing.T) {
 }
 
 func TestSymlinkedMountPath(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	s := newVolume(t, faultfs.Options{})
 	c := newContainer(t, spec{
 		Binds: map[string]string{"/run/app": s.Mountpoint()},
@@ -71,7 +71,7 @@ func TestAbsoluteSymlinkStaysInTheContainer(t *testing.T) {
 }
 
 func TestFoldersThatDenySearch(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	source := t.TempDir()
 	must(t, syscall.Mount("none", source, "tmpfs", 0, "mode=000"))
 	t.Cleanup(func() { must(t, syscall.Unmount(source, syscall.MNT_DETACH)) })
@@ -86,7 +86,7 @@ func TestFoldersThatDenySearch(t *testing.T) {
 
 // The mount on top is looked at; one that a later mount higher up covers is not there any more.
 func TestCoveredMounts(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	s := newVolume(t, faultfs.Options{})
 	c := newContainer(t, spec{Binds: map[string]string{"/mnt/a": s.Mountpoint(), "/b": s.Mountpoint()}})
 	must(t, s.Kill())
@@ -102,7 +102,7 @@ func TestCoveredMounts(t *testing.T) {
 }
 
 func TestContainerIsGone(t *testing.T) {
-	p := newProber(t, node.Options{})
+	p := newLooker(t, node.Options{})
 	s := newVolume(t, faultfs.Options{})
 	c := newContainer(t, spec{Binds: map[string]string{"/data": s.Mountpoint()}})
 	pod := podOf(c, "/data")

@@ -28,8 +28,7 @@ const owner = 1000
 
 func newOwned(t *testing.T) *owned {
 	t.Helper()
-	needRoot(t)
-	binary := os.Getenv(workerEnv)
+	binary := ownWorker(t)
 	must(t, os.Chmod(filepath.Dir(binary), 0o755)) // other users execute it
 	o := &owned{t: t, server: newVolume(t, faultfs.Options{OwnerOnly: true, Owner: owner})}
 	c := newContainer(t, spec{Binds: map[string]string{"/data": o.server.Mountpoint()}})

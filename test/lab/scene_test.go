@@ -13,7 +13,6 @@ import (
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
-	"github.com/mountwarden/mountwarden/probes/node"
 	"github.com/mountwarden/mountwarden/probes/proc"
 	"github.com/mountwarden/mountwarden/test/faultfs"
 )
@@ -23,7 +22,7 @@ import (
 // a node's.
 type scene struct {
 	t       *testing.T
-	prober  *node.Prober
+	prober  prober
 	timeout time.Duration // of a look
 	root    string        // of the node's files
 
@@ -44,7 +43,7 @@ type scene struct {
 	skipped string // why this kernel cannot do it
 }
 
-func newScene(t *testing.T, prober *node.Prober) *scene {
+func newScene(t *testing.T, prober prober) *scene {
 	t.Helper()
 	s := &scene{t: t, prober: prober, timeout: timeout, root: t.TempDir(), rules: defaultRules()}
 	must(t, syscall.Mount("node", s.root, "tmpfs", 0, ""))

@@ -35,7 +35,7 @@ type stuckPod struct {
 
 func newStuckPod(t *testing.T, provoke func(*stuckPod)) *stuckPod {
 	t.Helper()
-	needRoot(t)
+	program := ownWorker(t)
 	mountFusectl(t)
 	s := &stuckPod{scene: newScene(t, nil)}
 	v := s.csi()
@@ -44,7 +44,7 @@ func newStuckPod(t *testing.T, provoke func(*stuckPod)) *stuckPod {
 	s.device = fmt.Sprint("0:", s.server.Connection())
 	s.container = newContainer(t, spec{Mounts: []bind{
 		{Source: v.source, Path: "/data", Propagation: v.propagation},
-		{Source: os.Getenv(workerEnv), Path: staticProgram, Propagation: syscall.MS_PRIVATE, File: true},
+		{Source: program, Path: staticProgram, Propagation: syscall.MS_PRIVATE, File: true},
 	}})
 	s.proc = s.procOf(s.container.cmd.Process.Pid)
 	s.examiner = stuck.New(s.proc)

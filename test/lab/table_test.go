@@ -70,12 +70,12 @@ type row struct {
 	shows, verdict, result string
 }
 
-// TestFailures runs all scenarios. MOUNTWARDEN_LAB_TABLE names a file that the table is written to.
+// TestFailures runs all scenarios, with a prober that has the capabilities of the chart's defaults and no more. MOUNTWARDEN_LAB_TABLE names a file that the table is written to.
 func TestFailures(t *testing.T) {
 	needRoot(t)
 	all := scenarios()
 	rows := make([]row, len(all))
-	p := newProber(t, nodeOptions())
+	p := newLooker(t, nodeOptions())
 	t.Run("row", func(t *testing.T) {
 		for i, sc := range all {
 			t.Run(sc.name, func(t *testing.T) {

@@ -79,14 +79,19 @@ func (c *cluster) namespace(name string) {
 	must(c.t, err)
 }
 
+// podOn is a pod of a node.
+func podOn(namespace, name, node string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec:       corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: "app", Image: "app"}}},
+	}
+}
+
 // pod makes a pod on a node ("": on none yet) with a value of the annotation that opts in ("": without).
 func (c *cluster) pod(namespace, node, watch string) *corev1.Pod {
 	c.t.Helper()
 	c.made++
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("pod-%d", c.made)},
-		Spec:       corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: "app", Image: "app"}}},
-	}
+	pod := podOn(namespace, fmt.Sprintf("pod-%d", c.made), node)
 	if watch != "" {
 		pod.Annotations = map[string]string{"mountwarden.io/watch": watch}
 	}
@@ -104,10 +109,8 @@ func (c *cluster) as(account, node string) kubernetes.Interface {
 	c.t.Helper()
 	request := &authenticationv1.TokenRequest{}
 	if node != "" {
-		pod := &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: account + "-" + node},
-			Spec:       corev1.PodSpec{NodeName: node, ServiceAccountName: account, Containers: []corev1.Container{{Name: "app", Image: "app"}}},
-		}
+		pod := podOn(home, account+"-"+node, node)
+		pod.Spec.ServiceAccountName = account
 		pod, err := c.api.Client.CoreV1().Pods(home).Create(c.t.Context(), pod, metav1.CreateOptions{})
 		must(c.t, err)
 		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}
@@ -122,8 +125,13 @@ func (c *cluster) as(account, node string) kubernetes.Interface {
 // install applies the chart's policies as helm renders them. They take a while to become active.
 func (c *cluster) install(set ...string) {
 	c.t.Helper()
-	cmd := exec.CommandContext(c.t.Context(), program(c.t, "kubectl"), "--kubeconfig", c.api.Kubeconfig, "apply", "-f", "-")
-	cmd.Stdin = strings.NewReader(render(c.t, set...))
+	c.kubectl(render(c.t, set...), "apply", "-f", "-")
+}
+
+func (c *cluster) kubectl(input string, args ...string) {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), program(c.t, "kubectl"), append([]string{"--kubeconfig", c.api.Kubeconfig}, args...)...)
+	cmd.Stdin = strings.NewReader(input)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		c.t.Fatalf("%v\n%s", err, out)
 	}

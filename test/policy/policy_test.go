@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -37,10 +36,7 @@ func removeAll(client kubernetes.Interface, pod *corev1.Pod) error {
 	return client.CoreV1().Pods(pod.Namespace).DeleteCollection(context.Background(), metav1.DeleteOptions{}, only)
 }
 
-func evict(client kubernetes.Interface, pod *corev1.Pod) error {
-	eviction := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
-	return client.PolicyV1().Evictions(pod.Namespace).Evict(context.Background(), eviction)
-}
+func evict(client kubernetes.Interface, pod *corev1.Pod) error { return evictBy(client, pod, false) }
 
 // status changes a pod's status, or what else that subresource lets through.
 func status(body string) func(kubernetes.Interface, *corev1.Pod) error {

@@ -61,6 +61,16 @@ func OpenInRoot(root int, path string) (fd int, err error) {
 // Close closes a descriptor. Closing an O_PATH descriptor never blocks.
 func Close(fd int) { _ = unix.Close(fd) } // close(2) releases fd even when it reports an error
 
+// CloseAll closes descriptors.
+func CloseAll(fds []int) {
+	for _, fd := range fds {
+		Close(fd)
+	}
+}
+
+// Duplicate returns another descriptor of what fd stands for, close-on-exec.
+func Duplicate(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
+
 // Identity says which mount a descriptor stands on.
 type Identity struct {
 	MountID   uint64 // as in mountinfo(5); 0 when the kernel does not tell

@@ -21,44 +21,42 @@ func Socketpair() (parent, child int, err error) {
 	return fds[0], fds[1], nil
 }
 
-// Rights encodes fd for WriteMsgUnix; the receiver gets a descriptor of its own.
-func Rights(fd int) []byte { return unix.UnixRights(fd) }
+// Rights encodes descriptors for WriteMsgUnix; the receiver gets descriptors of its own.
+func Rights(fds ...int) []byte { return unix.UnixRights(fds...) }
 
-// errTruncated tells that a message or its descriptor did not fit.
+// errTruncated tells that a message or its descriptors did not fit.
 var errTruncated = errors.New("message truncated: the peer speaks another protocol")
 
-// Receive waits for one message on a blocking socket. It returns its length and the descriptor that came
-// with it, or -1. A length of 0 means that the peer is gone.
-func Receive(sock int, buf []byte) (n, fd int, err error) {
+// Receive waits for one message on a blocking socket. It returns its length and the descriptors that came with it, up to most: close
+// them. A length of 0 means that the peer is gone.
+func Receive(sock int, buf []byte, most int) (n int, fds []int, err error) {
 	var flags, oobn int
-	oob := make([]byte, unix.CmsgSpace(4))
+	oob := make([]byte, unix.CmsgSpace(4*most))
 	err = retry(func() error {
 		n, oobn, flags, _, err = unix.Recvmsg(sock, buf, oob, unix.MSG_CMSG_CLOEXEC)
 		return err
 	})
 	if err != nil {
-		return 0, -1, err
+		return 0, nil, err
 	}
-	fd = firstRight(oob[:oobn])
-	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-		if fd >= 0 {
-			Close(fd)
-		}
-		return 0, -1, errTruncated
+	fds = rights(oob[:oobn])
+	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(fds) > most {
+		CloseAll(fds)
+		return 0, nil, errTruncated
 	}
-	return n, fd, nil
+	return n, fds, nil
 }
 
-func firstRight(oob []byte) int {
+func rights(oob []byte) []int {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(messages) == 0 {
-		return -1
+		return nil
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) == 0 {
-		return -1
+	if err != nil {
+		return nil
 	}
-	return fds[0]
+	return fds
 }
 
 // Send sends one message on a blocking socket, without SIGPIPE.

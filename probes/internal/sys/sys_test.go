@@ -98,44 +98,71 @@ func TestOpenAt(t *testing.T) {
 	}
 }
 
+func openFiles(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
 func TestSendAndReceive(t *testing.T) {
 	parent, child, err := sys.Socketpair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sys.Close(child)
-	if err := syscall.Sendmsg(parent, []byte("hello"), sys.Rights(openDir(t, "/proc")), nil, 0); err != nil {
+	proc := openDir(t, "/proc")
+	self, err := sys.Duplicate(openDir(t, "/proc/self/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close(self)
+	if err := syscall.Sendmsg(parent, []byte("hello"), sys.Rights(self, proc), nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 8)
-	n, fd, err := sys.Receive(child, buf)
-	if err != nil || string(buf[:n]) != "hello" || fd < 0 {
-		t.Fatalf("%q %d %v", buf[:n], fd, err)
+	n, fds, err := sys.Receive(child, buf, 2)
+	if err != nil || string(buf[:n]) != "hello" || len(fds) != 2 {
+		t.Fatalf("%q %d %v", buf[:n], fds, err)
 	}
-	if id, err := sys.Identify(fd); err != nil || !id.MountRoot {
-		t.Errorf("the descriptor is not /proc: %+v %v", id, err)
+	for i, root := range []bool{false, true} {
+		if id, err := sys.Identify(fds[i]); err != nil || id.MountRoot != root {
+			t.Errorf("descriptor %d is another one: %+v %v", i, id, err)
+		}
 	}
-	sys.Close(fd)
+	sys.CloseAll(fds)
 	if err := sys.Send(child, []byte("back")); err != nil {
 		t.Error(err)
 	}
-	if n, _, err := sys.Receive(parent, buf); err != nil || string(buf[:n]) != "back" {
+	if n, _, err := sys.Receive(parent, buf, 1); err != nil || string(buf[:n]) != "back" {
 		t.Errorf("%q %v", buf[:n], err)
 	}
 	if err := sys.Send(parent, []byte("plain")); err != nil {
 		t.Error(err)
 	}
-	if n, fd, err := sys.Receive(child, buf); err != nil || n != 5 || fd != -1 {
-		t.Errorf("without a descriptor: %d %d %v", n, fd, err)
+	if n, fds, err := sys.Receive(child, buf, 1); err != nil || n != 5 || len(fds) != 0 {
+		t.Errorf("without a descriptor: %d %d %v", n, fds, err)
+	}
+	if err := syscall.Sendmsg(parent, []byte("four"), sys.Rights(self, proc, proc, self), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	before := openFiles(t)
+	if _, fds, err := sys.Receive(child, buf, 1); err == nil {
+		t.Errorf("more descriptors than wanted were accepted: %d", fds)
+	}
+	if after := openFiles(t); after != before {
+		t.Errorf("%d open files, then %d", before, after)
 	}
 	if err := sys.Send(parent, make([]byte, 9)); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := sys.Receive(child, buf); err == nil {
+	if _, _, err := sys.Receive(child, buf, 1); err == nil {
 		t.Error("a message that does not fit was accepted")
 	}
 	sys.Close(parent)
-	if n, _, err := sys.Receive(child, buf); n != 0 || err != nil {
+	if n, _, err := sys.Receive(child, buf, 1); n != 0 || err != nil {
 		t.Errorf("the end: %d %v", n, err)
 	}
 	if err := sys.Send(child, []byte("x")); !errors.Is(err, syscall.EPIPE) {

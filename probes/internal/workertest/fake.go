@@ -35,11 +35,11 @@ func pretend(socket, memory int) int {
 	f.say(check.Message{Kind: check.KindHello, Undone: check.BoundingSet})
 	buf := make([]byte, check.MaxBatch+1)
 	for {
-		n, fd, err := sys.Receive(socket, buf)
+		n, fds, err := sys.Receive(socket, buf, check.MaxTargets)
 		if err != nil || n == 0 {
 			return 0
 		}
-		sys.Close(fd)
+		sys.CloseAll(fds)
 		batch, err := check.DecodeBatch(buf[:n])
 		if err != nil {
 			return 2

@@ -16,17 +16,12 @@ import (
 	"github.com/mountwarden/mountwarden/test/internal/tool"
 )
 
-// sum is a variable with a sum of the charts. Go keeps the result of a test for as long as its own module's files and the variables that it has
-// asked for are the same; the charts are in no file of this module.
-const sum = "MOUNTWARDEN_CHARTS_SUM"
-
 // path is found once for all tests of a package.
 var path = sync.OnceValues(func() (string, error) { return tool.Path(context.Background(), "helm") }) //nolint:gochecknoglobals // found once
 
 // Run runs helm and returns what it printed. The error tells what it complained of.
 func Run(t testing.TB, args ...string) (string, error) {
 	t.Helper()
-	_ = os.Getenv(sum)
 	program, err := path()
 	if err != nil {
 		t.Fatal(err)
