@@ -16,7 +16,7 @@ BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 BIN      := $(CURDIR)/bin
 DIST     := $(CURDIR)/dist
 CLUSTER  := $(BIN)/cluster
-MODULES  := . test test/browser
+MODULES  := . test test/alerts test/browser
 # Packages of test/ whose tests read files outside of that module, which go test's cache does not see: they always run anew.
 OUTSIDE  := ./chart ./image ./lab ./policy ./workflows
 
@@ -56,7 +56,7 @@ release: sbom chart ## Make all files of a release of VERSION and their checksum
 .PHONY: generate
 generate: ## Write the generated documentation anew
 	$(GO) generate ./...
-	cd test && $(GO) generate ./lab
+	cd test && $(GO) generate ./lab ./chart
 
 ## The test cluster: a real one-node Kubernetes, no Docker, root only
 
@@ -106,6 +106,7 @@ envtest: $(CLUSTER)
 .PHONY: test-unit
 test-unit: envtest ## Run the tests that need no root, those of the API on a real API server
 	KUBEBUILDER_ASSETS=$(BIN)/envtest $(GO) test -race $(FLAGS) ./...
+	cd test/alerts && $(GO) test -count=1 $(FLAGS) ./... # go does not see when the files of other modules change
 
 .PHONY: test-root
 test-root: envtest ## Run the tests on real mounts, namespaces and processes (root)

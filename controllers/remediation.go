@@ -64,6 +64,11 @@ const (
 	AftermathNoSuccessor      Aftermath = "NoSuccessor"      // the pod ended and nothing made a new one in time
 )
 
+// Aftermaths lists all ends.
+func Aftermaths() []Aftermath {
+	return []Aftermath{AftermathHealed, AftermathStillBroken, AftermathStuckCreating, AftermathStuckTerminating, AftermathNoSuccessor}
+}
+
 // Status is the state of one watched mount.
 type Status struct {
 	Namespace string

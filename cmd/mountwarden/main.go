@@ -73,6 +73,6 @@ func root() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	cmd.AddCommand(agentCommand(), checkCommand(), statusCommand(), versionCommand())
+	cmd.AddCommand(agentCommand(), agentsCommand(), checkCommand(), statusCommand(), versionCommand())
 	return cmd
 }

@@ -47,6 +47,9 @@ func New(r prometheus.Registerer) *Metrics {
 			Buckets: []float64{.1, .5, 1, 2, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 1800}, NativeHistogramBucketFactor: 1.1}, []string{"phase"}),
 	}
 	r.MustRegister(m.probes, m.probeSeconds, m.detections, m.detectTime, m.remediations, m.aftermaths, m.remedyTime)
+	for _, a := range controllers.Aftermaths() {
+		m.aftermaths.WithLabelValues(string(a)) // to Prometheus a series that begins with 1 has never increased, and nobody would be told of the first
+	}
 	return m
 }
 

@@ -16,10 +16,10 @@ import (
 
 // The tests run in the cluster's pid namespace and see every process of the node.
 
-// processes returns the pids whose command line begins with these words.
+// processes returns the pids whose command line begins with these words, and not with longer ones.
 func processes(t *testing.T, words ...string) []int {
 	t.Helper()
-	want := []byte(strings.Join(words, "\x00"))
+	want := []byte(strings.Join(words, "\x00") + "\x00")
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	must(t, err)
 	var pids []int

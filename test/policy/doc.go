@@ -1,2 +1,3 @@
-// Package policy tests the chart's admission policies on a real API server, with tokens that are really bound to pods.
+// Package policy tests the chart on a real API server: its admission policies, with tokens that are really bound to pods, and whether the
+// API server takes what it renders.
 package policy

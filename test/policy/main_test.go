@@ -39,6 +39,7 @@ func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	api, err := apiserver.Start(t.Context(), apiserver.Options{
 		Etcd: program(t, "etcd"), APIServer: program(t, "kube-apiserver"), Dir: t.TempDir(),
+		Arguments: []string{"--allow-privileged"}, // as every cluster has it that runs CSI drivers
 	})
 	must(t, err)
 	t.Cleanup(api.Stop)

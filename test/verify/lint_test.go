@@ -140,6 +140,10 @@ func arrows() []arrow {
 		{"status-tells-only", "controllers/status", "k8s.io/client-go/kubernetes"},
 		{"nobody-decides-by-status", "controllers/remediate", module + "controllers/status"},
 		{"nobody-decides-by-status", "controllers/podmount", module + "controllers/status"},
+		{"agents-ask-only", "controllers/agents", module + "probes"},
+		{"agents-ask-only", "controllers/agents", module + "config"},
+		{"agents-ask-only", "controllers/agents", module + "controllers/podmount"},
+		{"agents-ask-only", "controllers/agents", module + "controllers/remediate"},
 		{"only-metrics-imports-prometheus", "controllers/podmount", "github.com/prometheus/client_golang/prometheus"},
 		{"only-metrics-imports-prometheus", "cmd/mountwarden", "github.com/prometheus/client_golang/prometheus"},
 	}

@@ -12,6 +12,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The full name with a suffix: list $ "suffix". */}}
+{{- define "mountwarden.suffixed" -}}
+{{- printf "%s-%s" (include "mountwarden.fullname" (index . 0) | trunc (int (sub 62 (len (index . 1)))) | trimSuffix "-") (index . 1) -}}
+{{- end -}}
+
 {{/* ClusterRoles have no namespace, so two releases of one name must not share them. */}}
 {{- define "mountwarden.clusterName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "mountwarden.fullname" .) -}}
@@ -42,11 +47,48 @@ app.kubernetes.io/name: {{ include "mountwarden.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- define "mountwarden.labels" -}}
-{{ include "mountwarden.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{/* Of the pod of `helm test`, which the DaemonSet's selector must not match. */}}
+{{- define "mountwarden.testSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "mountwarden.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/*
+The metadata of an object, a dict with root and:
+  name         the release's full name where it is left out
+  cluster      true for an object without a namespace
+  namespace    another than the release's
+  labels, annotations   beside those of every object
+*/}}
+{{- define "mountwarden.metadata" -}}
+{{- $root := .root -}}
+name: {{ default (include "mountwarden.fullname" $root) .name }}
+{{- if not .cluster }}
+namespace: {{ default $root.Release.Namespace .namespace }}
+{{- end }}
+labels:
+  {{- include "mountwarden.selectorLabels" $root | nindent 2 }}
+  app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+  app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+  helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
+  {{- with include "mountwarden.merged" (list $root.Values.commonLabels .labels) }}
+  {{- . | nindent 2 }}
+  {{- end }}
+{{- with include "mountwarden.merged" (list $root.Values.commonAnnotations .annotations) }}
+annotations:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Several maps as one, the later the stronger; nothing where all are empty. */}}
+{{- define "mountwarden.merged" -}}
+{{- $all := dict -}}
+{{- range . -}}
+{{- $all = mergeOverwrite $all (default dict .) -}}
+{{- end -}}
+{{- if $all -}}
+{{- toYaml $all -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The port of HOST:PORT; nothing for "0", which is no listener. */}}
@@ -65,4 +107,24 @@ readOnlyRootFilesystem: true
 privileged: false
 {{ toYaml .Values.securityContext }}
 {{- end -}}
+{{- end -}}
+
+{{/* How the agents are scraped, by the values of a PodMonitor or ServiceMonitor. */}}
+{{- define "mountwarden.endpoint" -}}
+port: metrics
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+honorLabels: true # the series name the pods that are watched, not the agent's
+relabelings:
+  - sourceLabels: [__meta_kubernetes_pod_node_name]
+    targetLabel: node
+  {{- with .relabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
