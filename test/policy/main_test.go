@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/mountwarden/mountwarden/test/internal/apiserver"
 	"github.com/mountwarden/mountwarden/test/internal/helm"
@@ -118,6 +119,16 @@ func (c *cluster) as(account, node string) kubernetes.Interface {
 	answer, err := c.api.Client.CoreV1().ServiceAccounts(home).CreateToken(c.t.Context(), account, request, metav1.CreateOptions{})
 	must(c.t, err)
 	client, err := kubernetes.NewForConfig(c.api.As(answer.Status.Token))
+	must(c.t, err)
+	return client
+}
+
+// impersonating returns a client of the administrator's who says that he is the account, and not on which node.
+func (c *cluster) impersonating(account string) kubernetes.Interface {
+	c.t.Helper()
+	config := rest.CopyConfig(c.api.Config)
+	config.Impersonate.UserName = "system:serviceaccount:" + home + ":" + account
+	client, err := kubernetes.NewForConfig(config)
 	must(c.t, err)
 	return client
 }

@@ -107,6 +107,7 @@ func TestOwnNode(t *testing.T) {
 	}{
 		{"agent of " + nodeA, c.as(account, nodeA), func(r request) bool { return r.own }},
 		{"agent's account, token of no pod", c.as(account, ""), func(request) bool { return false }},
+		{"administrator as the agent's account", c.impersonating(account), func(request) bool { return false }},
 		{"another account", c.as(stranger, nodeA), func(request) bool { return true }},
 	}
 	var b strings.Builder
