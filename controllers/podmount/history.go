@@ -28,18 +28,28 @@ type histories map[probes.Target]history
 
 // after returns the histories after a round of looks that ended now. Mounts that are not watched any more are forgotten.
 func (all histories) after(s verdict.State, now time.Time) histories {
-	next, news := make(histories, len(s)), len(s) != len(all)
+	if all.tell(s) { // nearly always
+		return all
+	}
+	next := make(histories, len(s))
 	for target, m := range s {
 		h := all[target]
 		if !h.tells(m) {
-			h, news = h.with(transition(m, now)), true
+			h = h.with(transition(m, now))
 		}
 		next[target] = h
 	}
-	if !news {
-		return all
-	}
 	return next
+}
+
+// tell reports whether the latest transitions say what is believed of the mounts.
+func (all histories) tell(s verdict.State) bool {
+	for target, m := range s {
+		if !all[target].tells(m) {
+			return false
+		}
+	}
+	return len(s) == len(all)
 }
 
 // tells reports whether the latest transition says what is believed of the mount.
