@@ -46,9 +46,18 @@ func (w *World) Run(ctx context.Context, ready chan<- struct{}) error {
 func (w *World) handler() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { w.tell(o, false) },
-		UpdateFunc: func(_, o any) { w.tell(o, false) },
+		UpdateFunc: w.change,
 		DeleteFunc: func(o any) { w.tell(o, true) },
 	}
+}
+
+// change tells of the end of the old pod, too, where another of the same name has come while the watch was away.
+func (w *World) change(before, o any) {
+	old, isPod := before.(*corev1.Pod)
+	if now, ok := o.(*corev1.Pod); ok && isPod && now.UID != old.UID {
+		w.tell(old, true)
+	}
+	w.tell(o, false)
 }
 
 func (w *World) tell(o any, gone bool) {
@@ -72,11 +81,12 @@ func (w *World) see(object *corev1.Pod, gone bool) {
 	defer w.mu.Unlock()
 	if gone {
 		delete(w.pods, object.UID)
+		w.gone[object.UID] = true
 		w.queue.Add(task{owner: ownerKey(object)})
 		return
 	}
 	p := w.know(object)
-	if object.DeletionTimestamp == nil || p.ending {
+	if p == nil || object.DeletionTimestamp == nil || p.ending {
 		return
 	}
 	p.ending, p.due = true, time.Now().Add(w.about(w.Grace))
@@ -84,8 +94,11 @@ func (w *World) see(object *corev1.Pod, gone bool) {
 	w.queue.Add(task{owner: p.owner})
 }
 
-// know returns the pod, made known if it is new.
+// know returns the pod, made known if it is new; nil when it is gone, which a slow answer to its making may come after.
 func (w *World) know(object *corev1.Pod) *pod {
+	if w.gone[object.UID] {
+		return nil
+	}
 	if p, ok := w.pods[object.UID]; ok {
 		return p
 	}

@@ -41,6 +41,7 @@ type World struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	pods     map[types.UID]*pod
+	gone     map[types.UID]bool // that were seen to go
 	owners   map[types.NamespacedName]*owner
 	down     map[place]bool
 	made     int
@@ -72,7 +73,7 @@ type pod struct {
 func New(o Options) *World {
 	return &World{
 		Options: o, queue: workqueue.NewTypedDelayingQueue[task](), rand: rand.New(rand.NewPCG(o.Seed, 1)),
-		pods: map[types.UID]*pod{}, owners: map[types.NamespacedName]*owner{}, down: map[place]bool{},
+		pods: map[types.UID]*pod{}, gone: map[types.UID]bool{}, owners: map[types.NamespacedName]*owner{}, down: map[place]bool{},
 	}
 }
 
