@@ -86,17 +86,26 @@ func crashing(seed uint64) func() agents.Crash {
 	}
 }
 
+// stalled is how long a play may have nothing to break: then too many pods wait for what never comes.
+const stalled = 3 * time.Minute
+
 // havoc breaks so many mounts, a few at a time.
 func (s *stage) havoc(ctx context.Context, failures int, seed uint64) error {
 	random := rand.New(rand.NewPCG(seed, 4))
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	mending := &mending{}
+	latest, last := time.Now(), s.failures
 	for s.failures < failures {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
+		}
+		if s.failures > last {
+			latest, last = time.Now(), s.failures
+		} else if time.Since(latest) > stalled {
+			return fmt.Errorf("nothing could be broken for %s: %d of %d failures, %d pods unsettled", stalled, s.failures, failures, s.world.Unsettled())
 		}
 		if err := mending.due(ctx, s.world, time.Now()); err != nil {
 			return err

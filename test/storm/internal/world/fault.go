@@ -102,9 +102,13 @@ func (w *World) Mend(uids ...types.UID) {
 	w.eachOf(uids, func(p *pod) { p.fault, p.unknown, p.scarred = probes.CauseNone, false, true })
 }
 
-// Strike takes the annotations of mended mounts away.
+// Strike takes the annotations of mended mounts away; these may break again.
 func (w *World) Strike(ctx context.Context, uids ...types.UID) error {
-	return w.annotate(ctx, "", uids)
+	if err := w.annotate(ctx, "", uids); err != nil {
+		return err
+	}
+	w.eachOf(uids, func(p *pod) { p.scarred = false })
+	return nil
 }
 
 func (w *World) eachOf(uids []types.UID, do func(*pod)) {
