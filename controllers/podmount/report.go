@@ -30,7 +30,7 @@ func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, trigger probes
 		log := mountLog(ctx, pod, t)
 		switch {
 		case t.Lost:
-			log.Info("Mount cannot be judged", controllers.KeyDetail, t.To.Blind)
+			log.Info("Mount cannot be judged", controllers.KeyDetail, text.Redact(t.To.Blind))
 			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnknown, "cannot be judged: "+t.To.Blind)
 		case t.To.Phase == verdict.Failed && t.From.Phase != verdict.Failed:
 			failure := t.To.Failure()
@@ -56,7 +56,7 @@ func (r *Reconciler) warned(pod *corev1.Pod, log logr.Logger, t verdict.Transiti
 		log.Info("Mount warning is over", controllers.KeyWarning, t.From.Observation.Warning)
 		return
 	}
-	log.Info("Mount warning", controllers.KeyWarning, warning, controllers.KeyDetail, t.To.Observation.Detail)
+	log.Info("Mount warning", controllers.KeyWarning, warning, controllers.KeyDetail, text.Redact(t.To.Observation.Detail))
 	r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountWarning, verdict.Warn(t.To.Observation))
 }
 
@@ -105,7 +105,7 @@ func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Re
 	r.Meter.Remediated(reason.Observation.Cause, result)
 	ctrl.LoggerFrom(ctx).Info("Remediation "+string(result.Outcome), controllers.KeyPodUID, req.Pod.UID,
 		controllers.KeyAction, result.Action, controllers.KeyCause, reason.Observation.Cause, controllers.KeyVolume, reason.Observation.Target.Volume,
-		controllers.KeySince, reason.Since, controllers.KeyLooks, reason.Looks, controllers.KeyHeld, result.Held, controllers.KeyDetail, result.Message)
+		controllers.KeySince, reason.Since, controllers.KeyLooks, reason.Looks, controllers.KeyHeld, result.Held, controllers.KeyDetail, text.Redact(result.Message))
 	eventType, name := outcomeEvent(result.Outcome)
 	if name == "" {
 		return
@@ -185,12 +185,12 @@ func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, e
 
 // note makes a message an event's note. Parts of it may come from a mount table or from a driver.
 func note(message string) string {
-	return text.Cut(strings.Map(func(r rune) rune {
+	return text.Cut(text.Redact(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
-	}, message), maxNote)
+	}, message)), maxNote)
 }
 
 func podRef(pod *corev1.Pod, fieldPath string) *corev1.ObjectReference {
