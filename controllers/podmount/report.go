@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
@@ -25,7 +26,8 @@ import (
 const maxNote = 1024
 
 // report tells of every mount whose phase changed. A mount that was never broken and is found healthy is no news.
-func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, trigger probes.Trigger, transitions []verdict.Transition) {
+func (r *Reconciler) report(ctx context.Context, looks round, transitions []verdict.Transition) {
+	pod := looks.pod
 	for _, t := range transitions {
 		log := mountLog(ctx, pod, t)
 		switch {
@@ -34,9 +36,9 @@ func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, trigger probes
 			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnknown, "cannot be judged: "+t.To.Blind)
 		case t.To.Phase == verdict.Failed && t.From.Phase != verdict.Failed:
 			failure := t.To.Failure()
-			r.Meter.Detected(failure, trigger)
-			log.Info("Mount failed", controllers.KeyTrigger, trigger)
-			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe())
+			r.Meter.Detected(failure, looks.trigger)
+			log.Info("Mount failed", controllers.KeyTrigger, looks.trigger)
+			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe()+". "+nextStep(looks.policy))
 		case t.To.Phase == verdict.Suspect && t.From.Phase != verdict.Suspect:
 			log.Info("Mount is suspect")
 		case t.To.Phase == verdict.Healthy && broken(t.From):
@@ -46,6 +48,18 @@ func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, trigger probes
 		if t.Warned {
 			r.warned(pod, log, t)
 		}
+	}
+}
+
+// nextStep says what comes of a failed mount.
+func nextStep(p config.Policy) string {
+	switch {
+	case p.Mode != config.ModeRemediate:
+		return "The pod stays: its mode is " + string(p.Mode)
+	case p.Settle > 0:
+		return fmt.Sprintf("The pod is removed in %s unless the mount recovers", p.Settle)
+	default:
+		return "The pod is removed now, unless an event RemediationHeld says why not"
 	}
 }
 
