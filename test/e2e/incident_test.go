@@ -23,7 +23,7 @@ import (
 	"github.com/mountwarden/mountwarden/test/world"
 )
 
-var update = flag.Bool("update", false, "write the goldens anew") //nolint:gochecknoglobals // as flags are
+var update = flag.Bool("update", false, "write the goldens anew")
 
 const theAlert = "MountwardenMountUnhealthy"
 
@@ -159,7 +159,7 @@ func (s *scene) prometheus() *world.Prometheus {
 	must(s.T, yaml.Unmarshal(text, &rule))
 	rules, err := yaml.Marshal(rule.Spec)
 	must(s.T, err)
-	p, err := s.StartPrometheus(s.TempDir(), rules)
+	p, err := s.StartPrometheus(s.ctx, s.TempDir(), rules)
 	must(s.T, err)
 	s.Cleanup(func() {
 		if err := p.Close(); err != nil {
