@@ -136,7 +136,7 @@ func (s State) pruned(cfg config.Config, now time.Time) State {
 // end notes how a removal ended, and what that teaches of the backend.
 func (s State) end(e Entry, a controllers.Aftermath, now time.Time) Entry {
 	e.Aftermath, e.Closed = a, now
-	s.Trials[e.Backend] = s.Trials[e.Backend].after(a, now)
+	s.Trials[e.Backend] = s.Trials[e.Backend].after(e.At, a, now)
 	return e
 }
 

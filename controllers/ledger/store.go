@@ -174,7 +174,7 @@ func (s *Store) change(ctx context.Context, age time.Duration, apply func(State,
 		age = 0
 		return conflict == nil, err
 	})
-	if wait.Interrupted(err) {
+	if conflict != nil && wait.Interrupted(err) {
 		return fmt.Errorf("change the ledger: too many agents change it: %w", errors.Join(conflict, ctx.Err()))
 	}
 	return err

@@ -10,7 +10,7 @@ import (
 
 // Trial is what removals of a backend's pods have taught so far.
 type Trial struct {
-	Failures int       `json:"failures,omitempty"` // removals in vain, a success in between takes half of them back
+	Failures int       `json:"failures,omitempty"` // tries in vain, a success in between takes half of them back
 	FailedAt time.Time `json:"failedAt,omitzero"`  // when the latest of them was known
 	HealedAt time.Time `json:"healedAt,omitzero"`  // when a successor was last found healthy
 }
@@ -20,15 +20,18 @@ const (
 	forgetTrialIn = 30 * time.Minute
 )
 
-// after returns what is known after one more removal has ended. One that says nothing of the backend changes nothing.
-func (t Trial) after(a controllers.Aftermath, now time.Time) Trial {
+// after returns what is known after one more removal has ended. One that says nothing of the backend changes nothing. Those that were
+// removed before the first of them failed are one try: as many may have gone by then as Storm.Threshold lets go together.
+func (t Trial) after(removed time.Time, a controllers.Aftermath, now time.Time) Trial {
 	switch a {
 	case controllers.AftermathHealed:
 		t.HealedAt = now
 		t.Failures /= 2
 	case controllers.AftermathStillBroken, controllers.AftermathStuckCreating:
+		if t.Failures == 0 || removed.After(t.FailedAt) {
+			t.Failures++
+		}
 		t.FailedAt = now
-		t.Failures++
 	}
 	return t
 }

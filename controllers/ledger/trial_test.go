@@ -53,7 +53,8 @@ func TestStorm(t *testing.T) {
 func TestTrialLearns(t *testing.T) {
 	learn := func(all ...controllers.Aftermath) (trial Trial) {
 		for i, a := range all {
-			trial = trial.after(a, now.Add(time.Duration(i)*time.Second))
+			ended := now.Add(time.Duration(i) * time.Second)
+			trial = trial.after(ended.Add(-time.Second/2), a, ended) // it was removed when the one before had ended
 		}
 		return trial
 	}
@@ -78,6 +79,24 @@ func TestTrialLearns(t *testing.T) {
 				t.Errorf("%+v, failing %t; want %d failures, failing %t", tc.trial, tc.trial.failing(), tc.failures, tc.failing)
 			}
 		})
+	}
+}
+
+// Pods that were removed together, as the threshold allows, fail for one reason: the next try waits no longer than for one of them.
+func TestThoseOfOneTryFailOnce(t *testing.T) {
+	var trial Trial
+	for i := range 8 {
+		trial = trial.after(ago(time.Minute-time.Duration(i)*time.Second), "StuckCreating", ago(8*time.Second-time.Duration(i)*time.Second))
+	}
+	if trial.Failures != 1 || trial.cooldown(settings().Storm, now) != 29*time.Second {
+		t.Errorf("%+v, and it waits for %s", trial, trial.cooldown(settings().Storm, now))
+	}
+	again := trial.after(ago(time.Second/2), "StillBroken", now)
+	if again.Failures != 2 || again.cooldown(settings().Storm, now) != time.Minute {
+		t.Errorf("after the next try: %+v, and it waits for %s", again, again.cooldown(settings().Storm, now))
+	}
+	if late := again.after(ago(time.Minute), "StillBroken", now.Add(time.Second)); late.Failures != 2 || !late.FailedAt.After(again.FailedAt) {
+		t.Errorf("after the last of the first try: %+v", late)
 	}
 }
 
