@@ -56,7 +56,7 @@ release: sbom chart ## Make all files of a release of VERSION and their checksum
 .PHONY: generate
 generate: ## Write the generated documentation anew
 	$(GO) generate ./...
-	cd test && $(GO) generate ./lab ./chart
+	cd test && $(GO) generate ./lab ./chart ./picture
 
 ## The test cluster: a real one-node Kubernetes, no Docker, root only
 
