@@ -18,7 +18,7 @@ DIST     := $(CURDIR)/dist
 CLUSTER  := $(BIN)/cluster
 MODULES  := . test test/alerts test/browser
 # Packages of test/ whose tests read files outside of that module, which go test's cache does not see: they always run anew.
-OUTSIDE  := ./chart ./image ./lab ./policy ./workflows
+OUTSIDE  := ./chart ./docs ./image ./lab ./picture ./policy ./workflows
 
 .PHONY: help
 help: ## Show this list
