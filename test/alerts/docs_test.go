@@ -20,7 +20,7 @@ func shown(t *testing.T) map[string]string {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		for _, block := range regexp.MustCompile("(?ms)^ *```promql\n(.*?)^ *```").FindAllStringSubmatch(string(text), -1) {
+		for _, block := range regexp.MustCompile("```promql\n([^`]*)```").FindAllStringSubmatch(string(text), -1) {
 			all[filepath.Base(path)+": "+block[1]] = block[1]
 		}
 		return err

@@ -57,7 +57,7 @@ type code struct {
 func pages(t *testing.T) []page {
 	t.Helper()
 	names := []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "charts/mountwarden/README.md"}
-	must(t, filepath.WalkDir(filepath.Join(root, "docs"), func(path string, entry fs.DirEntry, err error) error {
+	must(t, filepath.WalkDir(filepath.Join(root, "docs"), func(path string, _ fs.DirEntry, err error) error {
 		if err == nil && filepath.Ext(path) == ".md" {
 			name, relErr := filepath.Rel(root, path)
 			names, err = append(names, filepath.ToSlash(name)), relErr

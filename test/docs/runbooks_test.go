@@ -49,7 +49,7 @@ func lacks(p page, a alert, r rule) (found []string) {
 	if want := []string{a.Alert, "Meaning", "Impact", "Diagnosis", "Mitigation"}; !slices.Equal(titles, want) {
 		found = append(found, fmt.Sprintf("the headings are %q, want %q", titles, want))
 	}
-	if want := fmt.Sprintf("\nRule `%s`: %s, after %s.\n", a.Key, r.Severity, r.For); !strings.Contains(p.words, want) {
+	if want := fmt.Sprintf("\nRule %#q: %s, after %s.\n", a.Key, r.Severity, r.For); !strings.Contains(p.words, want) {
 		found = append(found, fmt.Sprintf("it does not say %q", want))
 	}
 	if commands == 0 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -107,6 +108,9 @@ func (w *world) populate(t *testing.T) {
 	_, err = w.kubectl("", "-n", "shop", "create", "deployment", "storefront", "--image=web")
 	must(t, err)
 	_, err = w.kubectl(monitors, "apply", "-f", "-")
+	must(t, err)
+	ledger := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "mountwarden-ledger"}}
+	_, err = w.api.Client.CoordinationV1().Leases("mountwarden").Create(t.Context(), ledger, metav1.CreateOptions{})
 	must(t, err)
 }
 

@@ -174,12 +174,12 @@ func (w *world) fragment(b block, text []byte, keys map[string]any) []string {
 	case b.page == "docs/recipes.md":
 		return w.ofRecipe(b, keys)
 	case spec["template"] != nil:
-		return w.fragment(b, []byte(mustJSON(spec["template"])), spec["template"].(map[string]any)) //nolint:forcetypeassert // a test of the docs
+		return w.fragment(b, []byte(jsonOf(spec["template"])), spec["template"].(map[string]any)) //nolint:forcetypeassert // a test of the docs
 	case all(keys, fields[corev1.Pod]()):
 	case all(keys, fields[corev1.PodSpec]()):
 		patch = []byte(`{"spec":` + string(patch) + `}`)
 	case all(keys, fields[corev1.Container]()):
-		patch = []byte(`{"spec":{"containers":[` + mustJSON(named(keys)) + `]}}`)
+		patch = []byte(`{"spec":{"containers":[` + jsonOf(named(keys)) + `]}}`)
 	default:
 		return []string{"neither a manifest nor values of the chart nor a part of a pod"}
 	}
@@ -194,7 +194,7 @@ func named(keys map[string]any) map[string]any {
 
 // patched puts a fragment into a pod and has that checked as a manifest.
 func (w *world) patched(patch []byte) []string {
-	base := mustJSON(corev1.Pod{
+	base := jsonOf(corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "fragment"},
 		Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{Name: "app", Image: "app", VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}}},
@@ -216,12 +216,12 @@ func (w *world) patched(patch []byte) []string {
 			}
 		}
 	}
-	return w.manifest([]byte(mustJSON(pod)))
+	return w.manifest([]byte(jsonOf(pod)))
 }
 
 // ofRecipe compares annotations with the manifests that the section leads to.
 func (w *world) ofRecipe(b block, keys map[string]any) (problems []string) {
-	said := mustJSON(keys["metadata"])
+	said := jsonOf(keys["metadata"])
 	for _, name := range w.linked[b.section] {
 		documents, err := split(w.examples[name])
 		if err != nil {
@@ -232,7 +232,7 @@ func (w *world) ofRecipe(b block, keys map[string]any) (problems []string) {
 			if err != nil {
 				return []string{err.Error()}
 			}
-			if pod := templateOf(object); pod != nil && mustJSON(map[string]any{"annotations": pod.Annotations}) == said {
+			if pod := templateOf(object); pod != nil && jsonOf(map[string]any{"annotations": pod.Annotations}) == said {
 				return nil
 			}
 		}
@@ -253,11 +253,11 @@ func fields[T any]() map[string]bool {
 	return found
 }
 
-// mustJSON is for what came from YAML or from a type of the API.
-func mustJSON(v any) string {
+// jsonOf is for what came from YAML or is a type of the API, which JSON can always say.
+func jsonOf(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err)
+		return err.Error() // nothing decodes it
 	}
 	return string(text)
 }
