@@ -100,7 +100,7 @@ func (p *page) take(n ast.Node, source []byte, seen map[string]int) {
 	case *ast.CodeBlock: // an indented one has no kind, which no checker claims
 		p.blocks = append(p.blocks, block{page: p.path, line: lineOf(n, source), text: string(n.Lines().Value(source))})
 	case *ast.CodeSpan:
-		p.codes = append(p.codes, code{lineOf(n, source), plain(n, source)})
+		p.codes = append(p.codes, code{lineOf(n, source), strings.ReplaceAll(plain(n, source), "\n", " ")}) // it may go over lines
 	case *ast.Link:
 		p.links = append(p.links, link{p.section(), string(n.Destination)})
 	case *ast.Image:

@@ -66,6 +66,7 @@ type program func(w *world, args []string) []string
 func programs() map[string]program {
 	return map[string]program{
 		"kubectl": (*world).checkKubectl, "helm": (*world).checkHelm, "mountwarden": (*world).mountwarden,
+		"kubectl-help": help("kubectl"), "helm-help": help("helm"), // not on any page: see everyCommand
 		"make": (*world).checkMake, "go": (*world).checkGo,
 		// What is run on other people's machines, with nothing of ours in it but names.
 		"cosign": foreign, "gh": foreign, "sha256sum": foreign, "curl": foreign, "grep": foreign, "skopeo": foreign,
@@ -104,6 +105,16 @@ func (w *world) mountwarden(args []string) []string {
 		return []string{fmt.Sprintf("there is no command %q", args[0])}
 	}
 	return nil
+}
+
+// help has a program parse its flags and do nothing.
+func help(name string) program {
+	return func(w *world, args []string) []string {
+		if _, err := w.run(w.programs[name], "", append(slices.Clone(args), "--help")...); err != nil {
+			return []string{err.Error()}
+		}
+		return nil
+	}
 }
 
 func (w *world) checkMake(args []string) (problems []string) {

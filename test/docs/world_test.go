@@ -38,7 +38,8 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		programs: map[string]string{}, home: t.TempDir(), values: map[string]bool{}, examples: examples(t), linked: map[string][]string{}, done: map[string]bool{},
 		placeholders: map[string]string{
-			"NAMESPACE": "shop", "NAME": "shop", "POD": "web-1", "AGENT-POD": "mountwarden-agent", "NODE": "node-1", "OWNER": "storefront", "REGISTRY": "registry.example.com",
+			"NAMESPACE": "shop", "NAME": "shop", "POD": "web-1", "AGENT-POD": "mountwarden-agent", "NODE": "node-1", "OWNER": "storefront", "LEASE": "mountwarden-replicaset-web",
+			"SETUID": "SETUID", "SETGID": "SETGID", "KILL": "KILL", "REGISTRY": "registry.example.com",
 			"TAG": "v1", "VERSION": "VERSION", "FILE": "FILE", "PATH": "/data",
 		},
 	}
@@ -109,9 +110,11 @@ func (w *world) populate(t *testing.T) {
 	must(t, err)
 	_, err = w.kubectl(monitors, "apply", "-f", "-")
 	must(t, err)
-	ledger := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "mountwarden-ledger"}}
-	_, err = w.api.Client.CoordinationV1().Leases("mountwarden").Create(t.Context(), ledger, metav1.CreateOptions{})
-	must(t, err)
+	for _, name := range []string{"mountwarden-ledger", "mountwarden-replicaset-web"} {
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		_, err = w.api.Client.CoordinationV1().Leases("mountwarden").Create(t.Context(), lease, metav1.CreateOptions{})
+		must(t, err)
+	}
 }
 
 // running makes a pod that the API server takes for running, on a node that has no address.
