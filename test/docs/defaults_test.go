@@ -31,11 +31,13 @@ func defaultsOf(t *testing.T) map[string]string {
 
 func flatten(path string, values map[string]any, into map[string]string) {
 	for key, value := range values {
-		if inner, ok := value.(map[string]any); ok {
-			flatten(path+key+".", inner, into)
-			continue
+		switch value := value.(type) {
+		case map[string]any:
+			flatten(path+key+".", value, into)
+		case []any: // its commas are those of the table
+		default:
+			into[path+key], into["config."+path+key] = fmt.Sprint(value), fmt.Sprint(value) // as the chart has it
 		}
-		into[path+key] = fmt.Sprint(value)
 	}
 }
 
@@ -66,7 +68,7 @@ func misstated(p page, defaults map[string]string) (found []string, seen int) {
 	for _, table := range regexp.MustCompile(`(?m)^\|[^|\n]*\| default \|.*\n(\|.*\n)+`).FindAllString(p.words, -1) {
 		for line := range strings.Lines(table) {
 			cells := strings.Split(line, "|")
-			names, values := expandNames(cells[1]), strings.Split(strings.NewReplacer("`", "", " ", "").Replace(cells[2]), ",")
+			names, values := expandNames(cells[1]), strings.Split(strings.NewReplacer("`", "", " ", "", `"`, "").Replace(cells[2]), ",")
 			for i := range min(len(names), len(values)) {
 				told(names[i], values[i])
 			}
