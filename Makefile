@@ -118,9 +118,9 @@ test-root: envtest ## Run the tests on real mounts, namespaces and processes (ro
 	cat $(DIST)/failures.md $(DIST)/policies.md
 
 .PHONY: test-e2e
-test-e2e: cluster-install lab-image ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more
+test-e2e: cluster-install lab-image ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more, UPDATE=-update writes goldens
 	cd test && $(GO) test -race -c -o $(BIN)/e2e.test ./e2e
-	cd test/e2e && MOUNTWARDEN_E2E_LONG=$(LONG) CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.parallel 8 -test.timeout $(TIMEOUT) -test.run '$(RUN)'
+	cd test/e2e && PROMETHEUS=$$($(CLUSTER) bin prometheus) MOUNTWARDEN_E2E_LONG=$(LONG) CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.parallel 8 -test.timeout $(TIMEOUT) -test.run '$(RUN)' $(UPDATE)
 
 .PHONY: lab-image
 lab-image: cluster-install lab-files

@@ -39,6 +39,8 @@ type Config struct {
 	Namespace              string   `yaml:"namespace"`
 	DryRun                 bool     `yaml:"dryRun"`
 	MetricsBindAddress     string   `yaml:"metricsBindAddress"`
+	MetricsSecure          bool     `yaml:"metricsSecure"`
+	MetricsCertDir         string   `yaml:"metricsCertDir"`
 	HealthProbeBindAddress string   `yaml:"healthProbeBindAddress"`
 	StatusBindAddress      string   `yaml:"statusBindAddress"`
 	LogFormat              string   `yaml:"logFormat"`

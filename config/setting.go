@@ -22,6 +22,8 @@ func settings(c *Config) []setting {
 		{"namespace", &c.Namespace, "namespace of this agent, where the agents keep their Leases; also read from POD_NAMESPACE"},
 		{"dryRun", &c.DryRun, "decide and report, but never evict or delete"},
 		{"metricsBindAddress", &c.MetricsBindAddress, "address of /metrics; 0 turns it off"},
+		{"metricsSecure", &c.MetricsSecure, "serve /metrics by HTTPS, to whom the API server lets get it"},
+		{"metricsCertDir", &c.MetricsCertDir, "folder of tls.crt and tls.key for metricsSecure; empty makes a certificate that nobody has signed"},
 		{"healthProbeBindAddress", &c.HealthProbeBindAddress, "address of /healthz and /readyz; 0 turns it off"},
 		{"statusBindAddress", &c.StatusBindAddress, "loopback address of /statusz, which mountwarden status reads; 0 turns it off"},
 		{"logFormat", &c.LogFormat, "json or text"},

@@ -68,6 +68,7 @@ func (c Config) Validate() error {
 		nodeName(c.NodeName),
 		namespace(c.Namespace),
 		address("metricsBindAddress", c.MetricsBindAddress),
+		c.certDir(),
 		address("healthProbeBindAddress", c.HealthProbeBindAddress),
 		loopback("statusBindAddress", c.StatusBindAddress),
 		among("logFormat", c.LogFormat, []string{LogFormatJSON, LogFormatText}),
@@ -159,6 +160,17 @@ func absolute(key, path string) error {
 		return invalid(key, path, "an absolute path")
 	}
 	return nil
+}
+
+// certDir accepts a folder only where its certificate is shown: metrics that are thought to be encrypted must be.
+func (c Config) certDir() error {
+	switch {
+	case c.MetricsCertDir == "":
+		return nil
+	case !c.MetricsSecure:
+		return invalid("metricsCertDir", c.MetricsCertDir, "none unless metricsSecure is true")
+	}
+	return absolute("metricsCertDir", c.MetricsCertDir)
 }
 
 func nodeName(name string) error {

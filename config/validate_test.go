@@ -63,6 +63,8 @@ func TestValidateRefuses(t *testing.T) {
 		"no node's name":              {func(c *config.Config) { c.NodeName = "a/b" }, []string{`nodeName "a/b"`}},
 		"no port":                     {func(c *config.Config) { c.MetricsBindAddress = "8080" }, []string{`metricsBindAddress "8080"`, ":PORT"}},
 		"no address":                  {func(c *config.Config) { c.HealthProbeBindAddress = "" }, []string{`healthProbeBindAddress ""`}},
+		"a certificate for nothing":   {func(c *config.Config) { c.MetricsCertDir = "/tls" }, []string{`metricsCertDir "/tls"`, "metricsSecure"}},
+		"a certificate somewhere":     {func(c *config.Config) { c.MetricsSecure, c.MetricsCertDir = true, "tls" }, []string{`metricsCertDir "tls"`, "absolute"}},
 		"status for everybody":        {func(c *config.Config) { c.StatusBindAddress = ":8082" }, []string{`statusBindAddress ":8082"`, "loopback", "127.0.0.1:8082", "without a login", "port-forward"}},
 		"status on any address":       {func(c *config.Config) { c.StatusBindAddress = "0.0.0.0:8082" }, []string{`statusBindAddress "0.0.0.0:8082"`}},
 		"status on any IPv6 address":  {func(c *config.Config) { c.StatusBindAddress = "[::]:8082" }, []string{`statusBindAddress "[::]:8082"`}},

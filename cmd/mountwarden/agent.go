@@ -123,7 +123,7 @@ func connect(cfg config.Config, clock *ledger.Clock) (*rest.Config, kubernetes.I
 // permitted waits until the API server has said whether the agent may do its work. An API server that is away at a
 // node's start is normal; a denied permission ends the agent with all of them named.
 func permitted(ctx context.Context, log logr.Logger, client kubernetes.Interface, cfg config.Config) error {
-	needed := permissions.Needed(cfg.DryRun, cfg.Namespace)
+	needed := permissions.Needed(cfg)
 	retry := time.NewTicker(5 * time.Second)
 	defer retry.Stop()
 	for {

@@ -98,14 +98,14 @@ func (p *pursuit) entryRef() *corev1.ObjectReference {
 // maxNote is the API server's limit of an event's note, in bytes (events.k8s.io/v1).
 const maxNote = 1024
 
-// plain is text without what could forge another line.
+// plain is text without what could forge another line, and without secrets.
 func plain(s string) string {
-	return strings.Map(func(r rune) rune {
+	return text.Redact(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(s, "?"))
+	}, strings.ToValidUTF8(s, "?")))
 }
 
 // span is a duration as people read it.

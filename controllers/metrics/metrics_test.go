@@ -263,3 +263,21 @@ func requireAllKnown(t *testing.T, c prometheus.Collector, known map[string]bool
 		t.Errorf("%d metrics are described, %d documented", n, len(known))
 	}
 }
+
+// A scrape of a full node, 1,100 mounts under names as long as they come, is no more than 1 MiB.
+func TestSizeOfAScrape(t *testing.T) {
+	a := newAgent(t)
+	for i := range 1100 {
+		s := status(fmt.Sprintf("/var/lib/app/data-%d", i%10), verdict.Healthy, probes.Observation{FSType: "fuse.juicefs", Health: probes.Healthy})
+		s.Namespace, s.Pod = "analytics-staging", fmt.Sprintf("spark-history-server-7d4b9c66ff-%05d", i/10)
+		a.statuses = append(a.statuses, s)
+	}
+	text := a.text(t)
+	if n := len(lines(text, "mountwarden_mount_healthy")); n != 1100 {
+		t.Fatalf("%d of 1,100 mounts are shown", n)
+	}
+	if len(text) > 1<<20 {
+		t.Errorf("%d bytes, want at most 1 MiB", len(text))
+	}
+	t.Logf("%d bytes", len(text))
+}

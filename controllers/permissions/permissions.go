@@ -8,6 +8,8 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	typedauthv1 "k8s.io/client-go/kubernetes/typed/authorization/v1"
+
+	"github.com/mountwarden/mountwarden/config"
 )
 
 // Permission is one verb on one resource, and what it is needed for.
@@ -43,8 +45,8 @@ func (p Permission) role() string {
 	return "Role there"
 }
 
-// Needed returns what an agent needs that keeps its Leases in the namespace. A dry run removes nothing, and so keeps none.
-func Needed(dryRun bool, namespace string) []Permission {
+// Needed returns what an agent needs with a configuration. A dry run removes nothing, and so keeps no Leases.
+func Needed(cfg config.Config) []Permission {
 	all := []Permission{
 		{Resource: "pods", Verb: "get", For: "to look at a pod once more before it is removed"},
 		{Resource: "pods", Verb: "list", For: "to know the pods of this node"},
@@ -59,7 +61,12 @@ func Needed(dryRun bool, namespace string) []Permission {
 			all = append(all, Permission{Resource: resource, Verb: verb, For: "to know what is paused, and what limits.namespaceSelector selects"})
 		}
 	}
-	if dryRun {
+	if cfg.MetricsSecure {
+		all = append(all,
+			Permission{Group: "authentication.k8s.io", Resource: "tokenreviews", Verb: "create", For: "to know who reads its metrics"},
+			Permission{Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verb: "create", For: "to know who may read its metrics"})
+	}
+	if cfg.DryRun {
 		return all
 	}
 	all = append(all,
@@ -67,7 +74,7 @@ func Needed(dryRun bool, namespace string) []Permission {
 		Permission{Resource: "pods", Verb: "delete", For: "to delete a pod whose eviction stays blocked"})
 	for _, verb := range []string{"get", "list", "create", "update", "delete"} {
 		all = append(all, Permission{
-			Group: "coordination.k8s.io", Resource: "leases", Verb: verb, Namespace: namespace, For: "to keep the ledger of all agents' removals",
+			Group: "coordination.k8s.io", Resource: "leases", Verb: verb, Namespace: cfg.Namespace, For: "to keep the ledger of all agents' removals",
 		})
 	}
 	return all

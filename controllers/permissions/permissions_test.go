@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
 	"github.com/mountwarden/mountwarden/controllers/permissions"
 )
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) { server.Main(m) }
 func user(t *testing.T, name string, granted []permissions.Permission) kubernetes.Interface {
 	t.Helper()
 	server.Require(t)
-	config := server.User(t, name)
+	login := server.User(t, name)
 	var rules []rbacv1.PolicyRule
 	for _, p := range granted {
 		resource := p.Resource
@@ -46,11 +47,16 @@ func user(t *testing.T, name string, granted []permissions.Permission) kubernete
 	if _, err := server.Client.RbacV1().ClusterRoleBindings().Create(apitest.Context(t), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(login)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return client
+}
+
+// needed is what an agent of the namespace needs.
+func needed(dryRun bool, namespace string, secure bool) []permissions.Permission {
+	return permissions.Needed(config.Config{DryRun: dryRun, Namespace: namespace, MetricsSecure: secure})
 }
 
 func check(ctx context.Context, client kubernetes.Interface, needed []permissions.Permission) error {
@@ -76,20 +82,24 @@ func TestNeeded(t *testing.T) {
 	for _, verb := range []string{"create", "delete", "get", "list", "update"} {
 		removing = append(removing, verb+" leases.coordination.k8s.io")
 	}
+	reviewing := []string{"create subjectaccessreviews.authorization.k8s.io", "create tokenreviews.authentication.k8s.io"}
 	for _, tc := range []struct {
-		name   string
-		dryRun bool
-		want   []string
+		name           string
+		dryRun, secure bool
+		want           []string
 	}{
-		{"usual", false, slices.Concat(always, removing)},
-		{"dry run", true, always},
+		{"usual", false, false, slices.Concat(always, removing)},
+		{"dry run", true, false, always},
+		{"secure metrics", false, true, slices.Concat(always, removing, reviewing)},
+		{"secure metrics of a dry run", true, true, slices.Concat(always, reviewing)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			slices.Sort(tc.want)
-			if got := names(permissions.Needed(tc.dryRun, "own")); !slices.Equal(got, tc.want) {
+			all := needed(tc.dryRun, "own", tc.secure)
+			if got := names(all); !slices.Equal(got, tc.want) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
-			for _, p := range permissions.Needed(tc.dryRun, "own") {
+			for _, p := range all {
 				if p.For == "" {
 					t.Errorf("%s: nobody is told what for", p)
 				}
@@ -100,7 +110,7 @@ func TestNeeded(t *testing.T) {
 
 // Each permission that is not granted is named, and no other.
 func TestCheck(t *testing.T) {
-	all := permissions.Needed(false, "own")
+	all := needed(false, "own", false)
 	without := func(texts ...string) []permissions.Permission {
 		return slices.DeleteFunc(slices.Clone(all), func(p permissions.Permission) bool { return slices.Contains(texts, p.String()) })
 	}
@@ -146,7 +156,7 @@ func TestRoleOfOneNamespace(t *testing.T) {
 	client := user(t, "one-namespace", nil)
 	namespace := server.Namespace(t, nil)
 	grant(t, namespace, "one-namespace", rbacv1.PolicyRule{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}})
-	if err := check(t.Context(), client, permissions.Needed(true, "own")); !errors.Is(err, permissions.ErrMissing) {
+	if err := check(t.Context(), client, needed(true, "own", false)); !errors.Is(err, permissions.ErrMissing) {
 		t.Errorf("got %v, want ErrMissing", err)
 	}
 }
@@ -156,7 +166,7 @@ func TestLeasesOfTheOwnNamespace(t *testing.T) {
 	namespace := server.Namespace(t, nil)
 	var everywhere []permissions.Permission
 	rule := rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}}
-	for _, p := range permissions.Needed(false, namespace) {
+	for _, p := range needed(false, namespace, false) {
 		if p.Namespace == "" {
 			everywhere = append(everywhere, p)
 		} else {
@@ -164,12 +174,12 @@ func TestLeasesOfTheOwnNamespace(t *testing.T) {
 		}
 	}
 	client := user(t, "own-namespace", everywhere)
-	err := check(t.Context(), client, permissions.Needed(false, namespace))
+	err := check(t.Context(), client, needed(false, namespace, false))
 	if !errors.Is(err, permissions.ErrMissing) || !strings.Contains(err.Error(), "Role there") || !strings.Contains(err.Error(), namespace) {
 		t.Errorf("got %v, want that a Role of %s lacks", err, namespace)
 	}
 	grant(t, namespace, "own-namespace", rule)
-	if err := check(t.Context(), client, permissions.Needed(false, namespace)); err != nil {
+	if err := check(t.Context(), client, needed(false, namespace, false)); err != nil {
 		t.Error(err)
 	}
 }
@@ -204,7 +214,7 @@ func TestServerThatIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = check(t.Context(), client, permissions.Needed(false, "own"))
+	err = check(t.Context(), client, needed(false, "own", false))
 	if err == nil || errors.Is(err, permissions.ErrMissing) {
 		t.Errorf("got %v, want an error that is not ErrMissing", err)
 	}
@@ -217,7 +227,7 @@ func TestAskingTakesNoLongerThanItsContext(t *testing.T) {
 	server.Require(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := check(ctx, server.Client, permissions.Needed(false, "own")); !errors.Is(err, context.Canceled) {
+	if err := check(ctx, server.Client, needed(false, "own", false)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -73,13 +72,7 @@ func nfsServer(o probes.Observation) string {
 	return strings.Trim(server, "[]")
 }
 
-// backend makes a name of untrusted text.
+// backend makes a name of untrusted text, which events, logs and Leases will show.
 func backend(kind probes.BackendKind, name string) probes.Backend {
-	name = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(name, "?"))
-	return probes.Backend{Kind: kind, Name: text.Cut(name, maxBackendName)}
+	return probes.Backend{Kind: kind, Name: text.Cut(text.Redact(text.Printable(name)), maxBackendName)}
 }

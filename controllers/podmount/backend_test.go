@@ -98,6 +98,7 @@ func TestBackendOfHostileText(t *testing.T) {
 		{"control in a server", claim, "nfs4", "fi\x07ler:/x", "NFS/fi?ler"},
 		{"control in a hostPath", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/a\nb"}}, "", "", "Host//a?b"},
 		{"control in a spec's server", corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{Server: "a\nb"}}, "", "", "NFS/a?b"},
+		{"a password", claim, "fuse.davfs", "https://me:hush@dav.example/x", "Source/fuse.davfs:https://REDACTED@dav.example/x"},
 		{"long", claim, "fuse", strings.Repeat("x", 1<<20), "Source/fuse:" + strings.Repeat("x", 192) + "..."},
 		{"as long as may be", claim, "fuse", strings.Repeat("x", 195), "Source/fuse:" + strings.Repeat("x", 195)},
 		{"long, and cut within a letter", claim, "fuse", strings.Repeat("é", 200), "Source/fuse:" + strings.Repeat("é", 96) + "..."},

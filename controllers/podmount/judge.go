@@ -30,7 +30,7 @@ func (r *Reconciler) judge(ctx context.Context, t *tracked, looks round) time.Du
 	}
 	state, v := verdict.Step(t.snapshot(), looks.observations, rules(looks.policy), r.Now())
 	t.update(looks.pod, looks.policy.Mode, state, r.Now())
-	r.report(ctx, looks.pod, looks.trigger, v.Transitions)
+	r.report(ctx, looks, v.Transitions)
 	r.mark(ctx, t, looks.pod, state)
 	if !v.Failed {
 		t.clear()

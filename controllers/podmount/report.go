@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
@@ -25,18 +26,19 @@ import (
 const maxNote = 1024
 
 // report tells of every mount whose phase changed. A mount that was never broken and is found healthy is no news.
-func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, trigger probes.Trigger, transitions []verdict.Transition) {
+func (r *Reconciler) report(ctx context.Context, looks round, transitions []verdict.Transition) {
+	pod := looks.pod
 	for _, t := range transitions {
 		log := mountLog(ctx, pod, t)
 		switch {
 		case t.Lost:
-			log.Info("Mount cannot be judged", controllers.KeyDetail, t.To.Blind)
+			log.Info("Mount cannot be judged", controllers.KeyDetail, text.Redact(t.To.Blind))
 			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnknown, "cannot be judged: "+t.To.Blind)
 		case t.To.Phase == verdict.Failed && t.From.Phase != verdict.Failed:
 			failure := t.To.Failure()
-			r.Meter.Detected(failure, trigger)
-			log.Info("Mount failed", controllers.KeyTrigger, trigger)
-			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe())
+			r.Meter.Detected(failure, looks.trigger)
+			log.Info("Mount failed", controllers.KeyTrigger, looks.trigger)
+			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe()+". "+nextStep(looks.policy))
 		case t.To.Phase == verdict.Suspect && t.From.Phase != verdict.Suspect:
 			log.Info("Mount is suspect")
 		case t.To.Phase == verdict.Healthy && broken(t.From):
@@ -49,6 +51,18 @@ func (r *Reconciler) report(ctx context.Context, pod *corev1.Pod, trigger probes
 	}
 }
 
+// nextStep says what comes of a failed mount.
+func nextStep(p config.Policy) string {
+	switch {
+	case p.Mode != config.ModeRemediate:
+		return "The pod stays: its mode is " + string(p.Mode)
+	case p.Settle > 0:
+		return fmt.Sprintf("The pod is removed in %s unless the mount recovers", p.Settle)
+	default:
+		return "The pod is removed now, unless an event RemediationHeld says why not"
+	}
+}
+
 // warned tells what is wrong around a mount that is healthy itself, or that it is over.
 func (r *Reconciler) warned(pod *corev1.Pod, log logr.Logger, t verdict.Transition) {
 	warning := t.To.Observation.Warning
@@ -56,7 +70,7 @@ func (r *Reconciler) warned(pod *corev1.Pod, log logr.Logger, t verdict.Transiti
 		log.Info("Mount warning is over", controllers.KeyWarning, t.From.Observation.Warning)
 		return
 	}
-	log.Info("Mount warning", controllers.KeyWarning, warning, controllers.KeyDetail, t.To.Observation.Detail)
+	log.Info("Mount warning", controllers.KeyWarning, warning, controllers.KeyDetail, text.Redact(t.To.Observation.Detail))
 	r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountWarning, verdict.Warn(t.To.Observation))
 }
 
@@ -105,7 +119,7 @@ func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Re
 	r.Meter.Remediated(reason.Observation.Cause, result)
 	ctrl.LoggerFrom(ctx).Info("Remediation "+string(result.Outcome), controllers.KeyPodUID, req.Pod.UID,
 		controllers.KeyAction, result.Action, controllers.KeyCause, reason.Observation.Cause, controllers.KeyVolume, reason.Observation.Target.Volume,
-		controllers.KeySince, reason.Since, controllers.KeyLooks, reason.Looks, controllers.KeyHeld, result.Held, controllers.KeyDetail, result.Message)
+		controllers.KeySince, reason.Since, controllers.KeyLooks, reason.Looks, controllers.KeyHeld, result.Held, controllers.KeyDetail, text.Redact(result.Message))
 	eventType, name := outcomeEvent(result.Outcome)
 	if name == "" {
 		return
@@ -185,12 +199,12 @@ func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, e
 
 // note makes a message an event's note. Parts of it may come from a mount table or from a driver.
 func note(message string) string {
-	return text.Cut(strings.Map(func(r rune) rune {
+	return text.Cut(text.Redact(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
-	}, message), maxNote)
+	}, message)), maxNote)
 }
 
 func podRef(pod *corev1.Pod, fieldPath string) *corev1.ObjectReference {

@@ -404,3 +404,21 @@ func TestEventsNameTheMount(t *testing.T) {
 		t.Errorf("references (-want +got):\n%s", diff)
 	}
 }
+
+// The event of a failure says what comes next.
+func TestUnhealthyTellsTheNextStep(t *testing.T) {
+	for want, annotations := range map[string]map[string]string{
+		"The pod is removed now, unless":                      nil,
+		"The pod is removed in 30s unless the mount recovers": {config.AnnotationSettleSeconds: "30"},
+		"The pod stays: its mode is Report":                   {config.AnnotationMode: "Report"},
+	} {
+		w, pod := newWorld(), newPod("app", annotations)
+		w.put(pod)
+		w.breaks("/data", probes.CauseDisconnected)
+		w.live(t, w.reconciler(t), pod, 2)
+		told := w.on("Pod", controllers.ReasonMountUnhealthy)
+		if len(told) != 1 || !strings.Contains(told[0].note, want) {
+			t.Errorf("told %+v, want %q", told, want)
+		}
+	}
+}

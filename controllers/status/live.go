@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
 )
@@ -55,10 +56,10 @@ func (l Live) Snapshot() Snapshot {
 func pod(w controllers.Watched, now time.Time) Pod {
 	p := Pod{
 		Namespace: w.Namespace, Name: w.Pod, UID: string(w.PodUID), Owner: w.Owner, Mode: string(w.Mode), Action: string(w.Action),
-		Problem: redact(w.Problem), LastLook: w.Looked, NextLook: w.NextLook, Removed: w.Removed, Mounts: make([]Mount, 0, len(w.Mounts)),
+		Problem: text.Redact(w.Problem), LastLook: w.Looked, NextLook: w.NextLook, Removed: w.Removed, Mounts: make([]Mount, 0, len(w.Mounts)),
 	}
 	if w.Held != controllers.HeldNone {
-		p.Held = &Held{Reason: string(w.Held), Message: redact(w.Message), Since: w.HeldSince, AskAgain: w.AskAgain}
+		p.Held = &Held{Reason: string(w.Held), Message: text.Redact(w.Message), Since: w.HeldSince, AskAgain: w.AskAgain}
 	}
 	for _, m := range w.Mounts {
 		p.Mounts = append(p.Mounts, mount(w, m, now))
@@ -73,8 +74,8 @@ func mount(w controllers.Watched, m controllers.WatchedMount, now time.Time) Mou
 	o := m.Mount.Observation
 	shown := Mount{
 		Container: m.Target.Container, Volume: m.Target.Volume, MountPoint: m.Target.Path,
-		FSType: o.FSType, Source: redact(o.Source), Backend: redact(backend(m.Backend)),
-		State: m.Mount.Shown(), Cause: string(o.Cause), Warning: string(o.Warning), Finding: redact(finding(m.Mount)), Since: m.Since,
+		FSType: o.FSType, Source: text.Redact(o.Source), Backend: text.Redact(backend(m.Backend)),
+		State: m.Mount.Shown(), Cause: string(o.Cause), Warning: string(o.Warning), Finding: text.Redact(finding(m.Mount)), Since: m.Since,
 		NextStep: next(w, m.Mount, now), Transitions: make([]Transition, 0, len(m.History)),
 	}
 	if m.Mount.Phase == verdict.Suspect || m.Mount.Phase == verdict.Failed {
@@ -85,7 +86,7 @@ func mount(w controllers.Watched, m controllers.WatchedMount, now time.Time) Mou
 	}
 	for _, t := range slices.Backward(m.History) {
 		shown.Transitions = append(shown.Transitions,
-			Transition{Time: t.At, State: t.State, Cause: string(t.Cause), Warning: string(t.Warning), Detail: redact(t.Detail)})
+			Transition{Time: t.At, State: t.State, Cause: string(t.Cause), Warning: string(t.Warning), Detail: text.Redact(t.Detail)})
 	}
 	return shown
 }
@@ -111,8 +112,8 @@ func finding(m verdict.Mount) string {
 
 func removal(r controllers.Removal) Removal {
 	return Removal{
-		Namespace: r.Namespace, Pod: r.Pod, UID: string(r.PodUID), Owner: r.Owner, Backend: redact(r.Backend), Cause: string(r.Cause),
-		Since: r.Since, Removed: r.At, Deadline: r.Deadline, Gone: r.Gone, Stuck: redact(r.Stuck), Successor: r.Successor,
+		Namespace: r.Namespace, Pod: r.Pod, UID: string(r.PodUID), Owner: r.Owner, Backend: text.Redact(r.Backend), Cause: string(r.Cause),
+		Since: r.Since, Removed: r.At, Deadline: r.Deadline, Gone: r.Gone, Stuck: text.Redact(r.Stuck), Successor: r.Successor,
 		Aftermath: string(r.Aftermath), Ended: r.Ended,
 	}
 }

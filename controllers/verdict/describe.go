@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/probes"
 )
 
 // Describe says in one line which mount this is and what the looks found. Text that comes from the mount table
-// (source, file system) is untrusted: control characters are replaced and it is cut to a bearable length.
+// (source, file system) is untrusted: control characters are replaced, what may be a secret is left out, and it is cut to a bearable length.
 func (f Failure) Describe() string {
 	return fmt.Sprintf("%s: %s, %s since %s", Place(f.Observation), Finding(f.Observation), looks(f.Looks), f.Since.UTC().Format(time.RFC3339))
 }
@@ -27,11 +27,11 @@ func Place(o probes.Observation) string {
 
 // Warn says in one line what is wrong around a mount that is Healthy itself, and that the pod stays.
 func Warn(o probes.Observation) string {
-	text := fmt.Sprintf("%s: %s", Place(o), o.Warning)
+	said := fmt.Sprintf("%s: %s", Place(o), o.Warning)
 	if o.Detail != "" {
-		text += fmt.Sprintf(" (%s)", clean(o.Detail))
+		said += fmt.Sprintf(" (%s)", clean(o.Detail))
 	}
-	return text + "; the mount answers and the pod stays"
+	return said + "; the mount answers and the pod stays"
 }
 
 // Finding says in a few words what a broken look found: the cause and what it was seen by.
@@ -59,13 +59,7 @@ func looks(n int) string {
 const maxText = 160
 
 func clean(s string) string {
-	s = strings.ToValidUTF8(s, "?")
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
+	s = text.Redact(text.Printable(s))
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "") + "…"
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ type agent struct {
 	cmd     *exec.Cmd
 	meter   meter
 	metrics string // URL
+	status  string // URL
 	read    chan struct{}
 
 	mu     sync.Mutex
@@ -56,7 +58,7 @@ func (w *world) startAgent(ctx context.Context, name string, flags ...string) (*
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the agent: %w", err)
 	}
-	a := &agent{cmd: cmd, metrics: "http://127.0.0.1:" + ports[0] + "/metrics", read: make(chan struct{}), failed: map[mountKey]time.Time{}}
+	a := &agent{cmd: cmd, metrics: "http://127.0.0.1:" + ports[0] + "/metrics", status: "http://127.0.0.1:" + ports[2] + "/statusz", read: make(chan struct{}), failed: map[mountKey]time.Time{}}
 	go a.follow(stderr)
 	a.meter, err = newMeter(cmd.Process.Pid, w.Group, name)
 	if err != nil {
@@ -101,9 +103,9 @@ func (a *agent) verdict(ctx context.Context, key mountKey, patience time.Duratio
 	return at, err
 }
 
-// scrape returns the samples by their name and labels, as they are written.
-func (a *agent) scrape(ctx context.Context) (map[string]float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.metrics, http.NoBody)
+// fetch returns what a URL answers, uncompressed.
+func fetch(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +114,20 @@ func (a *agent) scrape(ctx context.Context) (map[string]float64, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", url, response.Status)
+	}
+	return io.ReadAll(response.Body)
+}
+
+// scrape returns the samples by their name and labels, as they are written.
+func (a *agent) scrape(ctx context.Context) (map[string]float64, error) {
+	text, err := fetch(ctx, a.metrics)
+	if err != nil {
+		return nil, err
+	}
 	samples := map[string]float64{}
-	lines := bufio.NewScanner(response.Body)
+	lines := bufio.NewScanner(bytes.NewReader(text))
 	for lines.Scan() {
 		if i := strings.LastIndexByte(lines.Text(), ' '); i > 0 && lines.Text()[0] != '#' {
 			samples[lines.Text()[:i]], err = strconv.ParseFloat(lines.Text()[i+1:], 64)

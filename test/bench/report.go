@@ -73,6 +73,15 @@ func (r *report) limit(part, name string, value float64, unit string, limit floa
 	r.Figures = append(r.Figures, figure{Part: part, Name: name, Value: value, Unit: unit, Limit: limit, Within: &within})
 }
 
+// figureOf adds a figure that may be at most limit, if that is not 0.
+func (r *report) figureOf(part, name string, value float64, unit string, limit float64) {
+	if limit == 0 {
+		r.add(part, name, value, unit)
+		return
+	}
+	r.limit(part, name, value, unit, limit)
+}
+
 // note adds words to the last figure.
 func (r *report) note(format string, args ...any) {
 	r.Figures[len(r.Figures)-1].Note = fmt.Sprintf(format, args...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/mountwarden/mountwarden/config"
@@ -58,7 +59,38 @@ func measureRestOf(ctx context.Context, w *world, r *report, mounts int) error {
 	r.limit("rest", what+"ratio to that floor", share/floor, "", maxRestRatio)
 	r.limit("rest", what+"RSS of agent and workers", mebibytes(own.RSS+workers.RSS), "MiB", 64)
 	r.note("agent %.1f, %d workers %.1f; PSS %.1f", mebibytes(own.RSS), count, mebibytes(workers.RSS), mebibytes(own.PSS+workers.PSS))
-	return a.until(ctx, mountHealthy, mounts)
+	if err := a.until(ctx, mountHealthy, mounts); err != nil {
+		return err
+	}
+	return readers(ctx, r, a, what)
+}
+
+// readings is how often the metrics and the page are read, one after the other.
+const readings = 20
+
+// readers tells what it takes to scrape the metrics, and to read the page of the status, and what memory that leaves the agent with.
+func readers(ctx context.Context, r *report, a *agent, what string) error {
+	for _, of := range []struct {
+		name, url   string
+		most, bytes float64 // milliseconds, MiB
+	}{{"scrape", a.metrics, 300, 1}, {"page of the status", a.status, 0, 0}} {
+		var took []time.Duration
+		size := 0
+		for range readings {
+			began := time.Now()
+			text, err := fetch(ctx, of.url)
+			if err != nil {
+				return err
+			}
+			took, size = append(took, time.Since(began)), len(text)
+		}
+		slices.Sort(took)
+		r.figureOf("rest", what+of.name+", median", milliseconds(took[len(took)/2]), "ms", of.most)
+		r.figureOf("rest", what+of.name+", size", mebibytes(int64(size)), "MiB", of.bytes)
+	}
+	own, workers, _, err := a.memories()
+	r.add("rest", what+fmt.Sprintf("RSS after %d scrapes and pages", readings), mebibytes(own.RSS+workers.RSS), "MiB")
+	return err
 }
 
 // maxRestRatio is that of a look, since CPU shares are those of one machine: where waking up an idle processor is dear, the floor is, too.

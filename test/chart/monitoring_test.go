@@ -12,6 +12,7 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/labels"
 )
 
@@ -47,6 +48,53 @@ func TestMonitors(t *testing.T) {
 	}
 	if service.Spec.ClusterIP != corev1.ClusterIPNone || !service.Spec.PublishNotReadyAddresses || service.Spec.Ports[0].Port != 9000 {
 		t.Errorf("%+v", service.Spec)
+	}
+}
+
+// Where metrics are guarded, Prometheus comes by HTTPS with a token, checks the certificate as it is told, and its account may get them.
+func TestSecureMetrics(t *testing.T) {
+	const secure, credentials = "config.metricsSecure=true", "secureMetrics.authorization.credentials."
+	s := render(t, secure, "serviceMonitor.enabled=true", "secureMetrics.secretName=tls", "secureMetrics.tlsConfig.serverName=agents",
+		"secureMetrics.readers[0].namespace=monitoring", "secureMetrics.readers[0].name=prometheus")
+	endpoint := only[*monitoringv1.ServiceMonitor](t, s.installed).Spec.Endpoints[0]
+	if endpoint.Scheme == nil || strings.ToLower(string(*endpoint.Scheme)) != "https" || *endpoint.TLSConfig.ServerName != "agents" || endpoint.TLSConfig.InsecureSkipVerify != nil {
+		t.Errorf("%+v %+v", endpoint, endpoint.TLSConfig)
+	}
+	if endpoint.BearerTokenFile != "/var/run/secrets/kubernetes.io/serviceaccount/token" { //nolint:staticcheck // the way of ServiceMonitors to an own token
+		t.Errorf("token of %q", endpoint.BearerTokenFile) //nolint:staticcheck // as above
+	}
+	cfg := load(t, s)
+	mount := s.daemonSet(t).Spec.Template.Spec.Containers[0].VolumeMounts[1]
+	if !cfg.MetricsSecure || mount.MountPath != cfg.MetricsCertDir || !mount.ReadOnly || s.daemonSet(t).Spec.Template.Spec.Volumes[1].Secret.SecretName != "tls" {
+		t.Errorf("%+v at %+v", cfg, mount)
+	}
+	bindings := every[*rbacv1.ClusterRoleBinding](s.installed)
+	readers := bindings[slices.IndexFunc(bindings, func(b *rbacv1.ClusterRoleBinding) bool { return strings.HasSuffix(b.Name, "-metrics") })]
+	if len(readers.Subjects) != 1 || readers.Subjects[0].Namespace != "monitoring" || readers.Subjects[0].Name != "prometheus" || !strings.HasSuffix(readers.RoleRef.Name, "-metrics") {
+		t.Errorf("%+v", readers)
+	}
+
+	p := render(t, secure, "podMonitor.enabled=true", credentials+"name=scraper", credentials+"key=token")
+	pods := only[*monitoringv1.PodMonitor](t, p.installed).Spec.PodMetricsEndpoints[0]
+	if *pods.TLSConfig.InsecureSkipVerify != true || pods.Authorization.Credentials.Name != "scraper" {
+		t.Errorf("%+v %+v", pods.TLSConfig, pods.Authorization)
+	}
+	if cfg := load(t, p); cfg.MetricsCertDir != "" || !cfg.MetricsSecure {
+		t.Errorf("%+v", cfg)
+	}
+}
+
+func TestSecureMetricsThatAreNot(t *testing.T) {
+	for _, tc := range []struct{ set, want string }{
+		{"config.metricsSecure=true podMonitor.enabled=true", "secureMetrics.authorization {}"},
+		{"secureMetrics.secretName=tls", "config.metricsSecure is true"},
+		{"config.metricsCertDir=/tls", "config.metricsSecure is true"},
+		{"secureMetrics.readers[0].namespace=a secureMetrics.readers[0].name=b", "config.metricsSecure is true"},
+		{"config.metricsSecure=true config.metricsCertDir=/tls secureMetrics.secretName=tls", "set one of both"},
+	} {
+		if _, err := template(t, strings.Fields(tc.set)...); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", tc.set, err)
+		}
 	}
 }
 

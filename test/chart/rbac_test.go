@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 
+	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers/permissions"
 )
 
@@ -31,9 +32,10 @@ func granted(rules []rbacv1.PolicyRule) []string {
 
 // The roles grant what the agent asks for at its start: nothing less, nothing more.
 func TestRolesAreWhatTheAgentNeeds(t *testing.T) {
-	for _, dryRun := range []bool{false, true} {
+	for _, cfg := range []config.Config{{}, {DryRun: true}, {MetricsSecure: true}, {DryRun: true, MetricsSecure: true}} {
+		cfg.Namespace = "mw"
 		everywhere, own := []string{}, []string{}
-		for _, p := range permissions.Needed(dryRun, "mw") {
+		for _, p := range permissions.Needed(cfg) {
 			if p.Namespace == "" {
 				everywhere = append(everywhere, p.String())
 			} else {
@@ -42,12 +44,12 @@ func TestRolesAreWhatTheAgentNeeds(t *testing.T) {
 		}
 		slices.Sort(everywhere)
 		slices.Sort(own)
-		grantedEverywhere, grantedOwn := render(t, fmt.Sprint("config.dryRun=", dryRun)).rules(t)
+		grantedEverywhere, grantedOwn := render(t, fmt.Sprint("config.dryRun=", cfg.DryRun), fmt.Sprint("config.metricsSecure=", cfg.MetricsSecure)).rules(t)
 		if diff := cmp.Diff(everywhere, granted(grantedEverywhere)); diff != "" {
-			t.Errorf("dry run %t (-needed +granted):\n%s", dryRun, diff)
+			t.Errorf("%+v (-needed +granted):\n%s", cfg, diff)
 		}
 		if diff := cmp.Diff(own, granted(grantedOwn)); diff != "" {
-			t.Errorf("dry run %t, in its own namespace (-needed +granted):\n%s", dryRun, diff)
+			t.Errorf("%+v, in its own namespace (-needed +granted):\n%s", cfg, diff)
 		}
 	}
 }

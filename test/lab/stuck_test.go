@@ -54,7 +54,12 @@ func newStuckPod(t *testing.T, provoke func(*stuckPod)) *stuckPod {
 		}
 	})
 	provoke(s)
-	eventually(t, "the server holds its request", func() bool { return s.held() > 0 })
+	// The kernel takes a request that the server has not read yet back from it when who asked is killed.
+	eventually(t, "the server holds its request", func() bool {
+		status, err := s.server.Status()
+		s.must(err)
+		return status.Held > 0
+	})
 	s.must(s.container.cmd.Process.Kill())
 	eventually(t, "it is killed and waits", func() bool {
 		tasks, err := proc.Tasks(s.proc, s.container.cmd.Process.Pid)
@@ -115,7 +120,8 @@ func (s *stuckPod) procOf(pid int) string {
 	return root
 }
 
-func (s *stuckPod) held() int {
+// waiting is how many requests the kernel has no answer to.
+func (s *stuckPod) waiting() int {
 	s.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("%s/%d/waiting", fusectl, s.server.Connection()))
 	s.must(err)
@@ -139,7 +145,7 @@ func (s *stuckPod) expectRefusal(pod, want string) {
 	if !errors.Is(err, stuck.ErrRefused) || !strings.Contains(err.Error(), want) {
 		s.t.Errorf("%v, want a refusal with %q", err, want)
 	}
-	if s.held() == 0 {
+	if s.waiting() == 0 {
 		s.t.Fatal("nobody waits any more")
 	}
 }

@@ -65,7 +65,7 @@ func (w *World) Metrics(ctx context.Context) (map[string][]Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := get(ctx, "http://"+net.JoinHostPort(agent.Status.PodIP, "8080")+"/metrics")
+	text, err := Get(ctx, "http://"+net.JoinHostPort(agent.Status.PodIP, "8080")+"/metrics")
 	if err != nil {
 		return nil, fmt.Errorf("scrape the agent: %w", err)
 	}
@@ -83,7 +83,8 @@ func (w *World) Metrics(ctx context.Context) (map[string][]Sample, error) {
 	return all, nil
 }
 
-func get(ctx context.Context, url string) ([]byte, error) {
+// Get returns what a URL answers with 200 OK, within 10 s.
+func Get(ctx context.Context, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)

@@ -169,3 +169,30 @@ func describe(pods []corev1.Pod) string {
 	}
 	return fmt.Sprintf("%d pods: %s", len(pods), strings.Join(all, "; "))
 }
+
+// Forward has kubectl forward a port of loopback to one of a pod, until ctx ends, and returns its address.
+func (w *World) Forward(ctx context.Context, pod *corev1.Pod, port int) (string, error) {
+	cmd := exec.CommandContext(ctx, "kubectl", "port-forward", "-n", pod.Namespace, pod.Name, fmt.Sprintf(":%d", port), "--address", "127.0.0.1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() {
+		return "", fmt.Errorf("kubectl port-forward: %w", cmd.Wait())
+	}
+	address, ok := strings.CutPrefix(lines.Text(), "Forwarding from ")
+	if !ok {
+		return "", fmt.Errorf("kubectl port-forward says %q", lines.Text())
+	}
+	go func() { // it says a line for each connection
+		for lines.Scan() {
+		}
+		_ = cmd.Wait()
+	}()
+	address, _, _ = strings.Cut(address, " ")
+	return address, nil
+}

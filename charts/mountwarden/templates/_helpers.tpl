@@ -98,6 +98,15 @@ annotations:
 {{- end -}}
 {{- end -}}
 
+{{/* Where the agent finds its certificate for metrics; nothing when it makes one. */}}
+{{- define "mountwarden.certDir" -}}
+{{- with .Values.secureMetrics.secretName -}}
+/etc/mountwarden-metrics
+{{- else -}}
+{{- .Values.config.metricsCertDir -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "mountwarden.securityContext" -}}
 {{- if .Values.privileged -}}
 privileged: true
@@ -109,9 +118,19 @@ privileged: false
 {{- end -}}
 {{- end -}}
 
-{{/* How the agents are scraped, by the values of a PodMonitor or ServiceMonitor. */}}
+{{/* How the agents are scraped: list ROOT, the values of a PodMonitor or ServiceMonitor, and whom Prometheus is when nothing is said. */}}
 {{- define "mountwarden.endpoint" -}}
+{{- $secure := (index . 0).Values.secureMetrics -}}
 port: metrics
+{{- if (index . 0).Values.config.metricsSecure }}
+scheme: https
+tlsConfig:
+  {{- toYaml (default (dict "insecureSkipVerify" true) $secure.tlsConfig) | nindent 2 }}
+{{- with default (index . 2) $secure.authorization }}
+{{ hasKey . "bearerTokenFile" | ternary . (dict "authorization" .) | toYaml }}
+{{- end }}
+{{- end }}
+{{- with index . 1 }}
 interval: {{ .interval }}
 {{- with .scrapeTimeout }}
 scrapeTimeout: {{ . }}
@@ -126,5 +145,6 @@ relabelings:
 {{- with .metricRelabelings }}
 metricRelabelings:
   {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end -}}

@@ -8,6 +8,22 @@ What a JSON schema cannot say of two numbers. The agent would refuse to start fo
 {{- include "mountwarden.atMost" (list "backoff.initialSeconds" $c.backoff.initialSeconds "backoff.maxSeconds" $c.backoff.maxSeconds) -}}
 {{- include "mountwarden.atMost" (list "limits.minPeriodSeconds" $c.limits.minPeriodSeconds "defaults.periodSeconds" $c.defaults.periodSeconds) -}}
 {{- include "mountwarden.atMost" (list "defaults.timeoutSeconds" $c.defaults.timeoutSeconds "defaults.hangSeconds" $c.defaults.hangSeconds) -}}
+{{- include "mountwarden.validateMetrics" . -}}
+{{- end -}}
+
+{{/* A certificate that is not shown would be thought to guard the metrics, and a PodMonitor has no token of its own. */}}
+{{- define "mountwarden.validateMetrics" -}}
+{{- $s := .Values.secureMetrics -}}
+{{- if .Values.config.metricsSecure -}}
+{{- if and .Values.podMonitor.enabled (not $s.authorization) -}}
+{{- fail "invalid value secureMetrics.authorization {}: with config.metricsSecure a podMonitor needs one, such as {credentials: {name: SECRET, key: token}}; or enable serviceMonitor instead" -}}
+{{- end -}}
+{{- else if or $s.secretName $s.readers $s.tlsConfig $s.authorization .Values.config.metricsCertDir -}}
+{{- fail "invalid values of secureMetrics or config.metricsCertDir: they say nothing unless config.metricsSecure is true" -}}
+{{- end -}}
+{{- if and $s.secretName .Values.config.metricsCertDir -}}
+{{- fail (printf "invalid values secureMetrics.secretName %q and config.metricsCertDir %q: set one of both" $s.secretName .Values.config.metricsCertDir) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* list KEY VALUE KEY VALUE: the first may not be more than the second. */}}

@@ -26,6 +26,8 @@ type Tool struct {
 const (
 	containerd     = "github.com/containerd/containerd/v2/cmd/"
 	containerdTags = "no_btrfs no_devmapper no_zfs" // they need C libraries, and the cluster uses overlayfs
+
+	prometheusTags = "remove_all_sd enable_kubernetes_sd" // the other service discoveries are most of what there is to compile
 )
 
 // Catalog lists every program, those that others share most code with first.
@@ -47,6 +49,7 @@ func Catalog() []Tool {
 		kubernetes("kube-scheduler"),
 		kubernetes("kubelet"),
 		{Name: "helm", Module: "helm", Package: "helm.sh/helm/v4/cmd/helm", Cluster: true},
+		{Name: "prometheus", Module: "prometheus", Package: "github.com/prometheus/prometheus/cmd/prometheus", Tags: prometheusTags},
 		{Name: "golangci-lint", Module: "golangci-lint", Package: "github.com/golangci/golangci-lint/v2/cmd/golangci-lint"},
 	}
 }

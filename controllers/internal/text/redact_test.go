@@ -1,6 +1,10 @@
-package status
+package text_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
+)
 
 func TestRedact(t *testing.T) {
 	for in, want := range map[string]string{
@@ -21,11 +25,11 @@ func TestRedact(t *testing.T) {
 		`mountwarden.io/mode "x": allowed are a=b, c`:   `mountwarden.io/mode "x": allowed are a=b, c`,
 		"dial https://me:p%40ss@h/?sig=secret: refused": "dial https://REDACTED@h/?REDACTED refused",
 	} {
-		if got := redact(in); got != want {
+		if got := text.Redact(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
-		if once := redact(in); redact(once) != once {
-			t.Errorf("%q: twice is not once: %q", in, redact(once))
+		if once := text.Redact(in); text.Redact(once) != once {
+			t.Errorf("%q: twice is not once: %q", in, text.Redact(once))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package status
+package text
 
 import (
 	"regexp"
@@ -14,9 +14,9 @@ var (
 
 const redacted = "REDACTED"
 
-// redact leaves out what may be a secret. No mount options are shown anywhere; a FUSE server chooses its source freely, though, and some
+// Redact leaves out what may be a secret. No mount options are shown anywhere; a FUSE server chooses its source freely, though, and some
 // put a URL with credentials there.
-func redact(s string) string {
+func Redact(s string) string {
 	if !strings.ContainsAny(s, "@?=") {
 		return s
 	}
