@@ -142,6 +142,7 @@ func problemsAreFound(t *testing.T, w *world) {
 		"helm's upgrade":     {"sh", "helm upgrade mountwarden charts/mountwarden -n mountwarden --set config.logLevel=99", "logLevel"},
 		"generated package":  {"sh", "go generate ./nosuch", "nosuch"},
 		"foreign image":      {"sh", "cosign verify ghcr.io/somebody/else", "somebody"},
+		"substituted":        {"sh", "curl \"$(kubectl get nosuches)\"", "nosuches"},
 		"verb in a sentence": {"sh", "kubectl-help nosuch", "nosuch"},
 		"flag in a sentence": {"sh", "helm-help test --nosuch", "nosuch"},
 		"console":            {"console", "$ make nosuch\nmade", "nosuch"},

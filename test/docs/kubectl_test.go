@@ -16,10 +16,10 @@ func (w *world) checkKubectl(args []string) []string {
 	if len(inner) > 0 {
 		args, inner = args[:len(args)-1], append([]string{}, inner...)
 	}
-	switch verb {
-	case "annotate", "label", "delete", "scale", "cordon", "apply", "create":
+	switch {
+	case slices.Contains([]string{"annotate", "label", "delete", "scale", "cordon", "apply", "create"}, verb) && !slices.Contains(args, "token"):
 		args = append(args, "--dry-run=server")
-	case "status": // of a rollout, which nobody makes
+	case verb == "status": // of a rollout, which nobody makes
 		args = append(args, "--watch=false")
 	}
 	if len(inner) > 0 {
@@ -27,10 +27,10 @@ func (w *world) checkKubectl(args []string) []string {
 	}
 	key := strings.Join(args, "\x00")
 	if !w.done[key] {
-		w.done[key] = true
 		if _, err := w.kubectl("", args...); err != nil && !strings.Contains(err.Error(), noKubelet) {
 			return []string{err.Error()}
 		}
+		w.done[key] = true
 	}
 	if len(inner) > 0 && inner[0] == "mountwarden" {
 		return w.mountwarden(inner[1:])

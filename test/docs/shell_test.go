@@ -2,6 +2,7 @@ package docs
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,20 +38,23 @@ func checkShell(w *world, b block) (problems []string) {
 		return []string{"no shell: " + err.Error()}
 	}
 	variables := map[string]string{}
-	environment := expand.FuncEnviron(func(name string) string { return variables[name] })
+	// What is substituted is a command of its own for the walk below.
+	cfg := &expand.Config{
+		Env: expand.FuncEnviron(func(name string) string { return variables[name] }), CmdSubst: func(io.Writer, *syntax.CmdSubst) error { return nil },
+	}
 	syntax.Walk(file, func(n syntax.Node) bool {
 		call, ok := n.(*syntax.CallExpr)
 		if !ok {
 			return true
 		}
 		for _, a := range call.Assigns {
-			value, err := expand.Literal(&expand.Config{Env: environment}, a.Value)
+			value, err := expand.Literal(cfg, a.Value)
 			if err != nil {
 				problems = append(problems, err.Error())
 			}
 			variables[a.Name.Value] = value
 		}
-		words, err := expand.Fields(&expand.Config{Env: environment}, call.Args...)
+		words, err := expand.Fields(cfg, call.Args...)
 		if err != nil {
 			problems = append(problems, "no shell: "+err.Error())
 		}

@@ -94,7 +94,7 @@ func (w *world) readRecipes(t *testing.T) {
 func (w *world) populate(t *testing.T) {
 	t.Helper()
 	core := w.api.Client.CoreV1()
-	for _, name := range []string{"mountwarden", "shop", "media", "storage"} {
+	for _, name := range []string{"mountwarden", "shop", "media", "storage", "monitoring"} {
 		_, err := core.Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 		must(t, err)
 	}
@@ -109,6 +109,8 @@ func (w *world) populate(t *testing.T) {
 	_, err = w.kubectl("", "-n", "shop", "create", "deployment", "storefront", "--image=web")
 	must(t, err)
 	_, err = w.kubectl(monitors, "apply", "-f", "-")
+	must(t, err)
+	_, err = w.kubectl("", "-n", "monitoring", "create", "serviceaccount", "prometheus-k8s")
 	must(t, err)
 	for _, name := range []string{"mountwarden-ledger", "mountwarden-replicaset-web"} {
 		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}}
