@@ -90,6 +90,29 @@ func TestEveryPageIsFound(t *testing.T) {
 	}
 }
 
+// What a page shows of `mountwarden status` begins with the columns that it has.
+func TestTheStatusHasItsColumns(t *testing.T) {
+	const first = "NAMESPACE   POD "
+	columns, shown := map[string]bool{}, 0
+	for line := range strings.Lines(readFile(t, "controllers/status/table/testdata/node.txt")) {
+		columns[strings.Join(strings.Fields(line), " ")] = true
+	}
+	for _, p := range pages(t) {
+		for line := range strings.Lines(p.words) {
+			if !strings.HasPrefix(line, first) {
+				continue
+			}
+			shown++
+			if !columns[strings.Join(strings.Fields(line), " ")] {
+				t.Errorf("%s: the status has other columns than %s", p.path, line)
+			}
+		}
+	}
+	if shown == 0 {
+		t.Error("no page shows the status")
+	}
+}
+
 // Every example is used, and a page says what for.
 func TestEveryExampleIsLinked(t *testing.T) {
 	recipes := byPath(pages(t))["docs/recipes.md"]
