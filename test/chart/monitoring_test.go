@@ -57,7 +57,7 @@ func TestSecureMetrics(t *testing.T) {
 	s := render(t, secure, "serviceMonitor.enabled=true", "secureMetrics.secretName=tls", "secureMetrics.tlsConfig.serverName=agents",
 		"secureMetrics.readers[0].namespace=monitoring", "secureMetrics.readers[0].name=prometheus")
 	endpoint := only[*monitoringv1.ServiceMonitor](t, s.installed).Spec.Endpoints[0]
-	if endpoint.Scheme == nil || strings.ToLower(string(*endpoint.Scheme)) != "https" || *endpoint.TLSConfig.ServerName != "agents" || endpoint.TLSConfig.InsecureSkipVerify != nil {
+	if endpoint.Scheme == nil || !strings.EqualFold(string(*endpoint.Scheme), "https") || *endpoint.TLSConfig.ServerName != "agents" || endpoint.TLSConfig.InsecureSkipVerify != nil {
 		t.Errorf("%+v %+v", endpoint, endpoint.TLSConfig)
 	}
 	if endpoint.BearerTokenFile != "/var/run/secrets/kubernetes.io/serviceaccount/token" { //nolint:staticcheck // the way of ServiceMonitors to an own token

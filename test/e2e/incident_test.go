@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -23,7 +24,7 @@ import (
 	"github.com/mountwarden/mountwarden/test/world"
 )
 
-var update = flag.Bool("update", false, "write the goldens anew") //nolint:gochecknoglobals // as flags are
+var update = flag.Bool("update", false, "write the goldens anew")
 
 const theAlert = "MountwardenMountUnhealthy"
 
@@ -77,7 +78,37 @@ func TestAnIncidentIsToldEverywhere(t *testing.T) {
 	})
 	s.describes("incident-healed-owner", "replicaset", owner)
 	s.describes("incident-healed-successor", "pod", successor)
+	s.charted(prometheus)
 	s.logged(agent, broken, "Mount failed", "Paused", "Evicted", "Removal ended: Healed")
+}
+
+// charted asserts that every query of the dashboard gives something after an incident, but those that show what is wrong now.
+func (s *scene) charted(p *world.Prometheus) {
+	s.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "charts", "mountwarden", "dashboards", "mountwarden.json"))
+	must(s.T, err)
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	must(s.T, json.Unmarshal(text, &dashboard))
+	asked := 0
+	for _, panel := range dashboard.Panels {
+		quiet := slices.Contains([]string{"Mounts that are not healthy", "Warnings around healthy mounts", "Held pods by reason"}, panel.Title)
+		for _, target := range panel.Targets {
+			asked++
+			query := strings.NewReplacer("$__rate_interval", "5m", "$node", ".*").Replace(target.Expr) // what Grafana fills in
+			s.becomes("data of "+panel.Title+": "+query, func(ctx context.Context) (bool, string) {
+				series, err := p.Query(ctx, query)
+				return err == nil && (quiet || len(series) > 0), fmt.Sprint(series, err)
+			})
+		}
+	}
+	if asked < 25 {
+		s.Errorf("the dashboard has only %d queries", asked)
+	}
 }
 
 // mostLines is how long the log of an incident may be.
@@ -159,7 +190,7 @@ func (s *scene) prometheus() *world.Prometheus {
 	must(s.T, yaml.Unmarshal(text, &rule))
 	rules, err := yaml.Marshal(rule.Spec)
 	must(s.T, err)
-	p, err := s.StartPrometheus(s.TempDir(), rules)
+	p, err := s.StartPrometheus(s.ctx, s.TempDir(), rules)
 	must(s.T, err)
 	s.Cleanup(func() {
 		if err := p.Close(); err != nil {

@@ -44,7 +44,7 @@ type Alert struct {
 }
 
 // StartPrometheus runs the program that PROMETHEUS names, with alerting rules as its own files have them, in a folder of its own.
-func (w *World) StartPrometheus(folder string, rules []byte) (*Prometheus, error) {
+func (w *World) StartPrometheus(ctx context.Context, folder string, rules []byte) (*Prometheus, error) {
 	program := os.Getenv("PROMETHEUS")
 	if program == "" {
 		return nil, errors.New("PROMETHEUS names no program; `make test-e2e` sets it")
@@ -56,7 +56,7 @@ func (w *World) StartPrometheus(folder string, rules []byte) (*Prometheus, error
 			return nil, err
 		}
 	}
-	listen, err := freePort()
+	listen, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (w *World) StartPrometheus(folder string, rules []byte) (*Prometheus, error
 		return nil, err
 	}
 	p := &Prometheus{base: "http://" + listen, log: log}
-	p.cmd = exec.CommandContext(context.Background(), program, "--config.file="+filepath.Join(folder, "prometheus.yaml"),
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), program, "--config.file="+filepath.Join(folder, "prometheus.yaml"),
 		"--storage.tsdb.path="+filepath.Join(folder, "data"), "--web.listen-address="+listen)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
@@ -75,8 +75,8 @@ func (w *World) StartPrometheus(folder string, rules []byte) (*Prometheus, error
 }
 
 // freePort is an address of loopback that nobody listens at.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

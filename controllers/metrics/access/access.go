@@ -90,8 +90,9 @@ func (g *Gate) admit(r *http.Request) error {
 // permit is nil for who may get the path.
 func (g *Gate) permit(ctx context.Context, token, path string) error {
 	key := sha256.Sum256([]byte(path + "\x00" + token))
-	at, known := g.allowed.Get(key)
-	if known && g.now().Sub(at.(time.Time)) < fresh {
+	remembered, _ := g.allowed.Get(key)
+	at, known := remembered.(time.Time)
+	if known && g.now().Sub(at) < fresh {
 		return nil
 	}
 	_, err, _ := g.flights.Do(string(key[:]), func() (any, error) { return nil, g.review(ctx, token, path) })

@@ -72,7 +72,7 @@ func newWorld(t *testing.T) *world {
 		w.mu.Lock()
 		w.served++
 		w.mu.Unlock()
-		fmt.Fprint(out, "metrics")
+		_, _ = out.Write([]byte("metrics"))
 	}))
 	return w
 }
