@@ -18,7 +18,7 @@ DIST     := $(CURDIR)/dist
 CLUSTER  := $(BIN)/cluster
 MODULES  := . test test/alerts test/browser
 # Packages of test/ whose tests read files outside of that module, which go test's cache does not see: they always run anew.
-OUTSIDE  := ./chart ./image ./lab ./policy ./workflows
+OUTSIDE  := ./chart ./docs ./image ./lab ./picture ./policy ./workflows
 
 .PHONY: help
 help: ## Show this list
@@ -56,7 +56,7 @@ release: sbom chart ## Make all files of a release of VERSION and their checksum
 .PHONY: generate
 generate: ## Write the generated documentation anew
 	$(GO) generate ./...
-	cd test && $(GO) generate ./lab ./chart
+	cd test && $(GO) generate ./lab ./chart ./picture
 
 ## The test cluster: a real one-node Kubernetes, no Docker, root only
 

@@ -124,6 +124,7 @@ func registerLive(r *podmount.Reconciler, f *followup.Follower, prober host) err
 	err := metrics.RegisterLive(ctrlmetrics.Registry, metrics.Live{
 		Statuses:      r.Statuses,
 		PodsWatched:   r.PodsWatched,
+		PodsInvalid:   r.PodsInvalid,
 		Stuck:         f.StuckTerminating,
 		LastScan:      r.LastScan,
 		Workers:       func() int { return prober.Stats().Workers },

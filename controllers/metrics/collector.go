@@ -21,6 +21,7 @@ const maxMounts = 2000
 type Live struct {
 	Statuses      func() []controllers.Status // every watched mount
 	PodsWatched   func() int
+	PodsInvalid   func() int             // watched pods whose annotations are not understood
 	LastScan      func() time.Time       // when a look was last finished; the zero time before the first
 	Workers       func() int             // probe workers alive
 	ParkedProbes  func() int             // looks without an answer whose worker waits for it
@@ -36,7 +37,7 @@ type Live struct {
 type collector struct {
 	live Live
 
-	healthy, info, state, warning, held, storms, sources, capabilities, pods, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
+	healthy, info, state, warning, held, storms, sources, capabilities, pods, invalid, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
 }
 
 // RegisterLive registers the metrics that are read from live state at each scrape.
@@ -59,6 +60,7 @@ func newCollector(live Live) *collector {
 		capabilities: desc("capability_available", "1 when the agent has the Linux capability, 0 when it has not and the mounts that it takes cannot be judged.", "capability"),
 		held:         desc("remediations_held", "Pods of this node that have a failed mount and stay, by reason.", "reason"),
 		pods:         desc("pods_watched", "Pods of this node that are watched."),
+		invalid:      desc("pods_invalid_policy", "Pods of this node whose annotations are not understood, and which are only told of."),
 		lastScan:     desc("last_scan_timestamp_seconds", "When a look at a mount was last finished, in seconds since 1970."),
 		workers:      desc("workers", "Worker processes that look at mounts."),
 		parked:       desc("probes_parked", "Looks without an answer whose worker is parked until it comes."),
@@ -74,7 +76,8 @@ func mountLabels() []string { return []string{"namespace", "pod", "container", "
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.healthy, c.info, c.state, c.warning, c.held, c.storms, c.sources, c.capabilities, c.pods, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck, c.dropped, c.build,
+		c.healthy, c.info, c.state, c.warning, c.held, c.storms, c.sources, c.capabilities, c.pods, c.invalid, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck,
+		c.dropped, c.build,
 	} {
 		ch <- d
 	}
@@ -104,6 +107,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(c.dropped, float64(len(statuses)-len(mounts)))
 	gauge(c.pods, float64(c.live.PodsWatched()))
+	gauge(c.invalid, float64(c.live.PodsInvalid()))
 	gauge(c.workers, float64(c.live.Workers()))
 	gauge(c.parked, float64(c.live.ParkedProbes()))
 	gauge(c.forsaken, float64(c.live.Forsaken()))

@@ -34,6 +34,7 @@ func newAgent(t testing.TB) *agent {
 	err := metrics.RegisterLive(a.registry, metrics.Live{
 		Statuses:      func() []controllers.Status { return a.statuses },
 		PodsWatched:   func() int { return 2 },
+		PodsInvalid:   func() int { return 1 },
 		LastScan:      func() time.Time { return a.lastScan },
 		Workers:       func() int { return 3 },
 		ParkedProbes:  func() int { return 1 },

@@ -46,7 +46,7 @@ func TestBeforeTheFirstLook(t *testing.T) {
 			t.Errorf("shown before anything is known: %v", found)
 		}
 	}
-	for _, present := range []string{"mountwarden_pods_watched 2", "mountwarden_workers 3", "mountwarden_probes_parked 1", "mountwarden_mounts_dropped 0"} {
+	for _, present := range []string{"mountwarden_pods_watched 2", "mountwarden_pods_invalid_policy 1", "mountwarden_workers 3", "mountwarden_probes_parked 1", "mountwarden_mounts_dropped 0"} {
 		if len(lines(text, present)) != 1 {
 			t.Errorf("not shown: %s\n%s", present, text)
 		}

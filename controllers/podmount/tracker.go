@@ -191,6 +191,19 @@ func (r *Reconciler) PodsWatched() int {
 	return len(r.tracker.pods)
 }
 
+// PodsInvalid returns the number of watched pods whose annotations are not understood.
+func (r *Reconciler) PodsInvalid() int {
+	invalid := 0
+	for _, p := range r.tracker.all() {
+		p.mu.Lock()
+		if p.public.problem != "" {
+			invalid++
+		}
+		p.mu.Unlock()
+	}
+	return invalid
+}
+
 // Overdue returns by how much the look that is most behind its time is late; 0 when none is.
 func (r *Reconciler) Overdue() time.Duration {
 	var worst time.Duration

@@ -116,6 +116,15 @@ func TestAProblemOfThePolicyIsTold(t *testing.T) {
 	if got := only(t, r); got.Mode != config.ModeReport || !strings.Contains(got.Problem, "Sometimes") {
 		t.Errorf("told %+v", got)
 	}
+	if got := r.PodsInvalid(); got != 1 {
+		t.Errorf("%d pods are not understood, want 1", got)
+	}
+	pod.Annotations[config.AnnotationMode] = string(config.ModeReport)
+	w.put(pod)
+	w.live(t, r, pod, 1)
+	if got := r.PodsInvalid(); got != 0 {
+		t.Errorf("%d pods are not understood after the annotation was mended", got)
+	}
 }
 
 // What is remembered of a mount is bounded, however often it changes, and what was handed out does not change.

@@ -33,6 +33,8 @@ const everyone = `  mountwarden_build_info{node="n1",version="1",kernel="6"} 1x1
   mountwarden_build_info{node="n2",version="1",kernel="6"} 1x120
   mountwarden_probes_parked{node="n1"} 0x120
   mountwarden_pods_stuck_terminating{node="n1"} 0x120
+  mountwarden_pods_invalid_policy{node="n1"} 0x120
+  mountwarden_capability_available{node="n1",capability="KILL"} 1x120
   mountwarden_mount_healthy` + mount + `} 1x120
   mountwarden_mount_state` + mount + `,state="Healthy",cause=""} 1x120
   mountwarden_remediation_aftermaths_total{node="n1",aftermath="Healed"} 0x30 1x90
@@ -84,6 +86,11 @@ func stories() []story {
 
 		{"many looks hang", `mountwarden_probes_parked{node="n2"} 0x5 32x60`, 17 * time.Minute, []string{"MountwardenProbesParked node=n2"}},
 		{"some looks hang", `mountwarden_probes_parked{node="n2"} 0x5 31x60`, 60 * time.Minute, nil},
+
+		{"an annotation is not understood", `mountwarden_pods_invalid_policy{node="n2"} 0x5 2x60`, 16 * time.Minute, []string{"MountwardenInvalidPolicy node=n2"}},
+		{"an annotation was mended", `mountwarden_pods_invalid_policy{node="n2"} 0x5 2x5 0x60`, 16 * time.Minute, nil},
+		{"a capability is missing", `mountwarden_capability_available{node="n2",capability="KILL"} 0x60`, 16 * time.Minute, []string{"MountwardenCapabilityMissing capability=KILL node=n2"}},
+		{"a capability was given back", `mountwarden_capability_available{node="n2",capability="KILL"} 0x5 1x60`, 16 * time.Minute, nil},
 
 		{"a node has no ready agent", `kube_daemonset_status_desired_number_scheduled{namespace="other",daemonset="mountwarden"} 1x60`, 30 * time.Minute, nil},
 	}
