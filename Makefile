@@ -138,6 +138,10 @@ test-browser: ## Test the status page in chromium, where there is one (needs npm
 	cd $(BIN)/axe && npm ci --ignore-scripts --no-audit --no-fund
 	cd test/browser && AXE=$(BIN)/axe/node_modules/axe-core/axe.min.js MOUNTWARDEN_SCREENSHOTS=$(DIST)/screenshots $(GO) test -count=1 -v $(FLAGS) .
 
+.PHONY: screenshots
+screenshots: test-browser ## Take the screenshots of the documentation anew
+	for c in light dark; do cp $(DIST)/screenshots/$$c-wide.png docs/images/status-$$c.png; done
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME (default 30s) each; RUN=regexp chooses
 	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | grep -E '$(RUN)' | while IFS=: read -r file target; do \
