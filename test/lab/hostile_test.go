@@ -116,7 +116,6 @@ var up = strings.Repeat("../", 30)
 func TestHostileFields(t *testing.T) {
 	p := newLooker(t, node.Options{})
 	good, bad := newRawFUSE(t, rawfuse.Honest), newRawFUSE(t, rawfuse.Honest)
-	must(t, syscall.Statfs(bad.Dir(), new(syscall.Statfs_t))) // so that it has begun to serve: who never did refuses connections
 	bad.Die()
 	s := spec{Binds: map[string]string{"/good": good.Dir(), "/bad": bad.Dir()}}
 	tenant, victim := newContainer(t, s), newContainer(t, s)
@@ -279,12 +278,18 @@ func bindAt(source, path string) error {
 func TestHostilePIDReuse(t *testing.T) {
 	p := newLooker(t, node.Options{})
 	mine, his := newRawFUSE(t, rawfuse.Honest), newRawFUSE(t, rawfuse.Honest)
-	c := newContainer(t, spec{Binds: map[string]string{"/data": mine.Dir()}})
-	pod := podOf(c, "/data")
-	expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
-	pid := c.cmd.Process.Pid
-	c.kill()
-	stranger := reuse(t, pid, spec{Binds: map[string]string{"/data": his.Dir()}})
+	var pod probes.Pod
+	var stranger *container
+	for tries := 0; stranger == nil && tries < 5; tries++ { // somebody else may have got it for good
+		c := newContainer(t, spec{Binds: map[string]string{"/data": mine.Dir()}})
+		pod = podOf(c, "/data")
+		expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
+		c.kill()
+		stranger = reuse(t, c.cmd.Process.Pid, spec{Binds: map[string]string{"/data": his.Dir()}})
+	}
+	if stranger == nil {
+		t.Fatal("nobody got the process id of a container that has ended")
+	}
 	for range 3 {
 		expect(t, p.Probe(t.Context(), pod, timeout)[0], probes.Unknown, probes.CauseNone)
 	}
@@ -294,12 +299,11 @@ func TestHostilePIDReuse(t *testing.T) {
 	expect(t, lookAt(t, p, podOf(stranger, "/data"), timeout), probes.Healthy, probes.CauseNone)
 }
 
-// reuse starts containers until one has the process id pid. Others on this machine may take it first.
+// reuse starts containers until one has the process id pid, nil after some. Others on this machine may take it first.
 func reuse(t *testing.T, pid int, s spec) *container {
 	t.Helper()
 	const last = "/proc/sys/kernel/ns_last_pid"
-	var seen []int
-	for range 100 {
+	for range 20 {
 		if err := os.WriteFile(last, []byte(strconv.Itoa(pid-1)), 0o600); err != nil {
 			t.Skipf("process ids cannot be chosen: %v", err)
 		}
@@ -307,10 +311,8 @@ func reuse(t *testing.T, pid int, s spec) *container {
 		if c.cmd.Process.Pid == pid {
 			return c
 		}
-		seen = append(seen, c.cmd.Process.Pid)
 		c.kill()
 	}
-	t.Fatalf("nobody got process id %d: %v", pid, seen)
 	return nil
 }
 
