@@ -11,12 +11,13 @@ RUN      ?= .
 TIMEOUT  ?= 40m
 FUZZTIME ?= 30s
 PODS     ?= 10,1000,5000
+KERNELS  ?=
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 BIN      := $(CURDIR)/bin
 DIST     := $(CURDIR)/dist
 CLUSTER  := $(BIN)/cluster
-MODULES  := . test test/alerts test/browser
+MODULES  := . test test/alerts test/browser test/kernelvm
 # Packages of test/ whose tests read files outside of that module, which go test's cache does not see: they always run anew.
 OUTSIDE  := ./chart ./docs ./image ./lab ./picture ./policy ./workflows
 
@@ -96,7 +97,7 @@ demo: cluster-install ## Show it: break a mount under a running pod and watch th
 ## Tests
 
 .PHONY: test
-test: test-unit test-root test-e2e ## Run all tests, with the set-up they need (root, Linux)
+test: test-unit test-root test-kernel test-e2e ## Run all tests, with the set-up they need (root, Linux)
 
 .PHONY: envtest
 envtest: $(CLUSTER)
@@ -107,6 +108,7 @@ envtest: $(CLUSTER)
 test-unit: envtest ## Run the tests that need no root, those of the API on a real API server
 	KUBEBUILDER_ASSETS=$(BIN)/envtest $(GO) test -race $(FLAGS) ./...
 	cd test/alerts && $(GO) test -count=1 $(FLAGS) ./... # go does not see when the files of other modules change
+	cd test/kernelvm && $(GO) test -race -count=1 $(FLAGS) ./...
 
 .PHONY: test-root
 test-root: envtest ## Run the tests on real mounts, namespaces and processes (root)
@@ -116,6 +118,14 @@ test-root: envtest ## Run the tests on real mounts, namespaces and processes (ro
 	cd test && KUBEBUILDER_ASSETS=$(BIN)/envtest MOUNTWARDEN_LAB_TABLE=$(DIST)/failures.md MOUNTWARDEN_POLICY_TABLE=$(DIST)/policies.md \
 		$(GO) test -count=1 -race -timeout $(TIMEOUT) $(FLAGS) $(OUTSIDE)
 	cat $(DIST)/failures.md $(DIST)/policies.md
+
+.PHONY: test-kernel
+test-kernel: KERNELS = 6.1
+test-kernel: test-kernels # the series that differs most from this machine's
+
+.PHONY: test-kernels
+test-kernels: ## Run the lab on other kernels, in virtual machines (root, 4 minutes each); KERNELS="5.10 6.1 6.12 7.3", UPDATE=1 writes docs/kernels.md
+	cd test/kernelvm && $(GO) run . -run '$(RUN)' $(if $(UPDATE),-update) $(KERNELS)
 
 .PHONY: test-e2e
 test-e2e: cluster-install lab-image ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more, UPDATE=-update writes goldens
@@ -191,4 +201,4 @@ vulnerabilities: ## Look for known vulnerabilities in what the agent calls; need
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
 .PHONY: presubmit
-presubmit: verify lint test ## Everything that a change must pass
+presubmit: verify lint test-unit test-root test-kernels test-browser test-e2e ## Everything that a change must pass

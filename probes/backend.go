@@ -27,6 +27,7 @@ func (b Backend) String() string { return string(b.Kind) + "/" + b.Name }
 type Volume struct {
 	Backend Backend
 	PodUID  string // names the pod's folder of the kubelet
+	Cause   Cause  // by which it has failed
 	Host    HostVolume
 	FSType  string // of the failed mount; "" when it was not found
 	Source  string // of the failed mount; untrusted text

@@ -79,7 +79,8 @@ func (p *tracked) volume(look probes.Pod, o probes.Observation) probes.Volume {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return probes.Volume{
-		Backend: p.backends[o.Target], PodUID: look.UID, Host: hostOf(look, o.Target), FSType: o.FSType, Source: o.Source, Device: o.Device,
+		Backend: p.backends[o.Target], PodUID: look.UID, Cause: o.Cause, Host: hostOf(look, o.Target),
+		FSType: o.FSType, Source: o.Source, Device: o.Device,
 	}
 }
 

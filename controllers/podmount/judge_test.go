@@ -188,7 +188,7 @@ func TestRequest(t *testing.T) {
 		t.Errorf("the look (-made +request):\n%s", diff)
 	}
 	want := probes.Volume{
-		Backend: probes.Backend{Kind: probes.BackendCSI, Name: "fuse.csi.example"}, PodUID: "app-uid",
+		Backend: probes.Backend{Kind: probes.BackendCSI, Name: "fuse.csi.example"}, PodUID: "app-uid", Cause: probes.CauseDisconnected,
 		Host: probes.HostVolume{Folder: "kubernetes.io~csi/more/mount"}, FSType: "fuse.x", Source: "x\n", Device: "0:42",
 	}
 	if diff := cmp.Diff(want, got.Volume); diff != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/backend/ask"
@@ -19,6 +20,7 @@ type Checker struct {
 	root    ask.Root
 	desk    *desk
 	drivers *drivers
+	returns *returns
 }
 
 // New checks the options and returns a Checker without processes: they are started on demand. Close it.
@@ -29,7 +31,7 @@ func New(opts Options) (*Checker, error) {
 	}
 	return &Checker{
 		host: opts.Host, root: ask.Root{Proc: opts.ProcRoot, PID: opts.HostPID},
-		desk: newDesk(opts.ProgramPath, opts.MaxActive), drivers: newDrivers(),
+		desk: newDesk(opts.ProgramPath, opts.MaxActive), drivers: newDrivers(), returns: newReturns(),
 	}, nil
 }
 
@@ -130,11 +132,19 @@ func (c *Checker) driverOf(ctx context.Context, folder string) (string, probes.F
 	return a.Driver, unclear(a.Freshness.Detail)
 }
 
-// nfs asks the server.
+// nfs asks the server. A mount that has lost sight of its server comes back by itself, most often before a new pod would have one.
 func (c *Checker) nfs(ctx context.Context, v probes.Volume, place view.Place) probes.Freshness {
 	q, err := server(v, place.Mount)
 	if err != nil {
 		return unclear(err.Error())
 	}
-	return c.desk.ask(ctx, ask.Question{NFS: &q}).Freshness
+	f := c.desk.ask(ctx, ask.Question{NFS: &q}).Freshness
+	if v.Cause != probes.CauseHung && v.Cause != probes.CauseIOError {
+		return f
+	}
+	if left := c.returns.left(q.Server, f.Readiness == probes.Ready, time.Now()); left > 0 && f.Readiness == probes.Ready {
+		return probes.Freshness{Readiness: probes.NotReady, Detail: fmt.Sprintf("%s, and the mount may take %s more to come back to it by itself",
+			f.Detail, left.Round(time.Second))}
+	}
+	return f
 }

@@ -62,7 +62,7 @@ func (l *look) judgeHost(m *mountinfo.Mount, r worker.Result, readOnly bool) pro
 	if r.Answer.Mismatch {
 		return o
 	}
-	judge(&o, m, r, l.timeout, view.Traits{ReadOnly: readOnly, Errors: l.prober.countsErrors(m)})
+	judge(&o, m, r, l.timeout, l.prober.traits(m, readOnly))
 	return o
 }
 

@@ -149,7 +149,7 @@ func (l *look) touch(ctx context.Context) (open bool) {
 		open = open || !s.done
 	})
 	for i, r := range l.prober.pool.Look(ctx, tasks, l.timeout) {
-		asked[i].take(r, l.timeout, l.prober.countsErrors)
+		asked[i].take(r, l.timeout, l.prober.traits)
 	}
 	return open && l.isOpen()
 }

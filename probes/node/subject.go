@@ -173,13 +173,13 @@ func answers(m *mountinfo.Mount) *worker.Credential {
 }
 
 // take notes the result of a task.
-func (s *subject) take(r worker.Result, timeout time.Duration, errorsOf func(*mountinfo.Mount) bool) {
+func (s *subject) take(r worker.Result, timeout time.Duration, traitsOf func(m *mountinfo.Mount, readOnly bool) view.Traits) {
 	switch {
 	case s.found && r.Answer.Mismatch:
 		s.changed()
 	case s.found:
 		s.identify()
-		judge(&s.seen, &s.at, r, timeout, view.Traits{ReadOnly: s.mount.ReadOnly, Errors: errorsOf(&s.at)})
+		judge(&s.seen, &s.at, r, timeout, traitsOf(&s.at, s.mount.ReadOnly))
 		s.weigh()
 		s.finish(r.At)
 	case r.Err == nil && r.Since.IsZero() && r.Answer.Errno == 0:
@@ -213,6 +213,8 @@ func (s *subject) weigh() {
 	switch {
 	case o.Cause == probes.CauseDisconnected:
 		o.Tentative = view.MayBeReplaced(s.c.table, &s.at, s.volume == nil)
+	case o.Operation == probes.OpOpen && o.Errno == syscall.ESTALE && view.IsStaleRoot(s.c.table, &s.at):
+		o.Health, o.Cause, o.Detail = probes.Broken, probes.CauseStale, "the mount's root folder is deleted on the NFS server"
 	case s.c.self && o.ByDesign && o.Cause == probes.CauseCanaryFailed:
 		o.ByDesign = false
 	case s.c.self && o.ByDesign:

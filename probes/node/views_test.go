@@ -165,17 +165,61 @@ func TestHungVolumeMountedAnew(t *testing.T) {
 	expect(t, n.Probe(context.Background(), pod, time.Second)[0], probes.Broken, probes.CauseStaleGeneration, "Hung")
 }
 
-// An ext4 is read-only by an error when the kernel has counted one.
-func TestErrorsOfExt4(t *testing.T) {
-	sys := t.TempDir()
-	n := newFakeNode(t, Options{SysRoot: sys}, "8:7 /d ext4 / ro")
+// newExt4 is a node with an ext4, sda7, and a /sys that tells of it.
+func newExt4(t *testing.T, options string) (n *fakeNode, sys string) {
+	t.Helper()
+	sys = t.TempDir()
+	n = newFakeNode(t, Options{SysRoot: sys}, "8:7 /d ext4 / "+options)
 	must(t, os.MkdirAll(filepath.Join(sys, "dev/block"), 0o755))
 	must(t, os.Symlink("../../devices/x/sda7", filepath.Join(sys, "dev/block/8:7")))
 	must(t, os.MkdirAll(filepath.Join(sys, "fs/ext4/sda7"), 0o755))
+	return n, sys
+}
+
+// From Linux 6.1 to 6.14 an ext4 takes no writes after an error, and its line does not tell.
+func TestErrorsOfExt4ThatDoesNotTell(t *testing.T) {
+	n, sys := newExt4(t, "rw")
+	must(t, os.MkdirAll(filepath.Join(n.root, "fs/ext4/sda7"), 0o755))
+	for _, row := range []struct {
+		name, count, options, last, code string
+		broken                           bool
+	}{
+		{"no error", "0\n", "rw\nerrors=remount-ro\n", "ext4_journal_check_start\n", "2\n", false},
+		{"nothing is told", "", "", "", "", false},
+		{"errors let it go on", "3\n", "rw\nerrors=continue\n", "ext4_find_entry\n", "5\n", false},
+		{"errors stop it", "3\n", "rw\ndelalloc\nerrors=remount-ro\n", "ext4_find_entry\n", "5\n", true},
+		{"an option that only looks so", "3\n", "rw\nxerrors=remount-ro\n", "", "18\n", false},
+		{"its journal is lost", "1\n", "rw\nerrors=continue\n", "ext4_journal_check_start\n", "2\n", true},
+		{"later errors say so", "2\n", "rw\nerrors=continue\n", "__ext4_new_inode\n", "8\n", true},
+	} {
+		for file, text := range map[string]string{
+			filepath.Join(sys, "fs/ext4/sda7/errors_count"): row.count, filepath.Join(sys, "fs/ext4/sda7/last_error_func"): row.last,
+			filepath.Join(n.root, "fs/ext4/sda7/options"): row.options, filepath.Join(sys, "fs/ext4/sda7/last_error_errcode"): row.code,
+		} {
+			must(t, os.WriteFile(file, []byte(text), 0o600))
+		}
+		o := n.probe(csi("/d"))[0]
+		if row.broken && (o.Cause != probes.CauseReadOnly || !o.ByDesign) || !row.broken && o.Health != probes.Healthy {
+			t.Errorf("%s: %+v", row.name, o)
+		}
+	}
+}
+
+// An ext4 is read-only by an error when the kernel has counted one.
+func TestErrorsOfExt4(t *testing.T) {
+	n, sys := newExt4(t, "ro")
 	for count, byDesign := range map[string]bool{"0\n": true, "": true, "2\n": false} {
 		must(t, os.WriteFile(filepath.Join(sys, "fs/ext4/sda7/errors_count"), []byte(count), 0o600))
 		if o := n.probe(csi("/d"))[0]; o.Cause != probes.CauseReadOnly || o.ByDesign != byDesign {
 			t.Errorf("%q: %+v", count, o)
 		}
 	}
+}
+
+// What the client of NFS says when its mount is opened is about the mount, unless another NFS lies on the way.
+func TestStaleRootOfNFS(t *testing.T) {
+	n := newFakeNode(t, Options{}, "0:70 /stale nfs", "0:71 /nfs nfs4", "0:72 /nfs/stale-below nfs4", "0:73 /stale-fuse fuse.x")
+	expect(t, n.probe(csi("/stale"))[0], probes.Broken, probes.CauseStale, "deleted on the NFS server")
+	expect(t, n.probe(csi("/nfs/stale-below"))[0], probes.Unknown, "", "stale")
+	expect(t, n.probe(csi("/stale-fuse"))[0], probes.Unknown, "", "stale")
 }

@@ -113,7 +113,8 @@ func (p Process) weight() int {
 }
 
 // mounts returns the mounts that the process may wait for: those of the file systems that its function belongs to, of which
-// for a FUSE the server owes answers. In another function, such as one that waits for a lock, it may be any FUSE that owes some.
+// for a FUSE the server owes answers. In another function, such as one that waits for a lock, it may be any FUSE that owes some, and where pages
+// are waited for any mount of a network.
 func (e *Examiner) mounts(pid int, p Process) ([]mountinfo.Mount, error) {
 	t, err := e.table(pid)
 	if errors.Is(err, proc.ErrGone) {
@@ -123,18 +124,22 @@ func (e *Examiner) mounts(pid int, p Process) ([]mountinfo.Mount, error) {
 		return nil, err
 	}
 	s, known := waitsFor(p.Wchan)
+	pages := waitsForPages(p.Wchan) || p.Wchan == "" // Linux 5.10 does not tell of most
 	var served, owing []mountinfo.Mount
 	for _, m := range t.Mounts {
 		isFUSE := view.IsFUSE(m.FSType)
-		if known && !s.serves(m.FSType) || !known && !isFUSE || has(served, m.Device) {
+		isNetwork := pages && view.IsRemote(m.FSType) && !isFUSE
+		if known && !s.serves(m.FSType) || !known && !isFUSE && !isNetwork || has(served, m.Device) {
 			continue
 		}
-		served = append(served, m)
+		if known || isNetwork {
+			served = append(served, m)
+		}
 		if n, ok := e.waiting(m.Device); isFUSE && ok && n > 0 {
 			owing = append(owing, m)
 		}
 	}
-	if len(owing) > 0 || !known {
+	if len(owing) > 0 {
 		return owing, nil
 	}
 	return served, nil

@@ -47,6 +47,20 @@ func TestWhy(t *testing.T) {
 			n.app(12, podA, 'D', "folio_wait_bit_common", line("0:57", "/data", "fuse"))
 			n.owes(57, 0)
 		}, true, "process 12 (app) waits in the kernel and cannot be killed (folio_wait_bit_common)", nil},
+		{"it has written to NFS, whose server is away", func(n *node) {
+			n.app(12, podA, 'D', "folio_wait_bit_common", line("0:57", "/data", "fuse"), line("0:60", "/nfs", "nfs4"), line("8:1", "/disk", "ext4"))
+			n.owes(57, 0)
+		}, true, "process 12 (app) has written what has not reached its server, and cannot be killed until it does (folio_wait_bit_common) on 0:60 /nfs", nil},
+		{"it has written to one of several on Linux 5.10", func(n *node) {
+			n.app(12, podA, 'D', "wait_on_page_bit", line("0:60", "/nfs", "nfs"), line("0:60", "/nfs/again", "nfs"), line("0:61", "/smb", "cifs"))
+		}, true, "process 12 (app) has written what has not reached its server, and cannot be killed until it does (wait_on_page_bit) on one of 0:60 /nfs, 0:61 /smb", nil},
+		{"it waits, the kernel does not tell where, and there is NFS", func(n *node) {
+			n.app(12, podA, 'D', "0", line("0:60", "/nfs", "nfs"), line("8:1", "/disk", "ext4"))
+		}, true, "process 12 (app) waits in the kernel and cannot be killed (where is not told) on 0:60 /nfs", nil},
+		{"it has written to a FUSE that owes answers", func(n *node) {
+			n.app(12, podA, 'D', "folio_wait_writeback", line("0:57", "/data", "fuse"), line("0:60", "/nfs", "nfs4"))
+			n.owes(57, 2)
+		}, true, "process 12 (app) has written what has not reached its server, and cannot be killed until it does (folio_wait_writeback) on 0:57 /data", []string{"0:57"}},
 		{"it waits and the kernel does not tell where", func(n *node) { n.app(12, podA, 'D', "0") }, true,
 			"process 12 (app) waits in the kernel and cannot be killed (where is not told)", nil},
 		{"it starts a program", func(n *node) {

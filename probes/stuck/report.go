@@ -92,6 +92,8 @@ func (p Process) String() string {
 		return fmt.Sprintf("%s waits in %s (%s)%s", name, p.Server, short(p.Wchan), p.on())
 	case p.State == 'D' && p.Execs:
 		return fmt.Sprintf("%s starts a program, waits for a file to be closed and cannot be killed%s", name, p.on())
+	case p.State == 'D' && waitsForPages(p.Wchan) && len(p.Mounts) > 0:
+		return fmt.Sprintf("%s has written what has not reached its server, and cannot be killed until it does (%s)%s", name, short(p.Wchan), p.on())
 	case p.State == 'D':
 		return fmt.Sprintf("%s waits in the kernel and cannot be killed (%s)%s", name, orUnknown(short(p.Wchan)), p.on())
 	case p.Ending:

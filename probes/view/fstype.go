@@ -22,6 +22,8 @@ func IsRemote(fsType string) bool {
 	}
 }
 
+func isNFS(fsType string) bool { return fsType == "nfs" || fsType == "nfs4" }
+
 // Untouchable says why a mount is never looked at, "" for all others.
 func Untouchable(fsType string) string {
 	switch fsType {

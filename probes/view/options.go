@@ -24,10 +24,9 @@ func isReadOnly(m *mountinfo.Mount) bool {
 	return first == "ro"
 }
 
-// CountsErrors reports whether the number of errors that the kernel counted for the file system matters: it tells
-// an ext4 that was made read-only by an error from one that is so by design.
+// CountsErrors reports whether the kernel counts the file system's errors, and tells how many there were: the driver of ext4 does.
 func CountsErrors(m *mountinfo.Mount) bool {
-	return isReadOnly(m) && (m.FSType == "ext4" || m.FSType == "ext3" || m.FSType == "ext2")
+	return m.FSType == "ext4" || m.FSType == "ext3" || m.FSType == "ext2"
 }
 
 // Owner is a user and a group of the node.

@@ -12,6 +12,7 @@ import (
 type Traits struct {
 	ReadOnly bool // the pod has asked for a mount that takes no writes
 	Errors   bool // the kernel has counted errors of the file system; asked only where CountsErrors
+	Stops    bool // and such errors as make it take no writes any more
 	File     bool // a plain file is mounted, not a folder or a socket
 }
 
@@ -35,6 +36,10 @@ func Text(o *probes.Observation, m *mountinfo.Mount, t Traits) {
 	case t.ReadOnly:
 	case hasOption(m, "emergency_ro"):
 		broken(o, probes.CauseReadOnly, "an error made the file system read-only")
+	// From Linux 6.1 to 6.14 the line does not tell (measured). The count is kept on the disk, and may be that of a former mount.
+	case t.Errors && t.Stops && !isReadOnly(m):
+		broken(o, probes.CauseReadOnly, "the kernel has counted errors of the file system, after which it takes no writes")
+		o.ByDesign = true
 	case !isReadOnly(m) || takesNoWrites(m.FSType):
 	case t.Errors:
 		broken(o, probes.CauseReadOnly, "the file system is read-only, and the kernel has counted errors of it")
@@ -54,4 +59,23 @@ func broken(o *probes.Observation, cause probes.Cause, detail string) {
 func MayBeReplaced(t *mountinfo.Table, m *mountinfo.Mount, own bool) bool {
 	parent, ok := t.ByID(m.Parent)
 	return ok && parent.ID != m.ID && isSlave(&parent) && (!own || parent.MountPoint == m.MountPoint)
+}
+
+// IsStaleRoot reports whether ESTALE of opening m, a mount that is to be looked at, is about m itself. The client of NFS answers so for a
+// mount's root that the server has said to be deleted (nfs_weak_revalidate in fs/nfs/dir.c), but on the way through another NFS it does
+// so of a timeout, too.
+func IsStaleRoot(t *mountinfo.Table, m *mountinfo.Mount) bool {
+	if !isNFS(m.FSType) {
+		return false
+	}
+	for at := *m; ; {
+		parent, ok := t.ByID(at.Parent)
+		if !ok || parent.ID == at.ID {
+			return true
+		}
+		if isNFS(parent.FSType) {
+			return false
+		}
+		at = parent
+	}
 }

@@ -24,6 +24,12 @@ func TestText(t *testing.T) {
 		{"the mount, not the super block, is read-only", mountinfo.Mount{Root: "/", Options: "ro", FSType: "ext4", SuperOptions: "rw"}, view.Traits{}, good, probes.Healthy, "", false},
 		{"options that only look so", mountinfo.Mount{Root: "/", FSType: "x", SuperOptions: "rw,ro,errors=remount-ro,noshutdown,emergency_ro=0"}, view.Traits{}, good, probes.Healthy, "", false},
 		{"errors, but it takes writes", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "rw"}, view.Traits{Errors: true}, good, probes.Healthy, "", false},
+		{"errors after which it takes none, and does not tell", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "rw"},
+			view.Traits{Errors: true, Stops: true}, good, probes.Broken, probes.CauseReadOnly, true},
+		{"the same, of a pod that only reads", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "rw"},
+			view.Traits{ReadOnly: true, Errors: true, Stops: true}, good, probes.Healthy, "", false},
+		{"read-only after such errors", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "ro"},
+			view.Traits{Errors: true, Stops: true}, good, probes.Broken, probes.CauseReadOnly, false},
 		{"read-only", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "ro,x"}, view.Traits{}, good, probes.Broken, probes.CauseReadOnly, true},
 		{"read-only by its type", mountinfo.Mount{Root: "/", FSType: "squashfs", SuperOptions: "ro"}, view.Traits{}, good, probes.Healthy, "", false},
 		{"read-only as asked", mountinfo.Mount{Root: "/", FSType: "ext4", SuperOptions: "ro,x"}, view.Traits{ReadOnly: true, Errors: true}, good, probes.Healthy, "", false},
@@ -106,6 +112,28 @@ func TestMayBeReplaced(t *testing.T) {
 		m, _ := inside.At(row.path)
 		if own, below := view.MayBeReplaced(inside, &m, true), view.MayBeReplaced(inside, &m, false); own != row.own || below != row.below {
 			t.Errorf("%s: %t %t", row.name, own, below)
+		}
+	}
+}
+
+func TestIsStaleRoot(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		lines []string
+		path  string
+		want  bool
+	}{
+		{"NFS", []string{"0:1 / / overlay", "0:2 / /a nfs"}, "/a", true},
+		{"NFS 4 below a disk", []string{"0:1 / / overlay", "8:1 / /a ext4", "0:2 / /a/b nfs4"}, "/a/b", true},
+		{"NFS below NFS", []string{"0:1 / / overlay", "0:2 / /a nfs", "0:3 / /a/b nfs4"}, "/a/b", false},
+		{"NFS below what lies on NFS", []string{"0:1 / / nfs", "8:1 / /a ext4", "0:3 / /a/b nfs4"}, "/a/b", false},
+		{"another file system", []string{"0:1 / / overlay", "0:2 / /a fuse.x"}, "/a", false},
+		{"the root itself", []string{"0:1 / / nfs"}, "/", true},
+	} {
+		inside := table(t, row.lines...)
+		m, _ := inside.At(row.path)
+		if got := view.IsStaleRoot(inside, &m); got != row.want {
+			t.Errorf("%s: %t", row.name, got)
 		}
 	}
 }

@@ -28,6 +28,7 @@ type spec struct {
 	Mounts    []bind // as a runtime makes them of volumeMounts
 	Processes bool   // in a process namespace of its own, which other containers may share
 	UserSpace bool   // in a user namespace of its own, as with hostUsers: false
+	Cgroup    string // below the root of the hierarchy, with ID for the container's id; a group of that name when empty
 }
 
 // bind is what a container runtime makes of one volumeMount.
@@ -97,7 +98,7 @@ func newContainer(t *testing.T, s spec) *container {
 	stdout, err := c.cmd.StdoutPipe()
 	must(t, err)
 	c.stdout = bufio.NewReader(stdout)
-	cgroup := newCgroup(t, c.id)
+	cgroup := s.cgroup(t, c.id)
 	must(t, c.cmd.Start())
 	t.Cleanup(c.kill)
 	must(t, os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte(strconv.Itoa(c.cmd.Process.Pid)), 0o600))
@@ -149,6 +150,30 @@ func newID(t *testing.T) string {
 	_, err := rand.Read(b)
 	must(t, err)
 	return hex.EncodeToString(b)
+}
+
+func (s spec) cgroup(t *testing.T, id string) string {
+	t.Helper()
+	if s.Cgroup == "" {
+		return newCgroup(t, id)
+	}
+	dir := cgroupRoot
+	for name := range strings.SplitSeq(strings.ReplaceAll(s.Cgroup, "ID", id), "/") {
+		dir = makeCgroup(t, filepath.Join(dir, name))
+	}
+	return dir
+}
+
+// makeCgroup makes one that may be there for others already.
+func makeCgroup(t *testing.T, dir string) string {
+	t.Helper()
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, os.ErrExist) {
+		return dir
+	}
+	must(t, err)
+	t.Cleanup(func() { eventually(t, dir+" removed", func() bool { return os.Remove(dir) == nil }) })
+	return dir
 }
 
 // newCgroup makes a cgroup with the name in the first hierarchy that allows it.
@@ -279,6 +304,9 @@ func (s spec) furnish() error {
 // staticProgram is any that needs no other file, where a container has one.
 const staticProgram = "/program"
 
+// held are the files that the container's process keeps open.
+var held []*os.File
+
 // obey runs one command inside the container.
 func obey(words []string) error {
 	switch words[0] {
@@ -290,6 +318,13 @@ func obey(words []string) error {
 		return remountReadOnly(words[1])
 	case "write":
 		return os.WriteFile(words[1], []byte("x"), 0o600)
+	case "create": // and keeps it open
+		f, err := os.Create(words[1])
+		held = append(held, f)
+		return err
+	case "dirty": // what is written to the file that is open is neither synced nor closed
+		_, err := held[len(held)-1].Write(make([]byte, 64<<10))
+		return err
 	case "list":
 		_, err := os.ReadDir(words[1])
 		return err

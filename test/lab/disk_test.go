@@ -30,7 +30,7 @@ func diskScenarios() []scenario {
 		},
 		{
 			name: "ext4 shut down", does: "ioctl EXT4_IOC_SHUTDOWN",
-			want: failed(probes.CauseIOError), run: onExt4("", (*disk).shutdown),
+			want: failed(probes.CauseIOError), since: "6.15", run: onExt4("", (*disk).shutdown),
 		},
 		{
 			name: "XFS shut down", does: "ioctl XFS_IOC_GOINGDOWN",
@@ -41,12 +41,16 @@ func diskScenarios() []scenario {
 			want: failed(probes.CauseReadOnly), run: deviceGone("errors=remount-ro", probes.Canary{}, (*disk).write),
 		},
 		{
+			name: "device gone under ext4 with default options, the application writes", does: "the same without `errors=`: the journal is lost",
+			want: failed(probes.CauseReadOnly), run: deviceGone("", probes.Canary{}, (*disk).write),
+		},
+		{
 			name: "device gone under ext4, canary", does: "the device's backing store dies; nothing but the canary is read",
 			want: failed(probes.CauseCanaryFailed), shows: "EIO from canary", run: deviceGone("", canary, kept),
 		},
 		{
 			name: "squashfs image gone, canary", does: "the image is truncated; nothing but the canary is read",
-			want: failed(probes.CauseCanaryFailed), shows: "EIO from canary",
+			want: failed(probes.CauseCanaryFailed), shows: "EIO from canary", since: "6.12",
 			run: onSquashfs(canary, (*disk).truncate),
 		},
 		{

@@ -12,6 +12,10 @@
 // ask for more than looks (newProber): at its threads, children and open files, at events, at backends. What the agent finds by
 // those with the rights of the chart is tested end to end.
 //
+// What takes an NFS server, a disk that may be overwritten, or cgroups of version 2 alone, runs in the virtual machines of package kernelvm, as all of
+// the lab does: there on kernels from 5.10 to 7.3. What a kernel does not show is said by a scenario's since, and by isLinux.
+// MOUNTWARDEN_LAB_WORKER names workers that are built already, MOUNTWARDEN_LAB_SLOW says that the machine is an emulated one.
+//
 // A scenario (see scenarios) lets something happen to a healthy pod and says what must become of it: the looks of the
 // prober go through controllers/verdict with the default rules, on a clock that leaps from one look to the next. What a
 // single look must find stands in tests of its own. docs/failures.md is generated from the scenarios.

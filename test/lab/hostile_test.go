@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -277,12 +278,18 @@ func bindAt(source, path string) error {
 func TestHostilePIDReuse(t *testing.T) {
 	p := newLooker(t, node.Options{})
 	mine, his := newRawFUSE(t, rawfuse.Honest), newRawFUSE(t, rawfuse.Honest)
-	c := newContainer(t, spec{Binds: map[string]string{"/data": mine.Dir()}})
-	pod := podOf(c, "/data")
-	expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
-	pid := c.cmd.Process.Pid
-	c.kill()
-	stranger := reuse(t, pid, spec{Binds: map[string]string{"/data": his.Dir()}})
+	var pod probes.Pod
+	var stranger *container
+	for tries := 0; stranger == nil && tries < 5; tries++ { // somebody else may have got it for good
+		c := newContainer(t, spec{Binds: map[string]string{"/data": mine.Dir()}})
+		pod = podOf(c, "/data")
+		expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
+		c.kill()
+		stranger = reuse(t, c.cmd.Process.Pid, spec{Binds: map[string]string{"/data": his.Dir()}})
+	}
+	if stranger == nil {
+		t.Fatal("nobody got the process id of a container that has ended")
+	}
 	for range 3 {
 		expect(t, p.Probe(t.Context(), pod, timeout)[0], probes.Unknown, probes.CauseNone)
 	}
@@ -292,12 +299,11 @@ func TestHostilePIDReuse(t *testing.T) {
 	expect(t, lookAt(t, p, podOf(stranger, "/data"), timeout), probes.Healthy, probes.CauseNone)
 }
 
-// reuse starts containers until one has the process id pid. Others on this machine may take it first.
+// reuse starts containers until one has the process id pid, nil after some. Others on this machine may take it first.
 func reuse(t *testing.T, pid int, s spec) *container {
 	t.Helper()
 	const last = "/proc/sys/kernel/ns_last_pid"
-	var seen []int
-	for range 100 {
+	for range 20 {
 		if err := os.WriteFile(last, []byte(strconv.Itoa(pid-1)), 0o600); err != nil {
 			t.Skipf("process ids cannot be chosen: %v", err)
 		}
@@ -305,10 +311,8 @@ func reuse(t *testing.T, pid int, s spec) *container {
 		if c.cmd.Process.Pid == pid {
 			return c
 		}
-		seen = append(seen, c.cmd.Process.Pid)
 		c.kill()
 	}
-	t.Fatalf("nobody got process id %d: %v", pid, seen)
 	return nil
 }
 
@@ -473,7 +477,7 @@ func TestHostileExec(t *testing.T) {
 	eventually(t, "it waits within execve", func() bool {
 		tasks, err := proc.Tasks("/proc", tenant.cmd.Process.Pid)
 		must(t, err)
-		return len(tasks) == 1 && tasks[0].Execs && tasks[0].State != 'R'
+		return len(tasks) == 1 && (tasks[0].Execs && tasks[0].State != 'R' || waitsForFUSE(t, tenant.cmd.Process.Pid))
 	})
 
 	p := newProber(t, node.Options{Events: true})
@@ -487,13 +491,27 @@ func TestHostileExec(t *testing.T) {
 	other := podOf(newContainer(t, spec{Binds: map[string]string{"/data": others.Mountpoint()}}), "/data")
 	held := pidfds(t, others.Pid())
 	expect(t, lookAt(t, p, other, timeout), probes.Healthy, probes.CauseNone)
-	eventually(t, "the other pod's daemon is found", func() bool { return pidfds(t, others.Pid()) > held })
+	tells := isLinux(t, "6.16") // which connection a daemon has; to find that out of older kernels waits for the process
+	if tells {
+		eventually(t, "the other pod's daemon is found", func() bool { return pidfds(t, others.Pid()) > held })
+	}
 	must(t, others.Kill())
-	expectEvent(t, p, probes.TriggerFUSEDaemon)
+	if tells {
+		expectEvent(t, p, probes.TriggerFUSEDaemon)
+	}
 	expect(t, lookAt(t, p, other, timeout), probes.Broken, probes.CauseDisconnected)
 	if s := p.Stats(); s.Workers > 4 {
 		t.Errorf("%+v workers", s)
 	}
+}
+
+// waitsForFUSE asks where a process waits, with a process of its own: on some kernels that waits for one that execve keeps.
+func waitsForFUSE(t *testing.T, pid int) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	where, err := exec.CommandContext(ctx, "cat", fmt.Sprintf("/proc/%d/wchan", pid)).Output()
+	return err == nil && string(where) == "request_wait_answer"
 }
 
 // pidfds counts those of the process that this one holds (pidfd_open(2) tells of the line in fdinfo).

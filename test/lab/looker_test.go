@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,7 +108,16 @@ func newLooker(t *testing.T, opts node.Options) *remote {
 func newLookerWith(t *testing.T, opts node.Options, rights []capability.Cap) *remote {
 	t.Helper()
 	needRoot(t)
+	return startLooker(t, opts, nil, rights)
+}
+
+// startLooker starts a looker in namespaces and a cgroup of its own.
+func startLooker(t *testing.T, opts node.Options, attr *syscall.SysProcAttr, rights []capability.Cap) *remote {
+	t.Helper()
 	cmd, start := exec.Command("/proc/self/exe"), func(cmd *exec.Cmd) error { return withRights(rights, cmd.Start) }
+	if cmd.SysProcAttr = attr; attr != nil { // to make them takes rights that the agent has not
+		start = (*exec.Cmd).Start
+	}
 	if words := strings.Fields(os.Getenv(lookerCommandEnv)); len(words) > 0 {
 		cmd, start = exec.Command(words[0], words[1:]...), (*exec.Cmd).Start
 	}

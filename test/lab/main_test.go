@@ -21,17 +21,35 @@ import (
 )
 
 const (
-	// timeout is that of looks which are expected to get an answer; hangTimeout of those which are not.
-	timeout     = 10 * time.Second
-	hangTimeout = time.Second
+	// timeout is that of looks which are expected to get an answer.
+	timeout = 10 * time.Second
 	// patience bounds waits that end at once on an idle machine.
 	patience = 30 * time.Second
 )
 
+// slowEnv says that the machine is an emulated one.
+const slowEnv = "MOUNTWARDEN_LAB_SLOW"
+
+// hangTimeout is that of looks which are not expected to get an answer.
+var hangTimeout = func() time.Duration {
+	if os.Getenv(slowEnv) != "" {
+		return 2 * time.Second
+	}
+	return time.Second
+}()
+
+// manyTimeout is that of looks at as many as need a worker each, which has to be started first.
+var manyTimeout = func() time.Duration {
+	if os.Getenv(slowEnv) != "" {
+		return 6 * hangTimeout
+	}
+	return 2 * hangTimeout
+}()
+
 // parallel is how many scenarios run at once: they wait for the kernel and for processes more than they compute.
 const parallel = "8"
 
-// workerEnv tells the tests where TestMain has built the worker.
+// workerEnv tells the tests where the worker is. TestMain builds it, unless somebody has done so before.
 const workerEnv = "MOUNTWARDEN_LAB_WORKER"
 
 func TestMain(m *testing.M) {
@@ -60,7 +78,7 @@ func TestMain(m *testing.M) {
 // buildWorker builds the worker, and the program that asks backends beside it, as they are shipped: static, stripped, without the race
 // detector. Where the looker is elsewhere, they are too.
 func buildWorker() (dir string, err error) {
-	if os.Getenv(lookerCommandEnv) != "" {
+	if os.Getenv(lookerCommandEnv) != "" || os.Getenv(workerEnv) != "" {
 		return "", nil
 	}
 	dir, err = os.MkdirTemp("", "mountwarden-lab-")

@@ -45,14 +45,14 @@ func TestManyHungMounts(t *testing.T) {
 	}
 
 	began := time.Now()
-	seen := lookAll(t, p, pod, 2*hangTimeout)
+	seen := lookAll(t, p, pod, manyTimeout)
 	for _, o := range seen[:many] {
 		expect(t, o, probes.Broken, probes.CauseHung)
 	}
 	healthy := seen[many]
 	expect(t, healthy, probes.Healthy, probes.CauseNone)
 	t.Logf("healthy answered after %s, all after %s", healthy.Finished.Sub(began), time.Since(began))
-	if !healthy.Finished.Before(began.Add(2 * hangTimeout)) {
+	if !healthy.Finished.Before(began.Add(manyTimeout)) {
 		t.Errorf("the healthy mount waited for the hung ones: %s", healthy.Finished.Sub(began))
 	}
 
@@ -64,7 +64,7 @@ func TestManyHungMounts(t *testing.T) {
 	for _, pid := range children(t) {
 		workersInside += insideFUSE(t, pid)
 	}
-	if workersInside != many {
+	if workersInside != many && tellsWhere(t) {
 		t.Errorf("%d worker threads are inside a FUSE, want %d: is wchan readable?", workersInside, many)
 	}
 	if now := len(tasks(t, os.Getpid())); now > threads+many/2 {
@@ -89,7 +89,7 @@ func TestParkedAreCapped(t *testing.T) {
 		must(t, s.Stop())
 	}
 	causes := map[probes.Cause]int{}
-	for _, o := range lookAll(t, p, pod, 2*hangTimeout)[:many] {
+	for _, o := range lookAll(t, p, pod, manyTimeout)[:many] {
 		causes[o.Cause]++
 		if o.Health == probes.Healthy || o.Health == probes.Unknown && o.Detail == "" {
 			t.Errorf("hung, but %+v", o)
@@ -115,7 +115,7 @@ func TestCloseWithStuckWorkers(t *testing.T) {
 	for _, s := range volumes {
 		must(t, s.Hang(faultfs.All))
 	}
-	lookAll(t, p, pod, 2*hangTimeout)
+	lookAll(t, p, pod, manyTimeout)
 	if stats := p.Stats(); stats.Parked != many+1 {
 		t.Fatalf("%d should be parked: %+v", many+1, stats)
 	}
@@ -248,6 +248,12 @@ func tasks(t *testing.T, pid int) []string {
 	folders, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	must(t, err)
 	return folders
+}
+
+// tellsWhere reports whether the kernel tells the function that a process waits in (proc_pid_wchan(5)), as x86 does of all since Linux 5.16.
+func tellsWhere(t *testing.T) bool {
+	t.Helper()
+	return isLinux(t, "5.16")
 }
 
 // insideFUSE counts the threads that wait for a FUSE server.

@@ -1,16 +1,19 @@
 package lab_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
@@ -24,7 +27,10 @@ type scenario struct {
 	want  string // what must become of it: see failed, stays, warned and unknown
 	at    string // path of the mount that fails; "" when the pod has one only
 	shows string // what the evidence must contain; "" for anything
-	needs string // what no lab has that this one can be in; such a row is shown and never run
+	needs string // what the machine may lack; such a row is run by a test of its own
+	alone bool   // it disturbs all others that need the same
+	turns bool   // it takes turns with others of its kind
+	since string // the first Linux, such as "6.15", whose kernel shows it; the pod stays with older ones
 	run   func(*scene)
 }
 
@@ -48,32 +54,46 @@ func warned(w probes.Warning) string { return stays + ", warning " + string(w) }
 func scenarios() (all []scenario) {
 	for _, family := range [][]scenario{
 		fuseScenarios(), ownerScenarios(), hostScenarios(), sourceScenarios(), childScenarios(), diskScenarios(), canaryScenarios(),
-		healthyScenarios(), identityScenarios(), elsewhereScenarios(),
+		healthyScenarios(), identityScenarios(), nfsScenarios(nil), blockScenarios(),
 	} {
 		all = append(all, family...)
 	}
 	return all
 }
 
-// elsewhereScenarios are failures of the table that take more than one kernel.
-func elsewhereScenarios() []scenario {
-	const server = "an NFS server that can be cut off, and a kernel with the client"
-	return []scenario{
-		{name: "NFS server unreachable, hard mount", does: "packets dropped", want: failed(probes.CauseHung), needs: server},
-		{name: "NFS server unreachable, soft mount", does: "packets dropped", want: failed(probes.CauseIOError), needs: server},
-		{name: "NFS export made anew", does: "the exported folder removed and made again", want: failed(probes.CauseStale), needs: server},
-	}
-}
-
 // row is what a scenario came to in this run.
 type row struct {
 	shows, verdict, result string
+	took                   time.Duration // to the decision, on the scene's clock
 }
 
-// TestFailures runs all scenarios, with a prober that has the capabilities of the chart's defaults and no more. MOUNTWARDEN_LAB_TABLE names a file that the table is written to.
+// seen is a row for other programs, as JSON.
+type seen struct {
+	Scenario, Want, Verdict, Shows, Result string
+	Seconds                                float64
+}
+
+// writeRows writes them to the file that an environment variable names, if it does.
+func writeRows(t *testing.T, variable string, all []scenario, rows []row) {
+	t.Helper()
+	file := os.Getenv(variable)
+	if file == "" {
+		return
+	}
+	list := make([]seen, len(all))
+	for i, r := range rows {
+		list[i] = seen{all[i].name, all[i].want, r.verdict, r.shows, r.result, r.took.Seconds()}
+	}
+	text, err := json.Marshal(list)
+	must(t, err)
+	must(t, os.WriteFile(file, text, 0o644))
+}
+
+// TestFailures runs all scenarios that any machine can be in, with a prober that has the capabilities of the chart's defaults and no more.
+// MOUNTWARDEN_LAB_TABLE names a file that the table is written to.
 func TestFailures(t *testing.T) {
 	needRoot(t)
-	all := scenarios()
+	all := slices.DeleteFunc(scenarios(), func(sc scenario) bool { return sc.needs != "" })
 	rows := make([]row, len(all))
 	p := newLooker(t, nodeOptions())
 	t.Run("row", func(t *testing.T) {
@@ -90,6 +110,7 @@ func TestFailures(t *testing.T) {
 	if file := os.Getenv("MOUNTWARDEN_LAB_TABLE"); file != "" {
 		must(t, os.WriteFile(file, []byte(table), 0o644))
 	}
+	writeRows(t, "MOUNTWARDEN_LAB_ROWS", all, rows)
 }
 
 // nodeOptions are those of an agent whose node is this process.
@@ -101,18 +122,15 @@ func (sc scenario) play(s *scene, r *row) {
 			*r = row{result: "cannot be made here: " + s.skipped}
 		}
 	}()
-	if sc.needs != "" {
-		s.skip("needs " + sc.needs)
-	}
 	sc.run(s)
 	if s.failure != nil {
 		s.t.Errorf("to be removed before anything has happened: %+v", s.failure)
 	}
-	took := s.judge(sc.want)
-	*r = row{shows: s.shows(), verdict: s.outcome(), result: "as it should be"}
-	if s.failure != nil {
-		r.verdict += fmt.Sprintf(" after %.0f s", took.Seconds())
+	if want := sc.wanted(s.t); want != sc.want {
+		sc.want, sc.shows, sc.at = want, "", ""
 	}
+	took := s.judge(sc.want)
+	*r = row{shows: s.shows(), verdict: s.outcome(), result: "as it should be", took: took}
 	s.check(sc, took)
 	if s.after != nil {
 		s.after()
@@ -120,6 +138,28 @@ func (sc scenario) play(s *scene, r *row) {
 	if s.t.Failed() {
 		r.result = "**WRONG**"
 	}
+}
+
+// wanted is what must become of the pod with this machine's kernel.
+func (sc scenario) wanted(t *testing.T) string {
+	t.Helper()
+	if sc.since != "" && !isLinux(t, sc.since) {
+		return stays
+	}
+	return sc.want
+}
+
+// isLinux reports whether this machine's kernel is at least of a version, such as "6.15".
+func isLinux(t *testing.T, version string) bool {
+	t.Helper()
+	var name unix.Utsname
+	must(t, unix.Uname(&name))
+	var here, wanted [2]int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &here[0], &here[1])
+	must(t, err)
+	_, err = fmt.Sscanf(version, "%d.%d", &wanted[0], &wanted[1])
+	must(t, err)
+	return slices.Compare(here[:], wanted[:]) >= 0
 }
 
 // check compares what has become of the pod with what should have.
@@ -241,7 +281,11 @@ func runTable(all []scenario, rows []row) string {
 	var text strings.Builder
 	fmt.Fprintln(&text, "| what has happened | what the kernel shows | verdict | result |\n|---|---|---|---|")
 	for i, sc := range all {
-		fmt.Fprintf(&text, "| %s | %s | %s | %s |\n", sc.name, strings.ReplaceAll(rows[i].shows, "|", `\|`), rows[i].verdict, rows[i].result)
+		verdict := rows[i].verdict
+		if strings.HasPrefix(verdict, failed("")) {
+			verdict += fmt.Sprintf(" after %.0f s", rows[i].took.Seconds())
+		}
+		fmt.Fprintf(&text, "| %s | %s | %s | %s |\n", sc.name, strings.ReplaceAll(rows[i].shows, "|", `\|`), verdict, rows[i].result)
 	}
 	return text.String()
 }
@@ -253,7 +297,7 @@ func TestEveryCauseHasAScenario(t *testing.T) {
 			t.Errorf("two scenarios are called %q", sc.name)
 		}
 		names[sc.name] = true
-		wanted[sc.want] = wanted[sc.want] || sc.needs == ""
+		wanted[sc.want] = wanted[sc.want] || sc.needs == "" && sc.since == ""
 	}
 	for _, c := range probes.Causes() {
 		if !wanted[failed(c)] {
@@ -289,31 +333,29 @@ func documentation() string {
 	fmt.Fprint(&text, `# What counts as a failure
 
 Generated by `+"`go generate ./lab`"+` in test/ from the scenarios of the lab; do not edit. The lab brings each of them about on real
-mounts (`+"`make test-root`"+`, which also shows what the kernel said) and holds the agent to the verdict, with default settings.
+mounts (`+"`make test-root`"+`, which also shows what the kernel said; those with NFS in virtual machines, `+"`make test-kernels`"+`) and holds the
+agent to the verdict, with default settings. What each kernel shows, and after how long, is in [kernels.md](kernels.md).
 `)
-	here := func(sc scenario) bool { return sc.needs == "" }
 	fmt.Fprintf(&text, "\n## Found: the pod is replaced, within %.0f s\n", promise.Seconds())
-	document(&text, "Failed: ", here)
+	document(&text, "Failed: ")
 	fmt.Fprint(&text, "\n## Left alone: the pod stays, whatever it looks like\n")
-	document(&text, "stays: ", here)
-	fmt.Fprint(&text, "\n## Found, but not brought about by the lab\n")
-	document(&text, "Failed: ", func(sc scenario) bool { return sc.needs != "" })
+	document(&text, "stays: ")
 	return text.String()
 }
 
 // document writes a table of the scenarios whose verdict begins so.
-func document(text io.Writer, prefix string, chosen func(scenario) bool) {
+func document(text io.Writer, prefix string) {
 	fmt.Fprint(text, "\n| what has happened | how it is done | verdict |\n|---|---|---|\n")
 	for _, sc := range scenarios() {
-		if want, ok := strings.CutPrefix(sc.want, prefix); ok && chosen(sc) {
-			fmt.Fprintf(text, "| %s | %s | %s |\n", sc.name, sc.does+needs(sc), want)
+		if want, ok := strings.CutPrefix(sc.want, prefix); ok {
+			fmt.Fprintf(text, "| %s | %s | %s |\n", sc.name, sc.does, want+since(sc))
 		}
 	}
 }
 
-func needs(sc scenario) string {
-	if sc.needs == "" {
+func since(sc scenario) string {
+	if sc.since == "" {
 		return ""
 	}
-	return "; needs " + sc.needs
+	return "; before Linux " + sc.since + " the kernel does not show it, and the pod stays"
 }

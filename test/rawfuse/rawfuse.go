@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -30,8 +31,9 @@ type Reaction func(opcode uint32) (body []byte, errno syscall.Errno, silent bool
 // Server serves one mount.
 type Server struct {
 	dir   string
-	dev   *os.File     // of /dev/fuse
-	asked atomic.Int64 // requests read, but for the first
+	dev   *os.File      // of /dev/fuse
+	asked atomic.Int64  // requests read, but for the first
+	begun chan struct{} // closed when the kernel knows the server, or it has ended before that
 	ended chan struct{}
 }
 
@@ -46,8 +48,9 @@ func Mount(dir string, say Reaction) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("mount at %s: %w", dir, err), unix.Close(fd))
 	}
 	// Only since it is mounted can the descriptor be polled.
-	s := &Server{dir: dir, dev: os.NewFile(uintptr(fd), "/dev/fuse"), ended: make(chan struct{})}
+	s := &Server{dir: dir, dev: os.NewFile(uintptr(fd), "/dev/fuse"), begun: make(chan struct{}), ended: make(chan struct{})}
 	go s.serve(say)
+	<-s.begun // one that dies before is not dead to the kernel: it refuses connections
 	return s, nil
 }
 
@@ -71,6 +74,8 @@ func (s *Server) Unmount() error {
 
 func (s *Server) serve(say Reaction) {
 	defer close(s.ended)
+	begin := sync.OnceFunc(func() { close(s.begun) })
+	defer begin()
 	buf := make([]byte, 16<<10) // the kernel wants room for 8 KiB
 	for {
 		n, err := s.dev.Read(buf)
@@ -87,6 +92,7 @@ func (s *Server) serve(say Reaction) {
 			continue
 		}
 		_, _ = s.dev.Write(reply(unique, errno, body)) // the kernel may refuse a lie
+		begin()
 	}
 }
 

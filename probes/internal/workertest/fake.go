@@ -108,6 +108,8 @@ func (f fake) look(what string, r check.Request) check.Answer {
 		hang()
 	case is("amble"):
 		<-time.After(300 * time.Millisecond)
+	case is("stale"):
+		return check.Answer{Stage: check.StageOpen, Errno: syscall.ESTALE}
 	case is("absent"):
 		return check.Answer{Stage: check.StageOpen, Errno: syscall.ENOENT}
 	case is("moved"):

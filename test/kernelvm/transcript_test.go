@@ -1,0 +1,71 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mountwarden/mountwarden/test/kernelvm/internal/script"
+)
+
+// saidBy is the transcript of a guest that says the lines.
+func saidBy(lines ...string) (t transcript) {
+	for _, line := range lines {
+		t.take(line)
+	}
+	return t
+}
+
+func own(line string) string { return script.Mark + line }
+
+func said(line string) string { return own(script.Said("lab", line)) }
+
+func goodRun(more ...string) []string {
+	lines := []string{
+		own("kernel 6.1.0-56-cloud-amd64"), said("=== RUN   TestA"), said("--- PASS: TestA (0.00s)"), said("    --- PASS: TestA/of_it (0.00s)"),
+		said("--- SKIP: TestB (0.00s)"), own(script.Kept(labRows, "[]")), "--- FAIL: TestC (0.00s)",
+	}
+	return append(append(lines, more...), own(script.Ended{Job: "lab", Took: time.Second}.String()), own(script.Done))
+}
+
+func TestTranscript(t *testing.T) {
+	got := saidBy(goodRun(said("some output: of a test"), said("--- a line of dashes"))...)
+	if got.release != "6.1.0-56-cloud-amd64" || got.passed != 2 || len(got.failed) != 0 || got.kept[labRows] != "[]" || len(got.trouble) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if len(got.skipped) != 1 || got.skipped[0] != "lab TestB" {
+		t.Errorf("skipped: %q", got.skipped)
+	}
+	var text strings.Builder
+	got.summary(&text)
+	if want := "Linux 6.1.0-56-cloud-amd64: 2 tests passed, 0 failed, 1 skipped: lab 1 s\n"; text.String() != want {
+		t.Errorf("%q", text.String())
+	}
+}
+
+func TestProblems(t *testing.T) {
+	lab := []suite{{name: "lab"}}
+	for _, row := range []struct {
+		name    string
+		lines   []string
+		missing []string
+		some    bool
+		want    string // "" for none
+	}{
+		{"good", goodRun(), []string{"lab TestB"}, false, ""},
+		{"skipped without a reason", goodRun(), nil, false, "skipped, and not expected to be: lab TestB"},
+		{"runs though it is said to be missing", goodRun(), []string{"lab TestB", "lab TestA"}, false, "not skipped, although"},
+		{"the same of a part", goodRun(), []string{"lab TestB", "lab TestA"}, true, ""},
+		{"a test has failed", goodRun(said("    --- FAIL: TestA/x (0.00s)")), []string{"lab TestB"}, false, "failed: lab TestA/x"},
+		{"the guest complains", goodRun(own("load the module x: no")), []string{"lab TestB"}, false, "load the module x"},
+		{"it ends badly", []string{said("--- PASS: TestA (0.00s)"), own(script.Ended{Job: "lab", Code: 2}.String())}, nil, false, "lab ended with 2"},
+		{"it does not end", []string{said("--- PASS: TestA (0.00s)")}, nil, false, "lab has not ended"},
+		{"nothing runs", []string{own(script.Ended{Job: "lab"}.String())}, nil, false, "no test has passed"},
+	} {
+		run := saidBy(row.lines...)
+		got := strings.Join(run.problems(lab, row.missing, row.some), "\n")
+		if (got == "") != (row.want == "") || !strings.Contains(got, row.want) {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
+}
