@@ -129,7 +129,7 @@ func (e *Examiner) mounts(pid int, p Process) ([]mountinfo.Mount, error) {
 	for _, m := range t.Mounts {
 		isFUSE := view.IsFUSE(m.FSType)
 		isNetwork := pages && view.IsRemote(m.FSType) && !isFUSE
-		if known && !s.serves(m.FSType) || !known && !isFUSE && !isNetwork || has(served, m.Device) {
+		if known && !s.serves(m.FSType) || !known && !isFUSE && !isNetwork || has(served, m.Device) || has(owing, m.Device) {
 			continue
 		}
 		if known || isNetwork {
