@@ -124,6 +124,7 @@ func problemsAreFound(t *testing.T, w *world) {
 		"no shell":           {"sh", "if", "shell"},
 		"unknown program":    {"sh", "frobnicate now", "frobnicate"},
 		"unknown target":     {"sh", "make nosuch", "nosuch"},
+		"unknown variable":   {"sh", "make test-kernels NOSUCH=1", "NOSUCH"},
 		"bad flag":           {"sh", "mountwarden status --nosuch", "nosuch"},
 		"unknown command":    {"sh", "mountwarden nosuch", "nosuch"},
 		"kubectl's verb":     {"sh", "kubectl nosuch", "nosuch"},

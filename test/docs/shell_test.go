@@ -88,6 +88,9 @@ func (w *world) command(words []string) []string {
 	}
 	args := slices.Clone(words[1:])
 	for i, arg := range args {
+		if words[0] == "make" { // its variables are in capitals, too
+			break
+		}
 		for _, name := range regexp.MustCompile(`\b[A-Z][A-Z-]+[A-Z]\b|\bN\b`).FindAllString(arg, -1) {
 			value, known := w.placeholders[name]
 			if !known {
@@ -127,7 +130,13 @@ func (w *world) checkMake(args []string) (problems []string) {
 		return []string{err.Error()}
 	}
 	for _, target := range args {
-		if !strings.Contains(target, "=") && !regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(target)+`:`).Match(makefile) {
+		if variable, _, set := strings.Cut(target, "="); set {
+			if !strings.Contains(string(makefile), "$("+variable) {
+				problems = append(problems, fmt.Sprintf("the Makefile has no variable %q", variable))
+			}
+			continue
+		}
+		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(target) + `:`).Match(makefile) {
 			problems = append(problems, fmt.Sprintf("the Makefile has no target %q", target))
 		}
 	}
