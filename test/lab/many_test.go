@@ -222,23 +222,13 @@ func childrenNamed(t *testing.T, comm string) (pids []int) {
 	folders, err := filepath.Glob("/proc/[0-9]*")
 	must(t, err)
 	for _, folder := range folders {
-		text, err := os.ReadFile(filepath.Join(folder, "stat"))
-		if err != nil {
-			continue // ended since
+		fields, err := statusOf(filepath.Base(folder)) // stat may wait for a process that execve keeps
+		if err != nil || fields["Name"] != comm || fields["PPid"] != strconv.Itoa(os.Getpid()) {
+			continue // ended since, or another's
 		}
-		var pid, parent int
-		var state string
-		_, rest, ok := strings.Cut(string(text), "("+comm+") ")
-		if !ok {
-			continue
-		}
-		_, err = fmt.Sscan(rest, &state, &parent)
+		pid, err := strconv.Atoi(filepath.Base(folder))
 		must(t, err)
-		_, err = fmt.Sscan(string(text), &pid)
-		must(t, err)
-		if parent == os.Getpid() {
-			pids = append(pids, pid)
-		}
+		pids = append(pids, pid)
 	}
 	return pids
 }
