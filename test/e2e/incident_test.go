@@ -96,7 +96,7 @@ func (s *scene) charted(p *world.Prometheus) {
 	must(s.T, json.Unmarshal(text, &dashboard))
 	asked := 0
 	for _, panel := range dashboard.Panels {
-		quiet := slices.Contains([]string{"Mounts that are not healthy", "Warnings around healthy mounts", "Held pods by reason"}, panel.Title)
+		quiet := slices.Contains([]string{"Mounts that are not healthy", "Warnings around healthy mounts", "Held pods by reason", "Missing capabilities"}, panel.Title)
 		for _, target := range panel.Targets {
 			asked++
 			query := strings.NewReplacer("$__rate_interval", "5m", "$node", ".*").Replace(target.Expr) // what Grafana fills in
