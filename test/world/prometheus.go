@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/mountwarden/mountwarden/test/internal/apiserver"
 )
 
 // prometheusConfig scrapes the agents as the chart's PodMonitor has the Prometheus Operator do it, but every second.
@@ -56,10 +58,11 @@ func (w *World) StartPrometheus(ctx context.Context, folder string, rules []byte
 			return nil, err
 		}
 	}
-	listen, err := freePort(ctx)
+	ports, err := apiserver.FreePorts(1)
 	if err != nil {
 		return nil, err
 	}
+	listen := net.JoinHostPort("127.0.0.1", ports[0])
 	log, err := os.Create(filepath.Join(folder, "log"))
 	if err != nil {
 		return nil, err
@@ -72,15 +75,6 @@ func (w *World) StartPrometheus(ctx context.Context, folder string, rules []byte
 		return nil, errors.Join(err, log.Close())
 	}
 	return p, nil
-}
-
-// freePort is an address of loopback that nobody listens at.
-func freePort(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // Close ends it. The error is what it said when it did not end well.
