@@ -10,6 +10,7 @@ const (
 	KeyContainer  = "container"
 	KeyDetail     = "detail"
 	KeyErrno      = "errno"
+	KeyHealth     = "health"
 	KeyHeld       = "heldReason"
 	KeyLooks      = "looks"
 	KeyMountPath  = "mountPath"

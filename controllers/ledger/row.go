@@ -24,8 +24,8 @@ func (r row) refuse(a Ask, b config.Backoff, now time.Time) *Refusal {
 		return nil
 	}
 	if r.attempts >= b.MaxAttempts {
-		return &Refusal{controllers.HeldGaveUp, fmt.Sprintf("%d pods of %s were removed in a row and their successors failed as well: find out why, then delete the Lease %s, "+
-			"or let %d healthy minutes pass", r.attempts, a.Owner, leaseName(a.Namespace, a.Owner), b.ForgetSeconds/60), time.Minute}
+		return &Refusal{controllers.HeldGaveUp, fmt.Sprintf("%d pods of %s were removed in a row and their successors failed as well: find out why, then delete the Lease %s; "+
+			"a pod of it that stays healthy for %s begins anew, too", r.attempts, a.Owner, leaseName(a.Namespace, a.Owner), time.Duration(b.ForgetSeconds)*time.Second), time.Minute}
 	}
 	if wait := a.Since.Add(r.delay(b)).Sub(now); wait > 0 {
 		return &Refusal{controllers.HeldBackoff, fmt.Sprintf("%d pods of %s were removed in a row; this one waits %s", r.attempts, a.Owner, r.delay(b)), wait}

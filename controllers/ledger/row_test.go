@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +41,20 @@ func TestBackoff(t *testing.T) {
 			a := ask(func(a *Ask) { a.Created, a.Since = ago(tc.created), ago(tc.broken) })
 			requireHeld(t, tc.row.refuse(a, settings().Backoff, now), tc.want)
 		})
+	}
+}
+
+// Whoever is told that it gave up is told what to do, and how long is long enough, be it less than a minute.
+func TestGaveUpSaysWhatToDo(t *testing.T) {
+	b := settings().Backoff
+	b.ForgetSeconds = 90
+	a := ask(func(a *Ask) { a.Created, a.Since = ago(time.Minute), ago(time.Second) })
+	refusal := row{attempts: b.MaxAttempts, first: ago(2 * time.Minute), pod: "before"}.refuse(a, b, now)
+	requireHeld(t, refusal, controllers.HeldGaveUp)
+	for _, part := range []string{"delete the Lease " + leaseName(a.Namespace, a.Owner), "healthy for 1m30s"} {
+		if !strings.Contains(refusal.Message, part) {
+			t.Errorf("%q does not say %q", refusal.Message, part)
+		}
 	}
 }
 

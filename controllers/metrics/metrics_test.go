@@ -240,6 +240,7 @@ func TestDocumentation(t *testing.T) {
 		known[f.GetName()] = true
 		fmt.Fprintf(&text, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels, " "), f.GetHelp())
 	}
+	text.WriteString(labelTable(t, families))
 	golden.Check(t, filepath.Join("..", "..", "docs", "metrics.md"), text.String(), *update)
 	requireAllKnown(t, a.registry, known)
 }

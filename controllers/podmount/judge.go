@@ -27,6 +27,7 @@ type round struct {
 func (r *Reconciler) judge(ctx context.Context, t *tracked, looks round) time.Duration {
 	for _, o := range looks.observations {
 		r.Meter.Observed(o)
+		logLook(ctx, looks.pod, o)
 	}
 	state, v := verdict.Step(t.snapshot(), looks.observations, rules(looks.policy), r.Now())
 	t.update(looks.pod, looks.policy.Mode, state, r.Now())

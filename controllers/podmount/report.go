@@ -100,6 +100,18 @@ func mountLog(ctx context.Context, pod *corev1.Pod, t verdict.Transition) logr.L
 	return log
 }
 
+// logLook logs one look, whatever it has found, for who has asked for that: config.logLevel.
+func logLook(ctx context.Context, pod *corev1.Pod, o probes.Observation) {
+	log := ctrl.LoggerFrom(ctx).V(1)
+	if !log.Enabled() { // nearly always
+		return
+	}
+	log.Info("Looked", controllers.KeyPodUID, pod.UID, controllers.KeyContainer, o.Target.Container, controllers.KeyVolume, o.Target.Volume,
+		controllers.KeyMountPath, o.Target.Path, controllers.KeyHealth, o.Health.String(), controllers.KeyCause, o.Cause, controllers.KeyWarning, o.Warning,
+		controllers.KeyErrno, probes.ErrnoName(o.Errno), controllers.KeyOperation, o.Operation, controllers.KeyTook, o.Finished.Sub(o.Started).String(),
+		controllers.KeyDetail, text.Redact(o.Detail))
+}
+
 // account tells what came of a remediation: counter, log line and events, all from the same two values. What is
 // held is told when the reason changes, not at every look.
 func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Request, result controllers.Result) {
