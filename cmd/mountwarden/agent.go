@@ -17,6 +17,7 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/permissions"
+	"github.com/mountwarden/mountwarden/probes/node"
 )
 
 // closeTimeout bounds how long the agent waits for its workers at the end. One that is stuck in the kernel is left to
@@ -66,6 +67,7 @@ func writeConfig(cmd *cobra.Command, cfg config.Config) error {
 func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	log = log.WithValues(controllers.KeyNode, cfg.NodeName)
 	log.Info("Starting", "version", versionText(), "dryRun", cfg.DryRun)
+	node.RelaxTimers()
 	clock := ledger.NewClock(time.Now)
 	restConfig, client, err := connect(cfg, clock)
 	if err != nil {

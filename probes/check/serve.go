@@ -16,6 +16,10 @@ const (
 // with, whatever its value.
 const KeepPrivileges = "MOUNTWARDEN_PROBE_KEEP_PRIVILEGES"
 
+// timerSlack is by how much the threads of a worker may oversleep, which has no timers: only Go's monitor thread sleeps here, and
+// took a quarter of what a look costs (docs/adr/0016).
+const timerSlack = 10 * time.Millisecond
+
 // Serve drops privileges, if it is to, and answers batches on a SOCK_SEQPACKET socket until the other end is
 // closed, which is how a worker learns that the agent is gone. The error is one of the protocol.
 func Serve(socket, memory int, drop bool) error {
@@ -24,6 +28,7 @@ func Serve(socket, memory int, drop bool) error {
 	if err != nil {
 		return err
 	}
+	_ = sys.RelaxTimers(timerSlack) // where that fails it only costs time
 	w := worker{socket: socket, board: BoardAt(mem), epoch: time.Now().Add(-sys.Monotonic())}
 	hello := Message{Kind: KindHello}
 	if drop {

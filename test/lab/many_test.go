@@ -208,6 +208,25 @@ func TestWorkersAreSmallAndUnprivileged(t *testing.T) {
 	}
 }
 
+// What wakes a worker is its work: none of its threads may be woken for its own sake more often than every 10 ms.
+func TestWorkersMayOversleep(t *testing.T) {
+	p := newProber(t, node.Options{})
+	expect(t, p.ProbeSelf(t.Context(), selfAt("/"), timeout)[0], probes.Healthy, probes.CauseNone)
+	pids := children(t)
+	if len(pids) != 1 {
+		t.Fatalf("one worker should be idle: %v", pids)
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pids[0]))
+	must(t, err)
+	for _, thread := range threads {
+		slack, err := os.ReadFile(filepath.Join("/proc", thread.Name(), "timerslack_ns"))
+		must(t, err)
+		if got := strings.TrimSpace(string(slack)); got != "10000000" {
+			t.Errorf("thread %s of the worker may oversleep by %s ns, want 10 ms", thread.Name(), got)
+		}
+	}
+}
+
 // workerComm is the name that the kernel keeps of the workers: 15 bytes.
 const workerComm = "mountwarden-pro"
 
