@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -115,7 +116,9 @@ func connect(cfg config.Config, clock *ledger.Clock) (*rest.Config, kubernetes.I
 	restConfig.QPS, restConfig.Burst = float32(cfg.KubeAPI.QPS), cfg.KubeAPI.Burst
 	restConfig.Wrap(clock.Wrap)
 	restConfig.UserAgent = "mountwarden/" + versionText()
-	client, err := kubernetes.NewForConfig(restConfig)
+	typed := rest.CopyConfig(restConfig)
+	typed.ContentType, typed.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
+	client, err := kubernetes.NewForConfig(typed)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make an API client: %w", err)
 	}

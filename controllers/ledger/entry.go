@@ -34,19 +34,20 @@ func OwnerOf(pod *corev1.Pod) Owner {
 // String returns the owner as people write it, such as "ReplicaSet/web".
 func (o Owner) String() string { return o.Kind + "/" + o.Name }
 
-// Entry is one removal that was reserved, and most probably done. It is all that is needed to follow it to its end.
+// Entry is one removal that was reserved, and most probably done. It is all that is needed to follow it to its end; after that, only what
+// says when and where stays.
 type Entry struct {
 	At        time.Time             `json:"at"` // when it was reserved, by the API server's clock
 	Node      string                `json:"node"`
 	Namespace string                `json:"namespace"`
 	Pod       string                `json:"pod"`
 	PodUID    types.UID             `json:"podUID"`
-	Owner     Owner                 `json:"owner"`
-	Backend   string                `json:"backend"`        // probes.Backend.String of the mount that is the reason
-	Case      string                `json:"case,omitempty"` // the device that several pods of the node share; they are removed together
-	Cause     probes.Cause          `json:"cause"`
-	Since     time.Time             `json:"since"`              // since when the mount has been broken
-	Grace     int64                 `json:"grace"`              // the pod's own grace period, in seconds
+	Owner     Owner                 `json:"owner,omitzero"`
+	Backend   string                `json:"backend,omitempty"` // probes.Backend.String of the mount that is the reason
+	Case      string                `json:"case,omitempty"`    // the device that several pods of the node share; they are removed together
+	Cause     probes.Cause          `json:"cause,omitempty"`
+	Since     time.Time             `json:"since,omitzero"`     // since when the mount has been broken
+	Grace     int64                 `json:"grace,omitempty"`    // the pod's own grace period, in seconds
 	Selector  string                `json:"selector,omitempty"` // label selector that the pod's successors match, too
 	Aftermath controllers.Aftermath `json:"aftermath,omitempty"`
 	Closed    time.Time             `json:"closed,omitzero"` // when the aftermath was written

@@ -133,11 +133,10 @@ func (s State) pruned(cfg config.Config, now time.Time) State {
 	return next
 }
 
-// end notes how a removal ended, and what that teaches of the backend.
+// end notes how a removal ended, and what that teaches of the backend. Of the entry remains what the budgets count, and for people the pod.
 func (s State) end(e Entry, a controllers.Aftermath, now time.Time) Entry {
-	e.Aftermath, e.Closed = a, now
 	s.Trials[e.Backend] = s.Trials[e.Backend].after(e.At, a, now)
-	return e
+	return Entry{At: e.At, Node: e.Node, Namespace: e.Namespace, Pod: e.Pod, PodUID: e.PodUID, Aftermath: a, Closed: now}
 }
 
 // find returns the entry of a pod.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
@@ -31,9 +31,6 @@ const (
 // anyAge lets an agent write what it knows best itself, such as the end of its own removal, without a read before.
 const anyAge = time.Duration(math.MaxInt64)
 
-// errOldCopy is the conflict of a copy that has nothing to change and may be out of date.
-var errOldCopy = errors.New("the copy is out of date")
-
 // ErrMalformed says that the ledger is there and cannot be read. Nobody is removed then.
 var ErrMalformed = errors.New("malformed ledger")
 
@@ -43,10 +40,15 @@ type Store struct {
 	config config.Config
 	now    func() time.Time
 
-	mu    sync.Mutex // also lets one change of this agent at a time go to the API server
-	lease *coordinationv1.Lease
-	read  time.Time
-	swept time.Time
+	waiting line // of changes for mu
+
+	mu     sync.Mutex // also lets one change of this agent at a time go to the API server
+	lease  *coordinationv1.Lease
+	text   State // what the lease says
+	read   time.Time
+	pace   pace
+	outrun time.Time // when another agent was last faster
+	swept  time.Time
 }
 
 // NewStore returns a Store that keeps its Leases in cfg.Namespace. now is the time by the API server's clock (see Clock).
@@ -54,19 +56,39 @@ func NewStore(client kubernetes.Interface, cfg config.Config, now func() time.Ti
 	return &Store{leases: client.CoordinationV1().Leases(cfg.Namespace), config: cfg, now: now, swept: now()}
 }
 
-// Refuse refuses by what is known without any change: by a copy of the ledger that may be two seconds old. nil promises nothing.
+// Refuse refuses by what is known without any change: by a copy of the ledger that may be two seconds old. nil promises nothing. An
+// agent whose pods have been refused for long reads the ledger less often, and then has them all ask together.
 func (s *Store) Refuse(ctx context.Context, a Ask) (*Refusal, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.refresh(ctx, copyAge); err != nil {
+	age := copyAge
+	if s.pace.left(s.now()) > 0 {
+		age = anyAge
+	}
+	if err := s.refresh(ctx, age); err != nil {
 		return nil, err
 	}
-	state, err := s.state()
-	if err != nil {
-		return nil, err
+	refusal := s.state().admit(a, s.config, s.now())
+	if refusal == nil && s.isOld() {
+		refusal = &Refusal{Held: controllers.HeldRateLimit, Message: "pods of many nodes are to be removed, and each node asks in its turn"}
 	}
-	return state.admit(a, s.config, s.now()), nil
+	return s.refused(refusal), nil
 }
+
+// refused notes a refusal and says when it is worthwhile to ask again: not before the ledger is read again, nor at the same instant as others.
+func (s *Store) refused(r *Refusal) *Refusal {
+	if r == nil {
+		return nil
+	}
+	now := s.now()
+	if !s.isOld() {
+		s.pace.refused(now)
+	}
+	r.RetryAfter = max(r.RetryAfter+rand.N(r.RetryAfter/2+1), s.pace.left(now))
+	return r
+}
+
+func (s *Store) isOld() bool { return s.now().Sub(s.read).Abs() >= copyAge }
 
 // Reserve grants the removal of a pod by noting it, or refuses. What is granted holds for ActWithin from then on; asked again for the same
 // pod it is granted again, and counted anew once that is over. An error means that it is not known whether it was noted.
@@ -100,11 +122,16 @@ func (s *Store) note(ctx context.Context, a Ask) (refusal *Refusal, err error) {
 		refusal = tooLong(next)
 		return next, refusal == nil
 	})
-	return refusal, err
+	if errors.Is(err, errOutrun) { // it is known that nothing was noted
+		refusal, err = &Refusal{Held: controllers.HeldRateLimit, Message: "pods of many nodes are being removed at this moment, and their agents were faster"}, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused(refusal), err
 }
 
 // maxText bounds the ledger's text, in bytes. All annotations of an object together may have 262,144 (apimachinery,
-// TotalAnnotationSizeLimitB); closing an entry adds to it.
+// TotalAnnotationSizeLimitB); closing an entry adds nothing to it.
 const maxText = 200 << 10
 
 // tooLong refuses what would not fit into the Lease.
@@ -151,57 +178,13 @@ func (s *Store) Pending(ctx context.Context) ([]Entry, error) {
 	if err := s.refresh(ctx, 0); err != nil {
 		return nil, err
 	}
-	state, err := s.state()
 	var own []Entry
-	for _, e := range state.Entries {
+	for _, e := range s.state().Entries {
 		if e.Node == s.config.NodeName && e.pending() {
 			own = append(own, e)
 		}
 	}
-	return own, err
-}
-
-// change applies a pure change to the ledger as the API server has it, again as long as another agent was faster. The change
-// reports whether there is anything to write. The first try may rest on a copy of that age: what it writes is compared, and the copy
-// is read anew if it is out of date.
-func (s *Store) change(ctx context.Context, age time.Duration, apply func(State, time.Time) (State, bool)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var conflict error
-	retry := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 6, Cap: 2 * time.Second}
-	err := wait.ExponentialBackoffWithContext(ctx, retry, func(ctx context.Context) (done bool, err error) {
-		conflict, err = s.try(ctx, age, apply)
-		age = 0
-		return conflict == nil, err
-	})
-	if conflict != nil && wait.Interrupted(err) {
-		return fmt.Errorf("change the ledger: too many agents change it: %w", errors.Join(conflict, ctx.Err()))
-	}
-	return err
-}
-
-// try applies the change to a copy of at most that age. A conflict is to be tried again, an error is not.
-func (s *Store) try(ctx context.Context, age time.Duration, apply func(State, time.Time) (State, bool)) (conflict, err error) {
-	if err := s.refresh(ctx, age); err != nil {
-		return nil, err
-	}
-	state, err := s.state()
-	if err != nil {
-		return nil, err
-	}
-	now := s.now()
-	next, changed := apply(state, now)
-	if !changed {
-		if now.Sub(s.read).Abs() >= copyAge {
-			return errOldCopy, nil
-		}
-		return nil, nil
-	}
-	err = s.write(ctx, next)
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
-		return err, nil
-	}
-	return nil, err
+	return own, nil
 }
 
 // refresh reads the Lease unless the copy is young enough. A Lease that is not there is an empty ledger.
@@ -214,28 +197,32 @@ func (s *Store) refresh(ctx context.Context, age time.Duration) error {
 	lease, err := s.leases.Get(ctx, ledgerName, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		s.lease = newLedger(s.config.Namespace)
+		lease = newLedger(s.config.Namespace)
 	case err != nil:
 		return fmt.Errorf("read the ledger, Lease %s/%s: %w", s.config.Namespace, ledgerName, err)
-	default:
-		s.lease = lease
 	}
-	s.read = s.now()
+	text, err := s.parse(lease)
+	if err != nil {
+		return err
+	}
+	s.lease, s.text, s.read = lease, text, s.now()
 	return nil
 }
 
 // state returns what the copy says, without what is out of date.
-func (s *Store) state() (State, error) {
-	var state State
-	text := s.lease.Annotations[annotationLedger]
+func (s *Store) state() State { return s.text.pruned(s.config, s.now()) }
+
+// parse reads the ledger's text. One without any is empty.
+func (s *Store) parse(lease *coordinationv1.Lease) (state State, err error) {
+	text := lease.Annotations[annotationLedger]
 	if text == "" {
-		return state.pruned(s.config, s.now()), nil
+		return state, nil
 	}
 	if err := json.Unmarshal([]byte(text), &state); err != nil {
 		return State{}, fmt.Errorf("%w: annotation %s of the Lease %s/%s is no ledger: %w; delete the Lease, and the agents begin a new one",
 			ErrMalformed, annotationLedger, s.config.Namespace, ledgerName, err)
 	}
-	return state.pruned(s.config, s.now()), nil
+	return state, nil
 }
 
 // write sends the state. The copy is forgotten unless the API server took it.
@@ -252,7 +239,7 @@ func (s *Store) write(ctx context.Context, state State) error {
 	if err != nil {
 		return fmt.Errorf("write the ledger, Lease %s/%s: %w", s.config.Namespace, ledgerName, err)
 	}
-	s.lease, s.read = written, s.now()
+	s.lease, s.text, s.read = written, state, s.now()
 	return nil
 }
 

@@ -100,11 +100,7 @@ func (a *agents) ledger() State {
 	if err := s.refresh(a.t.Context(), 0); err != nil {
 		a.t.Fatal(err)
 	}
-	state, err := s.state()
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return state
+	return s.state()
 }
 
 func still() time.Time { return now }

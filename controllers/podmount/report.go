@@ -113,7 +113,7 @@ func logLook(ctx context.Context, pod *corev1.Pod, o probes.Observation) {
 }
 
 // account tells what came of a remediation: counter, log line and events, all from the same two values. What is
-// held is told when the reason changes, not at every look.
+// held is told when the reason is news, not at every look.
 func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Request, result controllers.Result) {
 	reason, _ := req.Decision.Reason()
 	switch {

@@ -75,7 +75,7 @@ func TestHealthIsNoNews(t *testing.T) {
 	}
 }
 
-// What is held is told when the reason changes, not at every look.
+// What is held is told when the reason changes, not at every look, and one that comes and goes not at every change.
 func TestHeldIsToldOncePerReason(t *testing.T) {
 	w, pod := newWorld(), newPod("app", nil)
 	r := w.reconciler(t)
@@ -91,12 +91,20 @@ func TestHeldIsToldOncePerReason(t *testing.T) {
 	for _, e := range w.on("Pod", controllers.ReasonRemediationHeld) {
 		actions = append(actions, e.action)
 	}
-	if diff := cmp.Diff([]string{"EvictNoController", "EvictDryRun", "EvictNoController"}, actions); diff != "" {
+	if diff := cmp.Diff([]string{"EvictNoController", "EvictDryRun"}, actions); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	if len(w.counted) != 3 {
-		t.Errorf("counted %v, want one for each change", w.counted)
+	if len(w.counted) != 2 {
+		t.Errorf("counted %v, want one for each reason", w.counted)
 	}
+	w.pass(5 * time.Minute)
+	w.answers = []controllers.Result{dry, dry}
+	w.live(t, r, pod, 2)
+	if n := len(w.on("Pod", controllers.ReasonRemediationHeld)); n != 3 {
+		t.Errorf("%d events, want a third when the last of its reason is 5 minutes old", n)
+	}
+	w.answers = []controllers.Result{no}
+	w.live(t, r, pod, 1)
 	if got := r.Statuses()[0].Held; got != controllers.HeldNoController {
 		t.Errorf("held for %q", got)
 	}
@@ -142,7 +150,6 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// A pod that went by itself while it was held is counted, and nobody is told.
 // Many pods that are held for one backend are one incident: told once, on the node, while each pod still tells why it stays.
 func TestAnIncidentIsToldOnce(t *testing.T) {
 	w := newWorld()
@@ -162,6 +169,7 @@ func TestAnIncidentIsToldOnce(t *testing.T) {
 	}
 }
 
+// A pod that went by itself while it was held is counted, and nobody is told.
 func TestGoneWhileHeld(t *testing.T) {
 	w, pod := newWorld(), newPod("app", nil)
 	w.put(pod)

@@ -41,6 +41,7 @@ type tracked struct {
 	mode      config.Mode
 	backends  map[probes.Target]probes.Backend
 	held      controllers.Held
+	told      map[controllers.Held]time.Time // when it was last told that the pod is held for that; nil when it is not held
 	public    public
 }
 
@@ -152,6 +153,9 @@ func (p *tracked) lookAgain(at time.Time, trigger probes.Trigger, confirms bool)
 	}
 }
 
+// tellAgain is how soon the same reason is news again. In a storm a pod is held for one reason and another in turn, every few seconds.
+const tellAgain = 5 * time.Minute
+
 // hold notes what came now of asking for the pod's removal, and reports whether the reason for which it stays is news.
 func (p *tracked) hold(result controllers.Result, now time.Time) bool {
 	p.mu.Lock()
@@ -159,7 +163,23 @@ func (p *tracked) hold(result controllers.Result, now time.Time) bool {
 	changed := p.held != result.Held
 	p.held = result.Held
 	p.public.answer(result, changed, now)
-	return changed
+	return changed && p.isNews(now)
+}
+
+// isNews reports whether it is to be told why the pod is held, and notes that it is. That it is held no more is always told.
+func (p *tracked) isNews(now time.Time) bool {
+	if p.held == "" {
+		p.told = nil
+		return true
+	}
+	if last, told := p.told[p.held]; told && now.Sub(last) < tellAgain {
+		return false
+	}
+	if p.told == nil {
+		p.told = map[controllers.Held]time.Time{}
+	}
+	p.told[p.held] = now
+	return true
 }
 
 // clear forgets a remediation that is no longer called for.

@@ -53,7 +53,7 @@ func (r *Remediator) answer(refusal *ledger.Refusal, err error) *controllers.Res
 	case err != nil:
 		return r.failed("ask the ledger of removals", err)
 	case refusal != nil:
-		return heldFor(spread(refusal.RetryAfter), refusal.Held, refusal.Message)
+		return heldFor(refusal.RetryAfter, refusal.Held, refusal.Message)
 	default:
 		r.outage.over()
 		return nil

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -108,6 +109,7 @@ func (i *incarnation) connect() (err error) {
 		line.crash = i.agent.fleet.Crash()
 	}
 	connection := i.agent.fleet.Connect(i.agent.node)
+	connection.ContentType, connection.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
 	connection.QPS, connection.Burst = float32(i.config.KubeAPI.QPS), i.config.KubeAPI.Burst
 	connection.Wrap(i.clock.Wrap)
 	connection.Wrap(func(next http.RoundTripper) http.RoundTripper {
