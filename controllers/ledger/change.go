@@ -21,6 +21,12 @@ var errOutrun = errors.New("too many agents change it")
 // crowdedFor is for how long after another agent was faster no old copy is tried: it would be in vain.
 const crowdedFor = 10 * time.Second
 
+// After a conflict an agent waits for at least twice as long as its latest write took: on a busy API server others would come in between again.
+const (
+	shortestSlot = 50 * time.Millisecond
+	longestSlot  = 500 * time.Millisecond
+)
+
 // edit is a pure change of the ledger. It reports whether there is anything to write.
 type edit struct {
 	apply func(State, time.Time) (State, bool)
@@ -87,7 +93,8 @@ func (s *Store) try(ctx context.Context, edits []*edit) error {
 		age = 0
 	}
 	var conflict error
-	retry := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 6, Cap: 2 * time.Second}
+	slot := min(max(2*s.took, shortestSlot), longestSlot)
+	retry := wait.Backoff{Duration: slot, Factor: 2, Jitter: 1, Steps: 5}
 	err := wait.ExponentialBackoffWithContext(ctx, retry, func(ctx context.Context) (done bool, err error) {
 		conflict, err = s.tryOnce(ctx, age, edits)
 		age = 0
@@ -111,7 +118,9 @@ func (s *Store) tryOnce(ctx context.Context, age time.Duration, edits []*edit) (
 		}
 		return nil, nil
 	}
+	began := time.Now()
 	err = s.write(ctx, state)
+	s.took = time.Since(began)
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
 		s.outrun = s.now()
 		return err, nil

@@ -69,7 +69,9 @@ func TestReadsOfThoseWhoWait(t *testing.T) {
 // An old copy refuses and never lets anybody pass.
 func TestAnOldCopyOnlyRefuses(t *testing.T) {
 	a := newAgents(t)
-	a.change = func(c *config.Config) { c.Budgets = config.Budgets{WindowSeconds: 1, Node: 1, Namespace: 1, Cluster: 1} }
+	a.change = func(c *config.Config) {
+		c.Budgets = config.Budgets{WindowSeconds: 1, Node: 1, Namespace: 1, Cluster: 1}
+	}
 	a.reserve(a.store("other", &wire{}, still), another("first"), "")
 	w, clock := &wire{}, now
 	s := a.store("node-1", w, func() time.Time { return clock })
@@ -98,7 +100,9 @@ func TestAnOldCopyOnlyRefuses(t *testing.T) {
 // What several pods ask for while a write is on its way goes in one write after it.
 func TestChangesAreWrittenTogether(t *testing.T) {
 	a := newAgents(t)
-	a.change = func(c *config.Config) { c.Budgets = config.Budgets{WindowSeconds: 1, Node: 50, Namespace: 50, Cluster: 50} }
+	a.change = func(c *config.Config) {
+		c.Budgets = config.Budgets{WindowSeconds: 1, Node: 50, Namespace: 50, Cluster: 50}
+	}
 	arrived, proceed := make(chan struct{}), make(chan struct{})
 	w := &wire{cut: func(n int32, _ *http.Request) (bool, bool) {
 		if n == 1 {
@@ -154,7 +158,9 @@ func TestOutrun(t *testing.T) {
 		}
 		return false, false
 	}}
-	a.change = func(c *config.Config) { c.Budgets = config.Budgets{WindowSeconds: 1, Node: 50, Namespace: 50, Cluster: 50} }
+	a.change = func(c *config.Config) {
+		c.Budgets = config.Budgets{WindowSeconds: 1, Node: 50, Namespace: 50, Cluster: 50}
+	}
 	rival = a.store("rival", &wire{}, still)
 	s := a.store("node-1", w, still)
 	refusal, err := s.Reserve(t.Context(), ask())

@@ -47,7 +47,8 @@ type Store struct {
 	text   State // what the lease says
 	read   time.Time
 	pace   pace
-	outrun time.Time // when another agent was last faster
+	outrun time.Time     // when another agent was last faster
+	took   time.Duration // by the latest write
 	swept  time.Time
 }
 

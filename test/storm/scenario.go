@@ -47,7 +47,7 @@ func (s scenario) play(ctx context.Context, l *lab, r *report, w io.Writer) {
 // settings are those of an agent, on the time scale of a simulation.
 func settings() config.Config {
 	c := config.Default()
-	c.FollowUpSeconds = 10
+	c.FollowUpSeconds = 20
 	c.Defaults.TimeoutSeconds, c.Defaults.HangSeconds = 1, 4
 	c.Defaults.PeriodSeconds, c.Defaults.FailureThreshold = 5, 2
 	c.Storm.CooldownSeconds = 5
@@ -89,26 +89,28 @@ func replicaSets(n, replicas int, backends ...string) func(*world.World) {
 	}
 }
 
-// size is how large a storm is.
+// size is how large a storm is. One machine is the API server, its store, and all nodes: what hundreds of them tell at once, and how many
+// pods it can replace a second, is bounded by that.
 type size struct {
 	nodes, owners, replicas int
 	budget                  int // of the cluster in a window
 	outage                  time.Duration
 	within                  time.Duration
+	told                    time.Duration // cast.toldWithin
 }
 
 func (o options) size() size {
 	if o.Short {
-		return size{nodes: 20, owners: 24, replicas: 5, budget: 200, outage: 4 * time.Second, within: time.Minute}
+		return size{nodes: 20, owners: 24, replicas: 5, budget: 200, outage: 4 * time.Second, within: time.Minute, told: 30 * time.Second}
 	}
-	return size{nodes: o.Nodes, owners: 2 * o.Nodes, replicas: 5, budget: 400, outage: 30 * time.Second, within: 15 * time.Minute}
+	return size{nodes: o.Nodes, owners: 2 * o.Nodes, replicas: 5, budget: 200, outage: 30 * time.Second, within: 15 * time.Minute, told: 2 * time.Minute}
 }
 
 // variants makes a cast for each set of guards.
 func (o options) variants(name string, prepare func(z size, c *cast)) (casts []cast) {
 	z := o.size()
 	for i, which := range guards() {
-		c := cast{name: fmt.Sprintf("%s-%d", name, i), guard: which, nodes: z.nodes, namespaces: 4, config: settings(), within: z.within}
+		c := cast{name: fmt.Sprintf("%s-%d", name, i), guard: which, nodes: z.nodes, namespaces: 4, config: settings(), within: z.within, toldWithin: z.told}
 		c.config.Budgets = config.Budgets{WindowSeconds: 2, Node: z.budget / 2, Namespace: z.budget / 2, Cluster: z.budget}
 		c.config = guard(c.config, which)
 		prepare(z, &c)
