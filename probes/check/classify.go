@@ -42,7 +42,8 @@ func Judge(a Answer) Finding {
 	}
 }
 
-// judgeErrno is about all stages but the first and the last.
+// judgeErrno is about all stages but the first and the last. ECONNREFUSED is what a FUSE answers whose daemon has refused the kernel's first
+// request, and will for ever; but also what a daemon may pass on of a server that is back soon. So it proves nothing.
 func judgeErrno(s Stage, errno syscall.Errno) Finding {
 	switch errno {
 	case syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ESHUTDOWN:

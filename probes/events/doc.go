@@ -19,8 +19,8 @@
 //     connection of such a descriptor as "fuse_connection: N", N being the device number of the mount (Linux 6.16); older kernels
 //     do not, and the end of any holder is announced for every pod with a FUSE. Other users' processes need CAP_SYS_PTRACE
 //     and CAP_DAC_READ_SEARCH; those that cannot be read are passed over.
-//   - /sys/fs/ext4/DEV/errors_count polls as POLLPRI|POLLERR when it grows (Linux 5.11; before that it is left to polling). It needs no capability and pins
-//     nothing: the file system can be unmounted meanwhile, reads answer ENODEV then, and no event tells of that.
+//   - /sys/fs/ext4/DEV/errors_count polls as POLLPRI|POLLERR when it grows (Linux 5.14; before that it is left to polling). It needs
+//     no capability and pins nothing: the file system can be unmounted meanwhile, reads answer ENODEV then, and no event tells of that.
 //
 // Reads of /proc and /sys are all it does; it never touches a mount, or anything below a container's root. One thread
 // waits in the kernel, whatever is watched.

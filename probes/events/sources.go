@@ -40,7 +40,7 @@ func (w *Watcher) try() {
 	w.mountinfo = source(SourceMountinfo, "mounts attached, detached and remounted in a container that fanotify does not watch", err,
 		func() error { return tryPidfd(root) })
 	w.fuse = source(SourceFUSE, "the end of a process that holds the connection of a FUSE mount", err, func() error { return tryPidfd(root) })
-	w.ext4 = source(SourceExt4, "errors that ext4 counts", err, func() error { return tryExt4(w.opts.SysRoot) })
+	w.ext4 = source(SourceExt4, "errors that ext4 counts", err, func() error { return tryExt4(root, w.opts.SysRoot) })
 }
 
 // source is available when nothing has failed and nothing fails in trying.
@@ -112,10 +112,28 @@ func onePID(status string) bool {
 	return false
 }
 
-// tryExt4 looks for the folder below which ext4 shows its file systems once there is one.
-func tryExt4(sysRoot string) error {
+// tryExt4 looks for the folder below which ext4 shows its file systems once there is one. Whether their counts are announced no file
+// tells: any file of sysfs can be polled, and the function that announces is in no list before ext4 is loaded. So the version has to do.
+func tryExt4(procRoot, sysRoot string) error {
 	if _, err := os.Stat(filepath.Join(sysRoot, "fs")); err != nil {
 		return fmt.Errorf("find file systems: %w: show the host's /sys as %s", err, sysRoot)
 	}
+	text, err := os.ReadFile(filepath.Join(procRoot, "sys/kernel/osrelease")) //nolint:gosec // a file of /proc
+	if err != nil {
+		return fmt.Errorf("read the kernel's version: %w", err)
+	}
+	if release := strings.TrimSpace(string(text)); !announcesErrors(release) {
+		return fmt.Errorf("%w: Linux %s counts them silently: they are found at the next look; it needs Linux 5.14", errors.ErrUnsupported, release)
+	}
 	return nil
+}
+
+// announcesErrors reports whether ext4 of a kernel, such as "6.1.0-56-cloud-amd64", announces the errors that it counts: since Linux 5.14, with
+// commit d578b99443fd (ext4: notify sysfs on errors_count value change).
+func announcesErrors(release string) bool {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major > 5 || major == 5 && minor >= 14
 }

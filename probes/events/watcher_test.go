@@ -275,7 +275,7 @@ func TestSources(t *testing.T) {
 	var names []string
 	for _, s := range w.Sources() {
 		names = append(names, s.Name)
-		if s.Name != SourceExt4 && s.Available || s.Detail == "" {
+		if s.Available || s.Detail == "" {
 			t.Errorf("%+v", s)
 		}
 	}
@@ -286,6 +286,21 @@ func TestSources(t *testing.T) {
 	w.Close()
 	w.Watch("a", []Subject{{}})
 	w.Forget("a")
+}
+
+// A kernel that counts errors without a word is not said to announce them.
+func TestErrorsAreAnnouncedSince(t *testing.T) {
+	proc, sysfs := t.TempDir(), t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(proc, "sys/kernel"), 0o755))
+	must(t, os.Mkdir(filepath.Join(sysfs, "fs"), 0o755))
+	for release, want := range map[string]bool{
+		"5.10.0-46-cloud-amd64": false, "5.13.19": false, "5.14.0-427.el9.x86_64": true, "6.1.0": true, "10.0-rc1": true, "4.19.0": false, "": false,
+	} {
+		must(t, os.WriteFile(filepath.Join(proc, "sys/kernel/osrelease"), []byte(release+"\n"), 0o644))
+		if err := tryExt4(proc, sysfs); (err == nil) != want || !want && !strings.Contains(err.Error(), "needs Linux 5.14") {
+			t.Errorf("%q: %v", release, err)
+		}
+	}
 }
 
 func TestExpires(t *testing.T) {

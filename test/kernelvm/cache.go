@@ -8,9 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/mountwarden/mountwarden/test/kernelvm/internal/debian"
 )
+
+// halfPrefix begins the names of folders that are being filled.
+const halfPrefix = "half-"
 
 // cache is the folder of unpacked packages. What is there is used as it is: remove a folder to have it fetched anew.
 type cache struct {
@@ -28,8 +32,8 @@ func defaultCache() (string, error) {
 	return filepath.Join(dir, "mountwarden", "kernelvm"), err
 }
 
-// lock keeps other runs from fetching into the same folder.
-func (c *cache) lock() (unlock func(), err error) {
+// lock keeps other runs from fetching into the same folder, and waits for one that does. What a run that was killed has left is removed.
+func (c *cache) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -37,10 +41,37 @@ func (c *cache) lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+	if err := c.await(ctx, file); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", file.Name(), err), file.Close())
+	}
+	left, _ := filepath.Glob(filepath.Join(c.dir, halfPrefix+"*")) // the pattern is good
+	for _, half := range left {
+		err = errors.Join(err, os.RemoveAll(half))
+	}
+	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return func() { _ = file.Close() }, nil // closing unlocks
+}
+
+// await takes the lock on an open file.
+func (c *cache) await(ctx context.Context, file *os.File) error {
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for first := true; ; first = false {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		if first {
+			fmt.Fprintln(c.progress, "waiting for another run that fetches packages")
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // qemu returns the folder of QEMU.
@@ -77,7 +108,7 @@ func (c *cache) folder(ctx context.Context, name string, fetch func(to string) e
 			return "", err
 		}
 	}
-	half, err := os.MkdirTemp(c.dir, "half-")
+	half, err := os.MkdirTemp(c.dir, halfPrefix)
 	if err != nil {
 		return "", err
 	}

@@ -8,7 +8,6 @@
 // is installed on the host. A guest is an initramfs with one static program as init (package guest), the modules, and the lab as a test
 // binary; it has no network card. What it prints on its second serial port is shown and kept in dist/kernels.
 //
-// A run fails unless the guest has said that it is done: QEMU ends with 0 after a panic of its guest, too. What a kernel cannot do is
-// expected of it by name (see missing); a test that is skipped without being expected to fails the run, and so does one that is expected to be
-// skipped and runs. What became of every scenario is held against testdata, of which docs/kernels.md is made; --update writes both anew.
+// A run fails unless the guest has said that it is done: QEMU ends with 0 after a panic of its guest, too. A skipped test fails the run as
+// well, since a guest has all that the tests need. What became of every scenario is held against testdata, of which docs/kernels.md is made; --update writes both anew.
 package main

@@ -12,7 +12,7 @@ type feature struct{ name, since, without string }
 // features are those that make a difference to what is found, or how soon. The lab holds kernels to them.
 func features() []feature {
 	return []feature{
-		{"events of errors that ext4 counts", "5.11", "they are found at the next look"},
+		{"events of errors that ext4 counts", "5.14", "they are found at the next look"},
 		{"in which function a process waits", "5.16", "why a removed pod does not end is told without it"},
 		{"fanotify events of mounts", "6.15", "the same events by poll(2) of mountinfo"},
 		{"`emergency_ro` and `shutdown` of ext4 in mountinfo", "6.15", "an ext4 that takes no writes any more is found by its counted errors; one that was shut down is not found"},

@@ -7,12 +7,12 @@ import (
 	"github.com/mountwarden/mountwarden/test/kernelvm/internal/debian"
 )
 
-// kernel is a series of kernels that users run, and which of Debian's packages have it. The patterns match whole names; that of the
-// modules may have %s for what the first pattern's group has matched.
+// kernel is a series of kernels that users run, and which of Debian's packages have it. The
+// pattern matches the whole name of the image's package; the name of the modules' package ends in the same version.
 type kernel struct {
 	series  string
 	image   string
-	modules string // "" where they are in the image's package
+	modules string // how the name of their package begins; "" where they are in the image's package
 }
 
 // kernels are the series that are tested, the oldest first.

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -55,11 +58,20 @@ func (o *options) prepare(names []string) (err error) {
 	if o.suites, err = chosenSuites(o.only); err != nil {
 		return err
 	}
+	if o.run != all {
+		o.suites = once(o.suites)
+	}
+	if o.update && o.some() {
+		return errors.New("-update needs all tests: leave out -run (make's RUN) and -only")
+	}
+	if runtime.GOARCH != "amd64" {
+		return fmt.Errorf("the kernels and their QEMU are Debian's for amd64, this machine is %s: run it on an amd64 machine", runtime.GOARCH)
+	}
 	o.cache, err = defaultCache()
 	return err
 }
 
-// some says that not all tests run, so that nothing can be said of those that should be skipped, or of the table.
+// some says that not all tests run, so that nothing can be said of the table.
 func (o *options) some() bool { return o.run != all || o.only != "" }
 
 func chosenSuites(only string) (some []suite, err error) {
@@ -74,8 +86,27 @@ func chosenSuites(only string) (some []suite, err error) {
 			}
 		}
 		if len(some) == known {
-			return nil, fmt.Errorf("there is no suite %q", name)
+			return nil, fmt.Errorf("there is no suite %q: choose of %s", name, strings.Join(suiteNames(), ", "))
 		}
 	}
 	return some, nil
+}
+
+// once lets tests that were named run in one suite, where two divide a package among them: both would use the same disk.
+func once(chosen []suite) (some []suite) {
+	for _, s := range chosen {
+		if s.only != "" && slices.ContainsFunc(chosen, func(other suite) bool { return other.folder == s.folder && other.only == "" }) {
+			continue
+		}
+		s.skip = ""
+		some = append(some, s)
+	}
+	return some
+}
+
+func suiteNames() (names []string) {
+	for _, s := range suites() {
+		names = append(names, s.name)
+	}
+	return names
 }

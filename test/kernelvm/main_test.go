@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestChosen(t *testing.T) {
@@ -28,6 +29,26 @@ func TestChosen(t *testing.T) {
 	}
 	if some, err := chosenSuites("proc"); err != nil || len(some) != 1 {
 		t.Errorf("%+v, %v", some, err)
+	}
+}
+
+func TestNamedTestsRunOnce(t *testing.T) {
+	got := once(suites())
+	if len(got) != len(suites())-1 || got[0].name != "lab" || got[0].skip != "" || slices.ContainsFunc(got, func(s suite) bool { return s.name == "nfs" }) {
+		t.Errorf("%+v", got)
+	}
+	nfs, err := chosenSuites("nfs")
+	if err != nil || len(once(nfs)) != 1 {
+		t.Errorf("%+v, %v", nfs, err)
+	}
+}
+
+func TestUpdateNeedsAllTests(t *testing.T) {
+	for _, o := range []options{{run: "TestX"}, {run: all, only: "lab"}} {
+		o.update = true
+		if err := o.prepare(nil); err == nil || !strings.Contains(err.Error(), "-update") {
+			t.Errorf("%+v: %v", o, err)
+		}
 	}
 }
 
@@ -63,11 +84,23 @@ func TestTheCacheIsThatOfTheOtherTests(t *testing.T) {
 // What is in the cache is used without a look at the network, and nothing that is half there gets its name.
 func TestCache(t *testing.T) {
 	c := &cache{dir: t.TempDir(), progress: io.Discard}
-	unlock, err := c.lock()
+	left := filepath.Join(c.dir, halfPrefix+"1")
+	if err := os.Mkdir(left, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := c.lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a killed run has left is there: %v", err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := c.lock(soon); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("locked twice: %v", err)
+	}
 	there := filepath.Join(c.dir, "there")
 	if err := os.Mkdir(there, 0o755); err != nil {
 		t.Fatal(err)

@@ -41,6 +41,9 @@ func (g *Gate) enter(c *net.TCPConn) bool {
 		_ = c.SetLinger(0)
 		return false
 	}
+	if g.state == Vanish { // it came just before
+		_ = dropAll(c, true) // it may be closed already
+	}
 	g.conns[c] = struct{}{}
 	return true
 }

@@ -1,6 +1,7 @@
 package knfsd
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -88,7 +89,7 @@ func (s *Server) serve() error {
 
 // export tells the kernel of the file system with an id, mounted at path. flags 0 takes it out of export.
 func (s *Server) export(id int, path string, flags int) error {
-	key := fmt.Sprintf(`%s 1 \x%02x000000 %d`, domain, id, forever) // the id in the byte order of this machine
+	key := fmt.Sprintf(`%s 1 \x%x %d`, domain, binary.NativeEndian.AppendUint32(nil, uint32(id)), forever)
 	if flags == 0 {
 		return errors.Join(
 			write(caches+"/nfsd.export/channel", fmt.Sprintf("%s %s %d\n", domain, path, forever)), write(caches+"/nfsd.fh/channel", key+"\n"))

@@ -15,7 +15,7 @@ const Canary = "canary"
 // folder is the part of a volume that clients mount: it can be made anew while the file system stays.
 const folder = "data"
 
-// Volume is a file system that is exported. A server has some hundred at most.
+// Volume is a file system that is exported.
 type Volume struct {
 	server *Server
 	id     int

@@ -100,7 +100,7 @@ func TestEventAndLook(t *testing.T) {
 // What the kernel announces depends on its version, and on nothing else where one has all rights.
 func TestSourcesOfThisKernel(t *testing.T) {
 	p := newProber(t, node.Options{Events: true})
-	since := map[string]string{events.SourceFanotify: "6.15", events.SourceMountinfo: "5.10", events.SourceFUSE: "5.10", events.SourceExt4: "5.10"}
+	since := map[string]string{events.SourceFanotify: "6.15", events.SourceMountinfo: "5.10", events.SourceFUSE: "5.10", events.SourceExt4: "5.14"}
 	for _, s := range p.EventSources() {
 		if want := isLinux(t, since[s.Name]); s.Available != want {
 			t.Errorf("%+v, available should be %t", s, want)
@@ -141,7 +141,7 @@ func TestNothingPinsTheDiskOfADeadPod(t *testing.T) {
 		expect(t, lookAt(t, p, pod, timeout), probes.Healthy, probes.CauseNone)
 	}
 	must(t, os.WriteFile(filepath.Join("/sys/fs/ext4", filepath.Base(loop), "trigger_fs_error"), []byte("test"), 0o600))
-	if isLinux(t, "5.11") { // which announces it
+	if isLinux(t, "5.14") { // which announces it
 		expectEvent(t, p, probes.TriggerFileSystemError)
 	}
 	c.kill()

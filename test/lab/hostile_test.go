@@ -204,6 +204,38 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
+// A daemon that ends before it has answered the kernel's first request is as dead as any other. While it lives and has refused that request,
+// all others get ECONNREFUSED.
+func TestFUSEThatNeverBegan(t *testing.T) {
+	needRoot(t)
+	p := newLooker(t, node.Options{})
+	mount := func(say rawfuse.Reaction) *rawfuse.Server {
+		s, err := rawfuse.MountUnknown(t.TempDir(), say)
+		must(t, err)
+		t.Cleanup(func() { must(t, s.Unmount()) })
+		return s
+	}
+	silent, refusing := mount(rawfuse.Silent), mount(rawfuse.Reaction(rawfuse.Honest).To(rawfuse.Init, nil, syscall.EPROTO))
+	pod := podOf(newContainer(t, spec{Binds: map[string]string{"/silent": silent.Dir(), "/refusing": refusing.Dir()}}), "/silent", "/refusing")
+	seen := lookAll(t, p, pod, hangTimeout)
+	expect(t, seen[0], probes.Broken, probes.CauseHung)
+	expect(t, seen[1], probes.Unknown, probes.CauseNone)
+	if seen[1].Errno != syscall.ECONNREFUSED {
+		t.Errorf("refused with %+v", seen[1])
+	}
+	silent.Die()
+	refusing.Die()
+	eventually(t, "both are disconnected", func() bool { // the look that waited has to end first
+		seen = lookAll(t, p, pod, timeout)
+		return seen[0].Cause == probes.CauseDisconnected && seen[1].Cause == probes.CauseDisconnected
+	})
+	for _, o := range seen {
+		if o.Errno != syscall.ENOTCONN {
+			t.Errorf("%+v", o)
+		}
+	}
+}
+
 // A tenant blocks every operation on a FUSE, on the way to a mount as well: his looks end in time, and others do not wait.
 func TestHostileWay(t *testing.T) {
 	p := newLooker(t, node.Options{})

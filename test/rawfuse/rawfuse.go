@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Init is the first request, with which the kernel introduces itself.
+const Init = 26
+
 // Requests of fuse_kernel.h that a look sends.
 const (
 	Getattr = 3
@@ -20,7 +23,6 @@ const (
 
 	lookup      = 1
 	forget      = 2
-	initialize  = 26
 	interrupt   = 36
 	batchForget = 42
 )
@@ -33,12 +35,17 @@ type Server struct {
 	dir   string
 	dev   *os.File      // of /dev/fuse
 	asked atomic.Int64  // requests read, but for the first
-	begun chan struct{} // closed when the kernel knows the server, or it has ended before that
+	begun chan struct{} // closed when the first request was heard, or the server has ended before that
 	ended chan struct{}
 }
 
 // Mount mounts at dir, for all users, and serves it until Die. FSType is "fuse.raw".
 func Mount(dir string, say Reaction) (*Server, error) {
+	return MountUnknown(dir, say.To(Init, hello(), 0))
+}
+
+// MountUnknown is Mount of a server that the kernel does not get to know, unless it answers Init, too.
+func MountUnknown(dir string, say Reaction) (*Server, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open /dev/fuse: %w", err)
@@ -50,7 +57,7 @@ func Mount(dir string, say Reaction) (*Server, error) {
 	// Only since it is mounted can the descriptor be polled.
 	s := &Server{dir: dir, dev: os.NewFile(uintptr(fd), "/dev/fuse"), begun: make(chan struct{}), ended: make(chan struct{})}
 	go s.serve(say)
-	<-s.begun // one that dies before is not dead to the kernel: it refuses connections
+	<-s.begun
 	return s, nil
 }
 
@@ -83,17 +90,19 @@ func (s *Server) serve(say Reaction) {
 			return
 		}
 		opcode, unique := binary.LittleEndian.Uint32(buf[4:n]), binary.LittleEndian.Uint64(buf[8:n])
-		body, errno, silent := hello(), syscall.Errno(0), false
-		if opcode != initialize {
+		if opcode != Init {
 			s.asked.Add(1)
-			body, errno, silent = say(opcode)
 		}
-		if silent || opcode == forget || opcode == batchForget || opcode == interrupt {
-			continue
+		if body, errno, silent := say(opcode); !silent && !answerless(opcode) {
+			_, _ = s.dev.Write(reply(unique, errno, body)) // the kernel may refuse a lie
 		}
-		_, _ = s.dev.Write(reply(unique, errno, body)) // the kernel may refuse a lie
 		begin()
 	}
+}
+
+// answerless requests are those whose answer the kernel does not wait for.
+func answerless(opcode uint32) bool {
+	return opcode == forget || opcode == batchForget || opcode == interrupt
 }
 
 // reply is a struct fuse_out_header and what follows.

@@ -75,6 +75,7 @@ func (r *Root) config() string {
 		{"Dir::Cache", r.path("cache")}, {"Dir::Log", r.path("log")},
 		{"APT::Architecture", "amd64"}, {"APT::Architectures", "amd64"}, {"APT::Sandbox::User", ""}, {"APT::Install-Recommends", "false"},
 		{"Acquire::Languages", "none"}, {"Acquire::Retries", "3"},
+		{"APT::Update::Error-Mode", "any"}, // a list that cannot be had is no reason to use an old one
 	} {
 		fmt.Fprintf(&text, "%s %q;\n", setting[0], setting[1])
 	}

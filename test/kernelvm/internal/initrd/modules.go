@@ -43,7 +43,7 @@ func FindKernel(dir string) (*Kernel, error) {
 		return nil
 	})
 	if err == nil && k.Image == "" {
-		err = fmt.Errorf("no kernel in %s", dir)
+		err = fmt.Errorf("no kernel in %s; remove that folder to have it fetched anew", dir)
 	}
 	return k, err
 }

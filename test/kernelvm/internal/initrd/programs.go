@@ -81,5 +81,5 @@ func find(root, name string, folders ...string) (string, error) {
 			return filepath.Join(root, file), nil
 		}
 	}
-	return "", fmt.Errorf("%w: %s in %s", ErrProgram, name, root)
+	return "", fmt.Errorf("%w: %s in %s; remove that folder to have it fetched anew", ErrProgram, name, root)
 }
