@@ -94,7 +94,7 @@ func (s *Store) try(ctx context.Context, edits []*edit) error {
 	}
 	var conflict error
 	slot := min(max(2*s.took, shortestSlot), longestSlot)
-	retry := wait.Backoff{Duration: slot, Factor: 2, Jitter: 1, Steps: 5}
+	retry := wait.Backoff{Duration: slot, Factor: 2, Jitter: 1, Steps: 4}
 	err := wait.ExponentialBackoffWithContext(ctx, retry, func(ctx context.Context) (done bool, err error) {
 		conflict, err = s.tryOnce(ctx, age, edits)
 		age = 0

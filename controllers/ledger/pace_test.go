@@ -37,8 +37,28 @@ func TestPaceEnds(t *testing.T) {
 		t.Errorf("after a minute without a refusal it waits for %s", left)
 	}
 	p.next = now.Add(24 * time.Hour) // the clock was set back
-	if left := p.left(now); left > 2*slowestPace {
+	if left := p.left(now); left > 2*longestBar {
 		t.Errorf("with a clock that was set back it waits for %s", left)
+	}
+}
+
+// After others were faster an agent waits twice as long each time; each success takes half of that back.
+func TestOutrunWaits(t *testing.T) {
+	p := pace{}
+	for _, want := range []time.Duration{2, 4, 8, 16, 30, 30} {
+		p.outrun(now)
+		if left, want := p.left(now), want*time.Second; left < want*3/4 || left > want*5/4 || !p.isBarred(now) {
+			t.Errorf("waits for %s, want about %s", left, want)
+		}
+	}
+	p.granted()
+	p.granted()
+	p.outrun(now)
+	if left := p.left(now); left > 20*time.Second {
+		t.Errorf("waits for %s after two successes", left)
+	}
+	if p.isBarred(now.Add(longestBar)) {
+		t.Error("it waits for ever")
 	}
 }
 
@@ -113,7 +133,7 @@ func TestChangesAreWrittenTogether(t *testing.T) {
 	}}
 	s := a.store("node-1", w, still)
 	note := func(name string) {
-		if refusal, err := s.note(t.Context(), another(name)); refusal != nil || err != nil {
+		if _, refusal, err := s.note(t.Context(), another(name)); refusal != nil || err != nil {
 			t.Error(refusal, err)
 		}
 	}
@@ -150,7 +170,7 @@ func TestOutrun(t *testing.T) {
 	n := 0
 	w := &wire{cut: func(int32, *http.Request) (bool, bool) {
 		n++
-		if _, err := rival.note(t.Context(), ask(func(a *Ask) {
+		if _, _, err := rival.note(t.Context(), ask(func(a *Ask) {
 			a.Node, a.PodUID, a.Owner.UID, a.Backend = "rival", types.UID(fmt.Sprint(n)), types.UID(fmt.Sprint(n)), fmt.Sprint(n)
 			a.Namespace = fmt.Sprint(n)
 		})); err != nil {
@@ -163,7 +183,7 @@ func TestOutrun(t *testing.T) {
 	}
 	rival = a.store("rival", &wire{}, still)
 	s := a.store("node-1", w, still)
-	refusal, err := s.Reserve(t.Context(), ask())
+	_, refusal, err := s.Reserve(t.Context(), ask())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func (s *Store) Refuse(ctx context.Context, a Ask) (*Refusal, error) {
 		return nil, err
 	}
 	refusal := s.state().admit(a, s.config, s.now())
-	if refusal == nil && s.isOld() {
+	if refusal == nil && (s.isOld() || s.pace.isBarred(s.now())) {
 		refusal = &Refusal{Held: controllers.HeldRateLimit, Message: "pods of many nodes are to be removed, and each node asks in its turn"}
 	}
 	return s.refused(refusal), nil
@@ -91,27 +91,32 @@ func (s *Store) refused(r *Refusal) *Refusal {
 
 func (s *Store) isOld() bool { return s.now().Sub(s.read).Abs() >= copyAge }
 
-// Reserve grants the removal of a pod by noting it, or refuses. What is granted holds for ActWithin from then on; asked again for the same
+// Reserve grants the removal of a pod by noting it, or refuses. A grant holds for so long from then on, at most ActWithin; asked again for the same
 // pod it is granted again, and counted anew once that is over. An error means that it is not known whether it was noted.
-func (s *Store) Reserve(ctx context.Context, a Ask) (*Refusal, error) {
+func (s *Store) Reserve(ctx context.Context, a Ask) (holds time.Duration, refusal *Refusal, err error) {
 	owner, err := s.owner(ctx, a)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if refusal := owner.row.refuse(a, s.config.Backoff, s.now()); refusal != nil {
-		return refusal, nil
+		return 0, refusal, nil
 	}
-	refusal, err := s.note(ctx, a)
+	since, refusal, err := s.note(ctx, a)
 	if refusal != nil || err != nil {
-		return refusal, err
+		return 0, refusal, err
 	}
-	return nil, s.count(ctx, owner, a)
+	if err := s.count(ctx, owner, a); err != nil {
+		return 0, nil, err
+	}
+	return max(0, since.Add(ActWithin).Sub(s.now())), nil, nil
 }
 
-// note adds the entry, unless a fresh one is there already.
-func (s *Store) note(ctx context.Context, a Ask) (refusal *Refusal, err error) {
+// note adds the entry, unless a fresh one is there already, and returns since when it has been there.
+func (s *Store) note(ctx context.Context, a Ask) (since time.Time, refusal *Refusal, err error) {
 	err = s.change(ctx, copyAge, func(state State, now time.Time) (State, bool) {
+		since, refusal = now, nil
 		if i := state.find(string(a.PodUID)); i >= 0 && state.Entries[i].pending() && now.Sub(state.Entries[i].At) < ActWithin/2 {
+			since = state.Entries[i].At
 			return state, false
 		}
 		if refusal = state.admit(a, s.config, now); refusal != nil {
@@ -123,12 +128,16 @@ func (s *Store) note(ctx context.Context, a Ask) (refusal *Refusal, err error) {
 		refusal = tooLong(next)
 		return next, refusal == nil
 	})
-	if errors.Is(err, errOutrun) { // it is known that nothing was noted
-		refusal, err = &Refusal{Held: controllers.HeldRateLimit, Message: "pods of many nodes are being removed at this moment, and their agents were faster"}, nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.refused(refusal), err
+	switch {
+	case errors.Is(err, errOutrun): // it is known that nothing was noted
+		s.pace.outrun(s.now())
+		refusal, err = &Refusal{Held: controllers.HeldRateLimit, Message: "pods of many nodes are being removed at this moment, and their agents were faster"}, nil
+	case err == nil && refusal == nil:
+		s.pace.granted()
+	}
+	return since, s.refused(refusal), err
 }
 
 // maxText bounds the ledger's text, in bytes. All annotations of an object together may have 262,144 (apimachinery,

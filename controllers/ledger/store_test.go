@@ -107,7 +107,7 @@ func still() time.Time { return now }
 
 func (a *agents) reserve(s *Store, ask Ask, want controllers.Held) {
 	a.t.Helper()
-	refusal, err := s.Reserve(a.t.Context(), ask)
+	_, refusal, err := s.Reserve(a.t.Context(), ask)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -179,12 +179,12 @@ func TestAgentsRace(t *testing.T) {
 		all.Go(func() {
 			node := fmt.Sprint("node-", i)
 			s := a.store(node, &wire{}, still)
-			refusal, err := s.Reserve(t.Context(), ask(func(a *Ask) {
+			_, refusal, err := s.Reserve(t.Context(), ask(func(a *Ask) {
 				a.Node, a.Namespace, a.Pod, a.PodUID, a.Backend = node, node, node, types.UID(node), node
 				a.Owner.UID = types.UID(node)
 			}))
 			for err != nil && t.Context().Err() == nil {
-				refusal, err = s.Reserve(t.Context(), ask(func(a *Ask) {
+				_, refusal, err = s.Reserve(t.Context(), ask(func(a *Ask) {
 					a.Node, a.Namespace, a.Pod, a.PodUID, a.Backend = node, node, node, types.UID(node), node
 					a.Owner.UID = types.UID(node)
 				}))
@@ -208,7 +208,7 @@ func TestCutAtEachWrite(t *testing.T) {
 				a := newAgents(t)
 				w := &wire{cut: func(n int32, _ *http.Request) (bool, bool) { return n == write && !after, n == write && after }}
 				s := a.store("node-1", w, still)
-				_, err := s.Reserve(t.Context(), ask())
+				_, _, err := s.Reserve(t.Context(), ask())
 				if !errors.Is(err, errCut) {
 					t.Fatalf("%v, want that the cut is told", err)
 				}
@@ -330,7 +330,7 @@ func TestMalformedLeases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			refusal, err := a.store("node-1", &wire{}, still).Reserve(t.Context(), ask(func(a *Ask) { a.PodUID = "y" }))
+			_, refusal, err := a.store("node-1", &wire{}, still).Reserve(t.Context(), ask(func(a *Ask) { a.PodUID = "y" }))
 			if refusal != nil || !errors.Is(err, ErrMalformed) {
 				t.Fatalf("%+v, %v", refusal, err)
 			}
@@ -426,7 +426,7 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 	s := a.store("node-1", &wire{}, still)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if refusal, err := s.Reserve(ctx, ask()); err == nil || refusal != nil {
+	if _, refusal, err := s.Reserve(ctx, ask()); err == nil || refusal != nil {
 		t.Errorf("%+v, %v", refusal, err)
 	}
 	if refusal, err := s.Refuse(ctx, ask()); err == nil || refusal != nil {

@@ -234,9 +234,11 @@ func TestLastLook(t *testing.T) {
 // deaf is a ledger that grants everything and does not hear of the rest.
 type deaf struct{ reserve, release error }
 
-func (d deaf) Refuse(context.Context, ledger.Ask) (*ledger.Refusal, error)  { return nil, nil }
-func (d deaf) Reserve(context.Context, ledger.Ask) (*ledger.Refusal, error) { return nil, d.reserve }
-func (d deaf) Release(context.Context, types.UID, time.Time) error          { return d.release }
+func (d deaf) Refuse(context.Context, ledger.Ask) (*ledger.Refusal, error) { return nil, nil }
+func (d deaf) Release(context.Context, types.UID, time.Time) error         { return d.release }
+func (d deaf) Reserve(context.Context, ledger.Ask) (time.Duration, *ledger.Refusal, error) {
+	return ledger.ActWithin, nil, d.reserve
+}
 
 // What may stand in the ledger and is not done is left to the follower to give back.
 func TestWhatCannotBeGivenBack(t *testing.T) {

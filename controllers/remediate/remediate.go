@@ -34,7 +34,7 @@ type Node interface {
 // Ledger is what all agents together know of removals.
 type Ledger interface {
 	Refuse(ctx context.Context, a ledger.Ask) (*ledger.Refusal, error)
-	Reserve(ctx context.Context, a ledger.Ask) (*ledger.Refusal, error)
+	Reserve(ctx context.Context, a ledger.Ask) (holds time.Duration, refusal *ledger.Refusal, err error)
 	Release(ctx context.Context, pod types.UID, at time.Time) error
 }
 

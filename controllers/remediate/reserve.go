@@ -21,12 +21,12 @@ func (r *Remediator) admitted(ctx context.Context, a *attempt) *controllers.Resu
 
 // reserve takes the removal out of the budgets, and looks at the mount for the last time.
 func (r *Remediator) reserve(ctx context.Context, a *attempt) *controllers.Result {
-	a.until = r.Now().Add(ledger.ActWithin / 2) // it may have been granted up to half of that before, to the same pod
 	a.ask.Grace, a.ask.Selector = graceOf(a.live), ledger.SelectorFor(a.live)
-	refusal, err := r.Ledger.Reserve(ctx, a.ask)
+	holds, refusal, err := r.Ledger.Reserve(ctx, a.ask)
 	if err != nil {
 		r.Follower.Recall() // it may have been noted
 	}
+	a.until = r.Now().Add(holds)
 	if held := r.answer(refusal, err); held != nil {
 		return held
 	}

@@ -8,7 +8,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 	"github.com/mountwarden/mountwarden/probes/view"
 )
@@ -89,18 +91,32 @@ func (s namespace) uses(podUID string, d mountinfo.Device) (own int, err error) 
 	return own, nil
 }
 
-// write tells the kernel. The file is of the host's fusectl; it takes no lock that a server could hold.
+// write tells the kernel. The file is of the host's fusectl; it takes no lock that a server could hold. Only the user who has mounted the FUSE
+// may write it (fuse_ctl_add_conn of the kernel), or who has CAP_DAC_OVERRIDE, which the agent has not.
 func (e *Examiner) write(d mountinfo.Device) error {
-	f, err := os.OpenFile(e.control(d, "abort"), os.O_WRONLY, 0)
+	owner, err := ownerOf(e.control(d, ""))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("abort FUSE connection %d: the host has no such file: mount fusectl at /sys/fs/fuse/connections there: %w", d.Minor, err)
+		return fmt.Errorf("abort FUSE connection %d: the host has no such folder: mount fusectl at /sys/fs/fuse/connections there: %w", d.Minor, err)
 	}
 	if err != nil {
 		return fmt.Errorf("abort FUSE connection %d: %w", d.Minor, err)
 	}
+	fd, err := sys.OpenToWriteAs(owner, e.control(d, "abort"))
+	if err != nil {
+		return fmt.Errorf("abort FUSE connection %d as user %d, who has mounted it: %w", d.Minor, owner, err)
+	}
+	f := os.NewFile(uintptr(fd), "abort")
 	_, err = f.WriteString("1")
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("abort FUSE connection %d: %w", d.Minor, err)
 	}
 	return nil
+}
+
+func ownerOf(path string) (uid int, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return int(info.Sys().(*syscall.Stat_t).Uid), nil //nolint:errcheck // on Linux it is one
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,14 +34,14 @@ type stuckPod struct {
 	volume   string // on the host
 }
 
-func newStuckPod(t *testing.T, provoke func(*stuckPod)) *stuckPod {
+func newStuckPod(t *testing.T, opts faultfs.Options, provoke func(*stuckPod)) *stuckPod {
 	t.Helper()
 	program := ownWorker(t)
 	mountFusectl(t)
 	s := &stuckPod{scene: newScene(t, nil)}
 	v := s.csi()
 	s.volume = v.source
-	s.server = s.fuse(v.source, faultfs.Options{})
+	s.server = s.fuse(v.source, opts)
 	s.device = fmt.Sprint("0:", s.server.Connection())
 	s.container = newContainer(t, spec{Mounts: []bind{
 		{Source: v.source, Path: "/data", Propagation: v.propagation},
@@ -152,7 +153,7 @@ func (s *stuckPod) expectRefusal(pod, want string) {
 
 // A process that waits for a FUSE server is found, and freed by an abort once nobody else could be hit by that.
 func TestStuckInFUSE(t *testing.T) {
-	s := newStuckPod(t, list)
+	s := newStuckPod(t, faultfs.Options{}, list)
 	pid := s.container.cmd.Process.Pid
 	got := s.examiner.Why(t.Context(), s.pod.UID)
 	want := fmt.Sprintf(") waits in fuse (request_wait_answer) on %s /data", s.device)
@@ -189,10 +190,27 @@ func TestStuckInFUSE(t *testing.T) {
 	}
 }
 
+// The connection of a FUSE that another user has mounted is that user's to abort, whatever the agent may do.
+func TestStuckInAnothersFUSE(t *testing.T) {
+	s := newStuckPod(t, faultfs.Options{Owner: owner}, list)
+	info, err := os.Stat(fmt.Sprintf("%s/%d/abort", fusectl, s.server.Connection()))
+	s.must(err)
+	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != owner || info.Mode().Perm() != 0o200 {
+		t.Fatalf("the file that aborts is of user %d with mode %s; this test shows nothing", uid, info.Mode())
+	}
+	s.must(s.examiner.Abort(t.Context(), s.pod.UID, s.device))
+	_ = s.container.cmd.Wait() // returns, which is all that is to be shown
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if uid, err := syscall.Getuid(), os.WriteFile(filepath.Join(t.TempDir(), "file"), nil, 0o600); uid != 0 || err != nil {
+		t.Errorf("user %d, and %v: this thread is somebody else", uid, err)
+	}
+}
+
 // A process that execve keeps cannot be asked for its stat without waiting for it, nor where it waits; on some kernels it can. It is explained
 // all the same.
 func TestStuckInExec(t *testing.T) {
-	s := newStuckPod(t, execs)
+	s := newStuckPod(t, faultfs.Options{}, execs)
 	pid := s.container.cmd.Process.Pid
 	got := s.examiner.Why(t.Context(), s.pod.UID)
 	want := fmt.Sprintf(") starts a program, waits for a file to be closed and cannot be killed on %s /data", s.device)
