@@ -39,7 +39,7 @@ const (
 	HeldOwnerBusy      Held = "OwnerBusy"      // another pod of its controller is being replaced
 	HeldBackoff        Held = "Backoff"        // its predecessor was removed a short while ago
 	HeldGaveUp         Held = "GaveUp"         // too many removals in a row did not help: a person is needed
-	HeldRateLimit      Held = "RateLimit"      // as many pods as the budgets allow were removed in this window
+	HeldRateLimit      Held = "RateLimit"      // as many pods as the budgets allow were removed in this window, or other agents are asking
 	HeldNotConfirmed   Held = "NotConfirmed"   // the last look before the act did not find it broken
 	HeldAPIError       Held = "APIError"       // the API server did not answer, or with an error
 )

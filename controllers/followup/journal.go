@@ -78,7 +78,7 @@ func (p *pursuit) removal(now time.Time) controllers.Removal {
 		At: p.removedAt, Deadline: p.deadline, Gone: p.presence == gone,
 	}
 	if p.stuck.Load() {
-		r.Stuck = text.Cut(plain(p.why), maxNote)
+		r.Stuck = text.Note(p.why)
 	}
 	best, _, _ := p.best(now)
 	if p.end != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/probes"
 )
@@ -110,7 +111,7 @@ func TestWhyItIsStuckIsTold(t *testing.T) {
 	}
 	p.stuck.Store(true)
 	p.record(now)
-	if got := f.Removals()[0].Stuck; !strings.HasPrefix(got, "waits in fuse") || len(got) > maxNote {
+	if got := f.Removals()[0].Stuck; !strings.HasPrefix(got, "waits in fuse") || len(got) > text.MaxNote {
 		t.Errorf("told %d bytes: %.40q", len(got), got)
 	}
 }

@@ -2,9 +2,7 @@ package followup
 
 import (
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -73,15 +71,15 @@ func (p *pursuit) noSuccessor(f finding) string {
 
 // stuckTerminating goes to the removed pod and its owner.
 func (p *pursuit) stuckTerminating(now time.Time, why string) {
-	p.log.Info("Removed pod does not end", controllers.KeyDetail, plain(why), controllers.KeyTook, span(now.Sub(p.removedAt)))
+	p.log.Info("Removed pod does not end", controllers.KeyDetail, text.Redact(text.Printable(why)), controllers.KeyTook, span(now.Sub(p.removedAt)))
 	const next = "The kubelet goes on trying; it is never deleted by force: that would let two pods use its volumes"
 	note := fmt.Sprintf("removed %s ago (grace period %s) and still terminating: ", span(now.Sub(p.removedAt)), span(time.Duration(p.entry.Grace)*time.Second))
-	p.event(p.entryRef(), corev1.EventTypeWarning, controllers.ReasonPodStuckTerminating, note+text.Cut(why, maxNote-len(note)-len(next)-2)+". "+next)
+	p.event(p.entryRef(), corev1.EventTypeWarning, controllers.ReasonPodStuckTerminating, note+text.Cut(why, text.MaxNote-len(note)-len(next)-2)+". "+next)
 }
 
 // event goes to a pod and to its owner, if it has one.
 func (p *pursuit) event(pod *corev1.ObjectReference, eventType, reason, note string) {
-	note = text.Cut(plain(note), maxNote)
+	note = text.Note(note)
 	if p.owner == nil {
 		p.Recorder.Eventf(pod, nil, eventType, reason, action, "%s", note)
 		return
@@ -93,19 +91,6 @@ func (p *pursuit) event(pod *corev1.ObjectReference, eventType, reason, note str
 // entryRef names the removed pod, whether it is still there or not.
 func (p *pursuit) entryRef() *corev1.ObjectReference {
 	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: p.entry.Namespace, Name: p.entry.Pod, UID: p.entry.PodUID}
-}
-
-// maxNote is the API server's limit of an event's note, in bytes (events.k8s.io/v1).
-const maxNote = 1024
-
-// plain is text without what could forge another line, and without secrets.
-func plain(s string) string {
-	return text.Redact(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?")))
 }
 
 // span is a duration as people read it.

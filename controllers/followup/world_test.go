@@ -23,6 +23,7 @@ import (
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
+	"github.com/mountwarden/mountwarden/controllers/internal/text"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/probes"
 )
@@ -161,7 +162,7 @@ func (w *world) expectEvents(t *testing.T, want ...string) {
 		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	for _, note := range w.notes {
-		if len(note) > maxNote || note == "" || strings.ContainsFunc(note, func(r rune) bool { return r < ' ' }) {
+		if len(note) > text.MaxNote || note == "" || strings.ContainsFunc(note, func(r rune) bool { return r < ' ' }) {
 			t.Errorf("note: %q", note)
 		}
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -21,9 +19,6 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
 )
-
-// maxNote is the API server's limit of an event's note, in bytes (events.k8s.io/v1).
-const maxNote = 1024
 
 // report tells of every mount whose phase changed. A mount that was never broken and is found healthy is no news.
 func (r *Reconciler) report(ctx context.Context, looks round, transitions []verdict.Transition) {
@@ -153,7 +148,7 @@ func hasIncident(req controllers.Request) bool {
 func (r *Reconciler) incident(b probes.Backend, message string) {
 	node := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.Config.NodeName, UID: types.UID(r.Config.NodeName)}
 	r.Recorder.Eventf(node, nil, corev1.EventTypeWarning, controllers.ReasonBackendUnhealthy, "Hold", "%s",
-		note(fmt.Sprintf("%s is unhealthy here: %s", b, message)))
+		text.Note(fmt.Sprintf("%s is unhealthy here: %s", b, message)))
 }
 
 // outcomeEvent returns no name for a pod that is gone, since there is nobody to tell, and none for one that has recovered, since the
@@ -198,7 +193,7 @@ func listOf(pod *corev1.Pod, container string) string {
 
 // event goes to the pod and to its controller, since the pod's own vanish with it.
 func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, message string) {
-	message = note(message)
+	message = text.Note(message)
 	owner := ownerRef(pod)
 	if owner == nil {
 		r.Recorder.Eventf(regarding, nil, eventType, reason, action, "%s", message)
@@ -207,16 +202,6 @@ func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, e
 	var related runtime.Object = owner
 	r.Recorder.Eventf(regarding, related, eventType, reason, action, "%s", message)
 	r.Recorder.Eventf(owner, regarding, eventType, reason, action, "%s", message)
-}
-
-// note makes a message an event's note. Parts of it may come from a mount table or from a driver.
-func note(message string) string {
-	return text.Cut(text.Redact(strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, message)), maxNote)
 }
 
 func podRef(pod *corev1.Pod, fieldPath string) *corev1.ObjectReference {

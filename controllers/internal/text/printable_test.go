@@ -1,6 +1,7 @@
 package text_test
 
 import (
+	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -33,4 +34,19 @@ func FuzzPrintable(f *testing.F) {
 			t.Errorf("%q: %q", in, out)
 		}
 	})
+}
+
+// A note is one line that fits an event, whatever it was made of, and carries no secret.
+func TestNote(t *testing.T) {
+	long := strings.Repeat("löwe", 300)
+	for in, want := range map[string]string{
+		"two\nlines\x00":               "two lines ",
+		"\u202egnp.exe":                " gnp.exe",
+		"sftp://jane:pass@host failed": "sftp://REDACTED@host failed",
+		long:                           text.Cut(long, text.MaxNote),
+	} {
+		if got := text.Note(in); got != want || len(got) > text.MaxNote {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
 }
