@@ -59,15 +59,26 @@ func (l *line) take(e *edit) []*edit {
 	return edits
 }
 
+func (l *line) drop(e *edit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.edits = slices.DeleteFunc(l.edits, func(other *edit) bool { return other == e })
+}
+
 // change applies a pure change to the ledger as the API server has it, again as long as another agent was faster. The first try may
 // rest on a copy of that age: what it writes is compared, and the copy is read anew if it is out of date. Pods that fail together ask
-// together: their changes are one write.
+// together: their changes are one write. An agent that was outrun changes nothing for a while.
 func (s *Store) change(ctx context.Context, age time.Duration, apply func(State, time.Time) (State, bool)) error {
 	e := &edit{apply: apply, age: age}
 	s.waiting.add(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !e.done {
+	switch {
+	case e.done:
+	case s.pace.isBarred(s.now()):
+		s.waiting.drop(e)
+		return fmt.Errorf("change the ledger: %w: the next try is made in %s", errOutrun, s.pace.left(s.now()).Round(time.Second))
+	default:
 		s.commit(ctx, e)
 	}
 	return e.err
@@ -77,6 +88,9 @@ func (s *Store) change(ctx context.Context, age time.Duration, apply func(State,
 func (s *Store) commit(ctx context.Context, e *edit) {
 	edits := s.waiting.take(e)
 	err := s.try(ctx, edits)
+	if errors.Is(err, errOutrun) {
+		s.pace.outrun(s.now())
+	}
 	for _, other := range edits {
 		if other == e || ctx.Err() == nil {
 			other.err, other.done = err, true
@@ -94,7 +108,7 @@ func (s *Store) try(ctx context.Context, edits []*edit) error {
 	}
 	var conflict error
 	slot := min(max(2*s.took, shortestSlot), longestSlot)
-	retry := wait.Backoff{Duration: slot, Factor: 2, Jitter: 1, Steps: 4}
+	retry := wait.Backoff{Duration: slot, Factor: 2, Jitter: 1, Steps: 3}
 	err := wait.ExponentialBackoffWithContext(ctx, retry, func(ctx context.Context) (done bool, err error) {
 		conflict, err = s.tryOnce(ctx, age, edits)
 		age = 0
@@ -124,6 +138,9 @@ func (s *Store) tryOnce(ctx context.Context, age time.Duration, edits []*edit) (
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
 		s.outrun = s.now()
 		return err, nil
+	}
+	if err == nil {
+		s.pace.succeeded()
 	}
 	return nil, err
 }

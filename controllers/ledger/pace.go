@@ -8,7 +8,7 @@ import (
 const (
 	paceShare   = 8 // a pod that has been refused for long waits longer by an eighth, at most
 	slowestPace = 15 * time.Second
-	longestBar  = 30 * time.Second
+	longestBar  = time.Minute
 	paceEnds    = time.Minute // without a refusal
 )
 
@@ -18,7 +18,7 @@ type pace struct {
 	since, last time.Time     // of the refusals
 	next        time.Time     // when to read again
 	wait        time.Duration // after others were faster: twice as long each time, half as long after each success
-	barred      time.Time     // until when nobody of this agent asks for that
+	barred      time.Time     // until when this agent changes nothing for that
 }
 
 // refused notes a refusal by the ledger as it is now: the longer that has been going on, the less often it is read.
@@ -39,7 +39,7 @@ func (p *pace) outrun(now time.Time) {
 	p.barred = now.Add(about(p.wait))
 }
 
-func (p *pace) granted() { p.wait /= 2 }
+func (p *pace) succeeded() { p.wait /= 2 }
 
 // isBarred reports whether nobody is to ask now, whatever is known of the ledger.
 func (p *pace) isBarred(now time.Time) bool { return left(p.barred, now) > 0 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -45,16 +46,16 @@ func TestPaceEnds(t *testing.T) {
 // After others were faster an agent waits twice as long each time; each success takes half of that back.
 func TestOutrunWaits(t *testing.T) {
 	p := pace{}
-	for _, want := range []time.Duration{2, 4, 8, 16, 30, 30} {
+	for _, want := range []time.Duration{2, 4, 8, 16, 32, 60, 60} {
 		p.outrun(now)
 		if left, want := p.left(now), want*time.Second; left < want*3/4 || left > want*5/4 || !p.isBarred(now) {
 			t.Errorf("waits for %s, want about %s", left, want)
 		}
 	}
-	p.granted()
-	p.granted()
+	p.succeeded()
+	p.succeeded()
 	p.outrun(now)
-	if left := p.left(now); left > 20*time.Second {
+	if left := p.left(now); left > 40*time.Second {
 		t.Errorf("waits for %s after two successes", left)
 	}
 	if p.isBarred(now.Add(longestBar)) {
@@ -193,5 +194,12 @@ func TestOutrun(t *testing.T) {
 	}
 	if a.ledger().find("x-uid") >= 0 {
 		t.Error("it was noted all the same")
+	}
+	before := w.calls.Load()
+	if err := s.Close(t.Context(), "x-uid", controllers.AftermathHealed); !errors.Is(err, errOutrun) {
+		t.Errorf("%v, want that it waits", err)
+	}
+	if n := w.calls.Load() - before; n != 0 || s.inLine() != 0 {
+		t.Errorf("%d calls, and %d wait in line", n, s.inLine())
 	}
 }

@@ -130,12 +130,8 @@ func (s *Store) note(ctx context.Context, a Ask) (since time.Time, refusal *Refu
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case errors.Is(err, errOutrun): // it is known that nothing was noted
-		s.pace.outrun(s.now())
+	if errors.Is(err, errOutrun) { // it is known that nothing was noted
 		refusal, err = &Refusal{Held: controllers.HeldRateLimit, Message: "pods of many nodes are being removed at this moment, and their agents were faster"}, nil
-	case err == nil && refusal == nil:
-		s.pace.granted()
 	}
 	return since, s.refused(refusal), err
 }
