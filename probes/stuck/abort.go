@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/mountwarden/mountwarden/probes/internal/sys"
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 	"github.com/mountwarden/mountwarden/probes/view"
 )
@@ -94,29 +94,43 @@ func (s namespace) uses(podUID string, d mountinfo.Device) (own int, err error) 
 // write tells the kernel. The file is of the host's fusectl; it takes no lock that a server could hold. Only the user who has mounted the FUSE
 // may write it (fuse_ctl_add_conn of the kernel), or who has CAP_DAC_OVERRIDE, which the agent has not.
 func (e *Examiner) write(d mountinfo.Device) error {
-	owner, err := ownerOf(e.control(d, ""))
+	folder, err := os.OpenRoot(e.control(d, ""))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("abort FUSE connection %d: the host has no such folder: mount fusectl at /sys/fs/fuse/connections there: %w", d.Minor, err)
 	}
 	if err != nil {
 		return fmt.Errorf("abort FUSE connection %d: %w", d.Minor, err)
 	}
-	fd, err := sys.OpenToWriteAs(owner, e.control(d, "abort"))
-	if err != nil {
-		return fmt.Errorf("abort FUSE connection %d as user %d, who has mounted it: %w", d.Minor, owner, err)
-	}
-	f := os.NewFile(uintptr(fd), "abort")
-	_, err = f.WriteString("1")
-	if err = errors.Join(err, f.Close()); err != nil {
+	defer func() { _ = folder.Close() }() // nothing was written to it
+	if err := writeAsOwner(folder, "abort", "1"); err != nil {
 		return fmt.Errorf("abort FUSE connection %d: %w", d.Minor, err)
 	}
 	return nil
 }
 
-func ownerOf(path string) (uid int, err error) {
-	info, err := os.Stat(path)
+// writeAsOwner writes to a file as the user whom its folder belongs to.
+func writeAsOwner(folder *os.Root, name, text string) error {
+	info, err := folder.Stat(".")
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return int(info.Sys().(*syscall.Stat_t).Uid), nil //nolint:errcheck // on Linux it is one
+	uid := int(info.Sys().(*syscall.Stat_t).Uid) //nolint:errcheck // on Linux it is one
+	f, err := openAs(uid, folder, name)
+	if err != nil {
+		return fmt.Errorf("as user %d, who has mounted it: %w", uid, err)
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// openAs opens a file for writing as that user, which takes CAP_SETUID when it is another. The user belongs to the thread, which may always go
+// back to the effective one (setfsuid(2)).
+func openAs(uid int, folder *os.Root, name string) (*os.File, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer func() { _ = syscall.Setfsuid(syscall.Geteuid()) }() // it tells no error
+	if err := syscall.Setfsuid(uid); err != nil {
+		return nil, err
+	}
+	return folder.OpenFile(name, os.O_WRONLY, 0)
 }
