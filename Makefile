@@ -47,7 +47,9 @@ sbom: image ## Write what the image's binaries are made of as SPDX 2.3 JSON, dis
 
 .PHONY: chart
 chart: $(CLUSTER) ## Package the chart of a VERSION such as v1.2.3 into dist/
-	"$$($(CLUSTER) bin helm)" package charts/mountwarden --version $(VERSION:v%=%) --app-version $(VERSION) --destination $(DIST)
+	rm -rf $(DIST)/chart && mkdir -p $(DIST)/chart && cp -r charts/mountwarden $(DIST)/chart/
+	sed -i 's|^\( *image: .*/mountwarden\):.*|\1:$(VERSION)|' $(DIST)/chart/mountwarden/Chart.yaml
+	"$$($(CLUSTER) bin helm)" package $(DIST)/chart/mountwarden --version $(VERSION:v%=%) --app-version $(VERSION) --destination $(DIST)
 
 .PHONY: release
 release: sbom chart ## Make all files of a release of VERSION and their checksums, dist/checksums.txt; publishes nothing

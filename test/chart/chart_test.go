@@ -138,7 +138,7 @@ func TestImage(t *testing.T) {
 		set  []string
 		want string
 	}{
-		{nil, "ghcr.io/mountwarden/mountwarden:0.1.0"},
+		{nil, "ghcr.io/mountwarden/mountwarden:v0.1.0"},
 		{[]string{"image.repository=local/mw", "image.tag=dev"}, "local/mw:dev"},
 		{[]string{"image.digest=" + digest}, "ghcr.io/mountwarden/mountwarden@" + digest},
 		{[]string{"image.tag=dev", "image.digest=" + digest}, "ghcr.io/mountwarden/mountwarden@" + digest},

@@ -52,10 +52,14 @@ func TestAnnotationsOfTheChart(t *testing.T) {
 	}
 	var chart struct {
 		Version     string
+		AppVersion  string `yaml:"appVersion"`
 		Annotations map[string]string
 	}
 	if err := yaml.Unmarshal(text, &chart); err != nil {
 		t.Fatal(err)
+	}
+	if chart.AppVersion != "v"+chart.Version {
+		t.Errorf("appVersion is %s of version %s: releases and their images are tagged vX.Y.Z", chart.AppVersion, chart.Version)
 	}
 	var images []struct{ Name, Image string }
 	if err := yaml.Unmarshal([]byte(chart.Annotations["artifacthub.io/images"]), &images); err != nil {
