@@ -42,13 +42,13 @@ func Judge(a Answer) Finding {
 	}
 }
 
-// judgeErrno is about all stages but the first and the last. ECONNREFUSED is what a FUSE answers whose daemon has refused the kernel's first
-// request, and will for ever; but also what a daemon may pass on of a server that is back soon. So it proves nothing.
+// judgeErrno is about all stages but the first and the last. ECONNREFUSED is the kernel's own answer for a FUSE whose daemon has refused its
+// first request, and will be for ever; but a daemon may also pass it on of a server that is back soon, as it may ETIMEDOUT (docs/adr/0018).
 func judgeErrno(s Stage, errno syscall.Errno) Finding {
 	switch errno {
 	case syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ESHUTDOWN:
 		return broken(probes.CauseDisconnected)
-	case syscall.EIO, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN, syscall.ETIMEDOUT:
+	case syscall.EIO, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN, syscall.ETIMEDOUT, syscall.ECONNREFUSED:
 		return broken(probes.CauseIOError)
 	case syscall.ESTALE:
 		if s == StageStatfs || s == StageStatx { // elsewhere NFS says so of a timeout, too
@@ -64,7 +64,7 @@ func judgeCanary(errno syscall.Errno) Finding {
 	switch errno {
 	case syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ESHUTDOWN:
 		return broken(probes.CauseDisconnected)
-	case syscall.EIO, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN, syscall.ETIMEDOUT, syscall.ESTALE:
+	case syscall.EIO, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN, syscall.ETIMEDOUT, syscall.ECONNREFUSED, syscall.ESTALE:
 		return broken(probes.CauseCanaryFailed)
 	case syscall.ENOENT, syscall.ENOTDIR:
 		return canaryByDesign("the canary does not exist")

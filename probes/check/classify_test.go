@@ -46,6 +46,7 @@ func TestJudgeErrno(t *testing.T) {
 		{syscall.ENXIO, ioError, ioError, ioError, canary},
 		{syscall.EHOSTDOWN, ioError, ioError, ioError, canary},
 		{syscall.ETIMEDOUT, ioError, ioError, ioError, canary},
+		{syscall.ECONNREFUSED, ioError, ioError, ioError, canary},
 		{syscall.ENOENT, unknown, unknown, unknown, design},
 		{syscall.ENOTDIR, unknown, unknown, unknown, design},
 		{syscall.ELOOP, unknown, unknown, unknown, design},
@@ -69,7 +70,6 @@ func TestJudgeErrno(t *testing.T) {
 		{syscall.EREMOTEIO, unknown, unknown, unknown, unknown},
 		{syscall.EOPNOTSUPP, unknown, unknown, unknown, unknown},
 		{syscall.EHOSTUNREACH, unknown, unknown, unknown, unknown},
-		{syscall.ECONNREFUSED, unknown, unknown, unknown, unknown},
 		{syscall.EDQUOT, unknown, unknown, unknown, unknown},
 		{512, unknown, unknown, unknown, unknown}, // ERESTARTSYS, which a forced unmount lets out
 	} {

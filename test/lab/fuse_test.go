@@ -89,6 +89,11 @@ func fuseScenarios() []scenario {
 			run: onFUSE(faultfs.Options{}, failing(faultfs.All, syscall.ETIMEDOUT)),
 		},
 		{
+			name: "the server behind a FUSE refuses its connection", does: "all requests fail with ECONNREFUSED",
+			want: failed(probes.CauseIOError), shows: "ECONNREFUSED from fstatfs",
+			run: onFUSE(faultfs.Options{}, failing(faultfs.All, syscall.ECONNREFUSED)),
+		},
+		{
 			name: "stale handle", does: "all requests fail with ESTALE",
 			want: failed(probes.CauseStale), shows: "ESTALE from fstatfs",
 			run: onFUSE(faultfs.Options{}, failing(faultfs.All, syscall.ESTALE)),
