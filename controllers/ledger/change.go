@@ -103,7 +103,7 @@ func (s *Store) try(ctx context.Context, edits []*edit) error {
 	for _, e := range edits {
 		age = min(age, e.age)
 	}
-	if s.now().Sub(s.outrun).Abs() < crowdedFor {
+	if s.now().Sub(s.conflict).Abs() < crowdedFor {
 		age = 0
 	}
 	var conflict error
@@ -136,7 +136,7 @@ func (s *Store) tryOnce(ctx context.Context, age time.Duration, edits []*edit) (
 	err = s.write(ctx, state)
 	s.took = time.Since(began)
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
-		s.outrun = s.now()
+		s.conflict = s.now()
 		return err, nil
 	}
 	if err == nil {

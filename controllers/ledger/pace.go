@@ -9,7 +9,7 @@ const (
 	paceShare   = 8 // a pod that has been refused for long waits longer by an eighth, at most
 	slowestPace = 15 * time.Second
 	longestBar  = time.Minute
-	paceEnds    = time.Minute // without a refusal
+	paceEnds    = time.Minute // after a refusal, or the end of a bar
 )
 
 // pace is how often an agent asks the ledger for pods that are refused. Hundreds of agents whose pods wait for one backend or budget would
@@ -24,7 +24,7 @@ type pace struct {
 // refused notes a refusal by the ledger as it is now: the longer that has been going on, the less often it is read.
 func (p *pace) refused(now time.Time) {
 	if now.Sub(p.last).Abs() > paceEnds {
-		p.since, p.wait = now, 0
+		p.since = now
 	}
 	p.last = now
 	if now.Before(p.next) {
@@ -33,8 +33,11 @@ func (p *pace) refused(now time.Time) {
 	p.next = now.Add(about(min(max(now.Sub(p.since)/paceShare, copyAge), slowestPace)))
 }
 
-// outrun notes that others were faster.
+// outrun notes that others were faster. What was long ago does not count.
 func (p *pace) outrun(now time.Time) {
+	if now.Sub(p.barred) > paceEnds {
+		p.wait = 0
+	}
 	p.wait = min(max(2*p.wait, copyAge), longestBar)
 	p.barred = now.Add(about(p.wait))
 }

@@ -62,6 +62,11 @@ func TestOutrunWaits(t *testing.T) {
 	if p.isBarred(now.Add(longestBar)) {
 		t.Error("it waits for ever")
 	}
+	p = pace{wait: longestBar, barred: now.Add(-paceEnds - time.Second)}
+	p.outrun(now)
+	if left := p.left(now); left > 2*copyAge {
+		t.Errorf("a minute after all was over it waits for %s", left)
+	}
 }
 
 // Ten pods that are held for ten minutes, each asking as soon as it is told to: what that costs.

@@ -42,14 +42,14 @@ type Store struct {
 
 	waiting line // of changes for mu
 
-	mu     sync.Mutex // also lets one change of this agent at a time go to the API server
-	lease  *coordinationv1.Lease
-	text   State // what the lease says
-	read   time.Time
-	pace   pace
-	outrun time.Time     // when another agent was last faster
-	took   time.Duration // by the latest write
-	swept  time.Time
+	mu       sync.Mutex // also lets one change of this agent at a time go to the API server
+	lease    *coordinationv1.Lease
+	text     State // what the lease says
+	read     time.Time
+	pace     pace
+	conflict time.Time     // when another agent was last faster
+	took     time.Duration // by the latest write
+	swept    time.Time
 }
 
 // NewStore returns a Store that keeps its Leases in cfg.Namespace. now is the time by the API server's clock (see Clock).
