@@ -50,7 +50,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.Nodes, "nodes", 500, "how many nodes a storm has, of ten pods each")
 	flags.IntVar(&o.Failures, "failures", 0, "how many failures the crashing agents see; 0 is 10000, or 120 with --short")
 	flags.Uint64Var(&o.Seed, "seed", 1, "what chance begins with")
-	only := flags.String("only", "", "the `SCENARIOS` to play, separated by commas: "+strings.Join(scenarioNames(), ", "))
+	only := flags.String("only", "", "the `SCENARIOS` to play, separated by commas: "+strings.Join(scenarioNames(), ", ")+", or one cast of them, such as dead-2")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -58,14 +58,24 @@ func parse(args []string) (options, error) {
 		o.Only = strings.Split(*only, ",")
 	}
 	for _, name := range o.Only {
-		if !slices.Contains(scenarioNames(), name) {
-			return o, fmt.Errorf("--only: %q is no scenario: use some of %s", name, strings.Join(scenarioNames(), ", "))
+		if !isPlayed(name, o) {
+			return o, fmt.Errorf("--only: %q is no scenario: use some of %s, or one cast of them, such as dead-2", name, strings.Join(scenarioNames(), ", "))
 		}
 	}
 	return o, nil
 }
 
-func (o options) wants(name string) bool { return len(o.Only) == 0 || slices.Contains(o.Only, name) }
+// isPlayed reports whether it is the name of a scenario or of a cast.
+func isPlayed(name string, o options) bool {
+	return slices.ContainsFunc(scenarios(o), func(s scenario) bool {
+		return s.name == name || slices.ContainsFunc(s.casts, func(c cast) bool { return c.name == name })
+	})
+}
+
+// wants reports whether one of these names is to be played.
+func (o options) wants(names ...string) bool {
+	return len(o.Only) == 0 || slices.ContainsFunc(names, func(name string) bool { return slices.Contains(o.Only, name) })
+}
 
 // run plays the chosen scenarios and reports. The error tells of violations, too.
 func run(ctx context.Context, args []string, w io.Writer) error {
@@ -87,9 +97,8 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 	defer l.close()
 	r := newReport()
 	for _, s := range scenarios(o) {
-		if o.wants(s.name) {
-			s.play(ctx, l, r, w)
-		}
+		s.casts = slices.DeleteFunc(s.casts, func(c cast) bool { return !o.wants(s.name, c.name) })
+		s.play(ctx, l, r, w)
 	}
 	r.print(w)
 	if err := r.write(o.Output); err != nil {

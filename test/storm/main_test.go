@@ -53,6 +53,10 @@ func TestOptions(t *testing.T) {
 	if err != nil || !o.wants("five") || o.wants("dead") {
 		t.Errorf("%+v %v", o, err)
 	}
+	o, err = parse([]string{"--only", "dead-2"})
+	if err != nil || !o.wants("dead", "dead-2") || o.wants("dead", "dead-1") {
+		t.Errorf("one cast: %+v %v", o, err)
+	}
 }
 
 // The settings of every cast are such as an agent takes, and no two casts have a name in common.
