@@ -41,6 +41,18 @@ func (f *Follower) following() int {
 	return len(f.followed) + len(f.queue)
 }
 
+// The successor of another pod of the owner, which was removed a moment before, is healthy already.
+func TestASuccessorOfAnotherPodDoesNotCount(t *testing.T) {
+	s := newScene(t)
+	f, _ := s.run(t, s.client)
+	s.tell(s.successor("web-0"), corev1.ConditionTrue, "")
+	f.Follow(s.remove(), s.old)
+	server.Vanish(t, s.old)
+	s.tell(s.successor("web-2"), corev1.ConditionTrue, "")
+	s.expectEnd(controllers.AftermathHealed)
+	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-2 ReplicaSet/web", "Normal SuccessorHealthy ReplicaSet/web Pod/web-2")
+}
+
 func TestStillBroken(t *testing.T) {
 	s := newScene(t)
 	f, _ := s.run(t, s.client)

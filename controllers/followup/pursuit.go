@@ -57,6 +57,7 @@ type pursuit struct {
 	openAt  time.Time // not before
 	opening wait.Backoff
 	from    string    // the resourceVersion that the watch goes on from; "" begins with what is there
+	ordered bool      // the watch went on from one, so that it tells what was before the removal from what was after
 	narrow  bool      // only the removed pod is of interest
 	news    time.Time // when something came that was not judged yet; zero when all was
 	blind   bool      // the last try to open the watch has failed

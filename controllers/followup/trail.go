@@ -44,12 +44,13 @@ type trail struct {
 	removed  sight // the removed pod; valid once present
 	owner    *corev1.ObjectReference
 	pods     map[types.UID]sight // of the same owner, the removed one left out
+	siblings map[types.UID]bool  // those that were there before the removal, as far as a watch has told
 }
 
 // newTrail allows the removed pod its own grace period on top, in which it may well be and its successor not yet.
 func newTrail(e ledger.Entry, removedAt time.Time, cfg config.Config) trail {
 	grace := time.Duration(e.Grace) * time.Second
-	t := trail{entry: e, removedAt: removedAt, pods: map[types.UID]sight{}}
+	t := trail{entry: e, removedAt: removedAt, pods: map[types.UID]sight{}, siblings: map[types.UID]bool{}}
 	t.deadline = removedAt.Add(grace + time.Duration(cfg.FollowUpSeconds)*time.Second)
 	t.stuckAt = removedAt.Add(grace + stuckAfter)
 	if t.deadline.Before(t.stuckAt) {
@@ -72,6 +73,14 @@ func (t *trail) see(pod *corev1.Pod) {
 		t.pods[pod.UID] = s
 	case t.presence != gone: // a watch may begin with what was
 		t.presence, t.removed = present, s
+	}
+}
+
+// meet tells a sibling from a successor that seems as old, since times are cut to the second: one that a watch tells of as it goes on from before
+// the removal, and as changed only, or as made while the removed pod was not ending yet. Such a watch is in the order of the changes.
+func (t *trail) meet(pod types.UID, made bool) {
+	if _, known := t.pods[pod]; !known && pod != t.entry.PodUID && (!made || t.presence == present && !t.removed.ending) {
+		t.siblings[pod] = true
 	}
 }
 
@@ -129,7 +138,7 @@ func (t *trail) best(now time.Time) (best *sight, h health, since time.Time) {
 
 // succeeds tells a successor from a sibling that was there before, and from one that is being replaced itself.
 func (t *trail) succeeds(s sight) bool {
-	return !s.ending && !s.created.Before(t.entry.At.Add(-earlier))
+	return !s.ending && !t.siblings[s.ref.UID] && !s.created.Before(t.entry.At.Add(-earlier))
 }
 
 func olderFirst(a, b sight) int {

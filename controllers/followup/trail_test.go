@@ -172,6 +172,34 @@ func TestForgottenSuccessor(t *testing.T) {
 	}
 }
 
+// What an ordered watch tells of before the removed pod is ending, or as changed only, is no successor, however young it seems.
+func TestSiblingsAreNoSuccessors(t *testing.T) {
+	removed := podOf("old", -time.Hour)
+	healthy := mounts("True", 0)
+	trail := newTrail(entryOf(removed), removal, config.Default())
+	meet := func(pod *corev1.Pod, made bool) {
+		trail.meet(pod.UID, made)
+		trail.see(pod)
+	}
+	trail.see(removed)
+	meet(podOf("made before", -time.Second, healthy), true)
+	meet(podOf("old", -time.Hour, ending), false)
+	meet(podOf("changed only", -time.Second, healthy), false)
+	meet(podOf("made before", -time.Second, healthy), false)
+	if got := trail.judge(after(beforeDeadline)); got.aftermath != "" {
+		t.Errorf("%s by %s", got.aftermath, got.successor.ref.Name)
+	}
+	trail.pods = map[types.UID]sight{} // the next watch begins with what is there
+	trail.see(podOf("made before", -time.Second, healthy))
+	if got := trail.judge(after(beforeDeadline)); got.aftermath != "" {
+		t.Errorf("after another watch: %s by %s", got.aftermath, got.successor.ref.Name)
+	}
+	made := podOf("new", 0)
+	meet(made, true)
+	meet(podOf("new", 0, mounts("True", time.Second)), false)
+	expect(t, trail.judge(after(beforeDeadline)), controllers.AftermathHealed, "new", after(time.Second), after(beforeDeadline))
+}
+
 // What was gone once does not come back, although a watch may begin with the state of before.
 func TestGoneStaysGone(t *testing.T) {
 	old := podOf("old", -time.Hour)

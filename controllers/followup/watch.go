@@ -71,6 +71,7 @@ func (p *pursuit) open(ctx context.Context) error {
 // of now comes first.
 func (p *pursuit) selection() metav1.ListOptions {
 	options := metav1.ListOptions{LabelSelector: p.entry.Selector, ResourceVersion: p.from}
+	p.ordered = p.from != ""
 	if p.narrow {
 		options.LabelSelector, options.FieldSelector = "", fields.OneTermEqualSelector(metav1.ObjectNameField, p.entry.Pod).String()
 	}
@@ -126,6 +127,9 @@ func (p *pursuit) take(ctx context.Context, e watch.Event, ok bool) {
 	}
 	if p.news.IsZero() {
 		p.news = p.Now()
+	}
+	if p.ordered {
+		p.meet(pod.UID, e.Type == watch.Added)
 	}
 	switch {
 	case e.Type != watch.Deleted:
