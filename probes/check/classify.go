@@ -42,18 +42,27 @@ func Judge(a Answer) Finding {
 	}
 }
 
-// judgeErrno is about all stages but the first and the last. ECONNREFUSED is the kernel's own answer for a FUSE whose daemon has refused its
-// first request, and will be for ever; but a daemon may also pass it on of a server that is back soon, as it may ETIMEDOUT (docs/adr/0018).
-func judgeErrno(s Stage, errno syscall.Errno) Finding {
+// causeOf is about errnos that say the same at every stage but the first. ECONNREFUSED is the kernel's own answer for a FUSE whose daemon has
+// refused its first request, and will be for ever; but a daemon may also pass it on of a server that is back soon, as it may ETIMEDOUT
+// (docs/adr/0018).
+func causeOf(errno syscall.Errno) probes.Cause {
 	switch errno {
 	case syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ESHUTDOWN:
-		return broken(probes.CauseDisconnected)
+		return probes.CauseDisconnected
 	case syscall.EIO, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN, syscall.ETIMEDOUT, syscall.ECONNREFUSED:
-		return broken(probes.CauseIOError)
-	case syscall.ESTALE:
-		if s == StageStatfs || s == StageStatx { // elsewhere NFS says so of a timeout, too
-			return broken(probes.CauseStale)
-		}
+		return probes.CauseIOError
+	default:
+		return probes.CauseNone
+	}
+}
+
+// judgeErrno is about all stages but the first and the last.
+func judgeErrno(s Stage, errno syscall.Errno) Finding {
+	if c := causeOf(errno); c != probes.CauseNone {
+		return broken(c)
+	}
+	if errno == syscall.ESTALE && (s == StageStatfs || s == StageStatx) { // elsewhere NFS says so of a timeout, too
+		return broken(probes.CauseStale)
 	}
 	return Finding{}
 }
@@ -61,11 +70,14 @@ func judgeErrno(s Stage, errno syscall.Errno) Finding {
 // judgeCanary is about a file that only the pod's owner knows: that it is not there may be a wrong annotation, unless it was
 // there before.
 func judgeCanary(errno syscall.Errno) Finding {
-	switch errno {
-	case syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ESHUTDOWN:
-		return broken(probes.CauseDisconnected)
-	case syscall.EIO, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN, syscall.ETIMEDOUT, syscall.ECONNREFUSED, syscall.ESTALE:
+	c := causeOf(errno)
+	switch {
+	case c == probes.CauseDisconnected:
+		return broken(c)
+	case c == probes.CauseIOError, errno == syscall.ESTALE:
 		return broken(probes.CauseCanaryFailed)
+	}
+	switch errno {
 	case syscall.ENOENT, syscall.ENOTDIR:
 		return canaryByDesign("the canary does not exist")
 	case syscall.ELOOP:
