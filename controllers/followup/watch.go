@@ -20,9 +20,8 @@ func (p *pursuit) connect(ctx context.Context, now time.Time) {
 	if p.watch != nil || now.Before(p.openAt) {
 		return
 	}
-	seamless := p.from != ""
 	err := p.open(ctx)
-	if err == nil && !seamless {
+	if err == nil && !p.ordered {
 		err = p.ask(ctx)
 	}
 	if err != nil {
