@@ -50,7 +50,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.Nodes, "nodes", 500, "how many nodes a storm has, of ten pods each")
 	flags.IntVar(&o.Failures, "failures", 0, "how many failures the crashing agents see; 0 is 10000, or 120 with --short")
 	flags.Uint64Var(&o.Seed, "seed", 1, "what chance begins with")
-	only := flags.String("only", "", "the `SCENARIOS` to play, separated by commas: "+strings.Join(scenarioNames(), ", ")+", or one cast of them, such as dead-2")
+	only := flags.String("only", "", "the `SCENARIOS` to play, separated by commas: "+playable())
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -59,10 +59,15 @@ func parse(args []string) (options, error) {
 	}
 	for _, name := range o.Only {
 		if !isPlayed(name, o) {
-			return o, fmt.Errorf("--only: %q is no scenario: use some of %s, or one cast of them, such as dead-2", name, strings.Join(scenarioNames(), ", "))
+			return o, fmt.Errorf("--only: %q is no scenario: use some of %s", name, playable())
 		}
 	}
 	return o, nil
+}
+
+// playable says what may be chosen.
+func playable() string {
+	return strings.Join(scenarioNames(), ", ") + ", or one cast of them, such as dead-2"
 }
 
 // isPlayed reports whether it is the name of a scenario or of a cast.
