@@ -127,7 +127,8 @@ test-kernel: test-kernels # the series that differs most from this machine's
 
 .PHONY: test-kernels
 test-kernels: ## Run the lab on other kernels, in virtual machines (root, 4 minutes each); KERNELS="5.10 6.1 6.12 7.3", UPDATE=1 writes docs/kernels.md
-	cd test/kernelvm && $(GO) run . -run '$(RUN)' $(if $(UPDATE),-update) $(KERNELS)
+	cd test/kernelvm && $(BUILD) -o $(BIN)/kernelvm .
+	$(BIN)/kernelvm -root $(CURDIR) -run '$(RUN)' $(if $(UPDATE),-update) $(KERNELS)
 
 .PHONY: test-e2e
 test-e2e: cluster-install lab-image ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more, UPDATE=-update writes goldens

@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/mountwarden/mountwarden/test/kernelvm/internal/debian"
 )
@@ -34,44 +32,19 @@ func defaultCache() (string, error) {
 
 // lock keeps other runs from fetching into the same folder, and waits for one that does. What a run that was killed has left is removed.
 func (c *cache) lock(ctx context.Context) (unlock func(), err error) {
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(filepath.Join(c.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err = lockFolder(ctx, c.dir, c.progress)
 	if err != nil {
 		return nil, err
-	}
-	if err := c.await(ctx, file); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", file.Name(), err), file.Close())
 	}
 	left, _ := filepath.Glob(filepath.Join(c.dir, halfPrefix+"*")) // the pattern is good
 	for _, half := range left {
 		err = errors.Join(err, os.RemoveAll(half))
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		unlock()
+		return nil, err
 	}
-	return func() { _ = file.Close() }, nil // closing unlocks
-}
-
-// await takes the lock on an open file.
-func (c *cache) await(ctx context.Context, file *os.File) error {
-	again := time.NewTicker(200 * time.Millisecond)
-	defer again.Stop()
-	for first := true; ; first = false {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return err
-		}
-		if first {
-			fmt.Fprintln(c.progress, "waiting for another run that fetches packages")
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return unlock, nil
 }
 
 // qemu returns the folder of QEMU.

@@ -16,7 +16,7 @@ import (
 
 func main() {
 	var o options
-	flag.StringVar(&o.root, "root", "../..", "top folder of the clone")
+	flag.StringVar(&o.root, "root", ".", "top folder of the clone")
 	flag.StringVar(&o.run, "run", all, "which tests, as go test takes it")
 	flag.StringVar(&o.only, "only", "", "which suites, with commas; all without")
 	flag.BoolVar(&o.update, "update", false, "write testdata and docs/kernels.md anew by what becomes of the scenarios")

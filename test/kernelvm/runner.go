@@ -37,6 +37,11 @@ func newRunner(o options, out io.Writer) *runner {
 }
 
 func (r *runner) run(ctx context.Context) error {
+	unlock, err := lockFolder(ctx, r.results, r.out)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	c := &cache{dir: r.cache, progress: r.out}
 	fetched, err := r.fetch(ctx, c)
 	if err != nil {
