@@ -9,15 +9,7 @@ import (
 // OpenBeneath opens path, which is relative, with O_PATH beneath the directory dir: a symlink or ".." that leads out
 // of it is EXDEV, a magic link of /proc is ELOOP. It may block for ever, also on a mount below dir.
 func OpenBeneath(dir int, path string) (fd int, err error) {
-	how := unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	err = retry(func() error {
-		fd, err = unix.Openat2(dir, path, &how)
-		return err
-	})
-	return fd, err
+	return openat2(dir, path, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS)
 }
 
 // FileType returns the type of the file at fd, such as S_IFREG, from what the kernel holds in memory. It never blocks.

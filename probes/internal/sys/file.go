@@ -47,14 +47,25 @@ func openat(dir int, path string, flags int) (fd int, err error) {
 // absolute symlinks and ".." stay below root, magic links of /proc are refused. It may block when
 // the path leads through a dead file system. The caller closes the descriptor at once: it pins the mount.
 func OpenInRoot(root int, path string) (fd int, err error) {
-	how := unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	return openat2(root, path, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+}
+
+// raceTries is how often a path with ".." is walked before the kernel is believed that it cannot be.
+const raceTries = 32
+
+// openat2 opens path with O_PATH. While anything is renamed or mounted, anywhere on the machine, the kernel cannot tell whether a ".."
+// has led out, answers EAGAIN and lets the caller try again (openat2(2)).
+func openat2(dir int, path string, resolve uint64) (fd int, err error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve}
+	for range raceTries {
+		err = retry(func() error {
+			fd, err = unix.Openat2(dir, path, &how)
+			return err
+		})
+		if err != unix.EAGAIN {
+			break
+		}
 	}
-	err = retry(func() error {
-		fd, err = unix.Openat2(root, path, &how)
-		return err
-	})
 	return fd, err
 }
 
