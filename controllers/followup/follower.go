@@ -24,7 +24,7 @@ type Follower struct {
 	mu       sync.Mutex
 	queue    []*pursuit
 	followed map[types.UID]*pursuit
-	resumed  bool // Pending has answered, and so cannot bring back any more what is over already
+	resumed  bool // Pending is not being asked, and so cannot bring back what is over already
 }
 
 // New returns a Follower. It follows nothing before Start.
@@ -32,7 +32,7 @@ func New(o Options) *Follower {
 	return &Follower{Options: o, wake: make(chan struct{}, 1), recall: make(chan struct{}, 1), followed: map[types.UID]*pursuit{}}
 }
 
-// Follow follows a removal that the API server has just accepted. It does not block. What is handed over after Start's end
+// Follow follows a removal that the API server has just accepted. One that it may have accepted is Recall's. It does not block. What is handed over after Start's end
 // is followed by the agent that starts next.
 func (f *Follower) Follow(e ledger.Entry, removed *corev1.Pod) {
 	now := f.Now()
@@ -64,7 +64,7 @@ func (f *Follower) Start(ctx context.Context) error {
 	}
 }
 
-// Recall has the books read for removals of this node that nobody follows: one that was reserved, and perhaps not done, and that could
+// Recall has the books read for removals of this node that nobody follows: one that was reserved, and perhaps not done, or that could
 // not be given back. It does not block.
 func (f *Follower) Recall() {
 	select {
@@ -100,6 +100,9 @@ func (f *Follower) read(ctx context.Context) {
 
 // resume goes on with what is pending, as soon as the API server tells.
 func (f *Follower) resume(ctx context.Context) {
+	f.mu.Lock()
+	f.resumed = false
+	f.mu.Unlock()
 	pending, err := f.Books.Pending(ctx)
 	if err != nil {
 		f.Log.Info("Removals of before cannot be read yet", controllers.KeyDetail, err.Error())
@@ -117,15 +120,22 @@ func (f *Follower) goOn(pending []ledger.Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range pending {
-		if f.followed[e.PodUID] == nil {
-			p := newPursuit(f, e, e.At)
-			p.unsure = true
+		p := newPursuit(f, e, e.At)
+		p.unsure = true
+		if f.isNews(p) {
 			f.queue = append(f.queue, p)
 		}
 	}
 	f.resumed = true
 	maps.DeleteFunc(f.followed, func(_ types.UID, p *pursuit) bool { return p.left })
 	f.tell()
+}
+
+// isNews reports whether the pursuit is to be run: each pod is followed once. One that was read from the books gives way to the removal
+// that it foresaw, and to a later one of the books. The caller holds mu.
+func (f *Follower) isNews(p *pursuit) bool {
+	old := f.followed[p.entry.PodUID]
+	return old == nil || old.unsure && (!p.unsure || p.entry.At.After(old.entry.At))
 }
 
 func (f *Follower) enqueue(p *pursuit) {
@@ -163,15 +173,14 @@ func (f *Follower) launch(ctx context.Context, running *sync.WaitGroup, p *pursu
 	})
 }
 
-// enter reports whether the pursuit is to be run: each pod is followed once. One that was read from the books gives way to the
-// removal that it foresaw.
+// enter reports whether the pursuit is to be run, in place of the one that it replaces.
 func (f *Follower) enter(p *pursuit) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.isNews(p) {
+		return false
+	}
 	if old := f.followed[p.entry.PodUID]; old != nil {
-		if p.unsure || !old.unsure {
-			return false
-		}
 		old.cancel()
 	}
 	f.followed[p.entry.PodUID] = p

@@ -326,6 +326,39 @@ func TestRecall(t *testing.T) {
 	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
 }
 
+// What was reserved again while it was in doubt is followed as it is in the books now: its first reservation cannot be given back any more.
+func TestReservedAgain(t *testing.T) {
+	s := newScene(t)
+	books := func(at time.Time) ledger.Entry {
+		return ledger.Entry{At: at, Namespace: s.namespace, Pod: "web-1", PodUID: s.old.UID, Owner: ledger.OwnerOf(s.old), Selector: ledger.SelectorFor(s.old)}
+	}
+	first := s.now()
+	s.pending = []ledger.Entry{books(first)}
+	f, _ := s.run(t, s.client)
+	apitest.Eventually(t, "it is followed", func() bool { return f.since(s.old.UID).Equal(first) })
+	second := first.Add(ledger.ActWithin)
+	s.do(func() { s.pending = []ledger.Entry{books(second)} })
+	f.Recall()
+	apitest.Eventually(t, "it is followed anew", func() bool { return f.since(s.old.UID).Equal(second) })
+	s.do(func() { s.pending, s.ahead = nil, time.Minute })
+	apitest.Eventually(t, "it is given back, and nothing is followed", func() (given bool) {
+		server.Change(t, s.old, func(pod *corev1.Pod) { pod.Annotations["poke"] += "x" }) // so that it looks at the time
+		s.do(func() { given = len(s.given) == 1 && s.given[0] == s.old.UID })
+		return given && f.following() == 0
+	})
+	s.expectEvents(t)
+}
+
+// since returns when the removal was reserved as which the pod is followed.
+func (f *Follower) since(pod types.UID) (at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.followed[pod]; p != nil {
+		at = p.entry.At
+	}
+	return at
+}
+
 // The same removal may be read from the books and be handed over: it is followed once.
 func TestFollowedOnce(t *testing.T) {
 	s := newScene(t)

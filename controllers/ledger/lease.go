@@ -32,6 +32,7 @@ const (
 	annotationCause    = "mountwarden.io/cause"
 	annotationAttempts = "mountwarden.io/attempts"
 	annotationFirst    = "mountwarden.io/first-removed-at"
+	annotationCounted  = "mountwarden.io/counted-at"
 )
 
 func newLedger(namespace string) *coordinationv1.Lease {

@@ -42,8 +42,10 @@ func readRow(lease *coordinationv1.Lease) (r row, err error) {
 	if r.attempts, err = strconv.Atoi(lease.Annotations[annotationAttempts]); err != nil || r.attempts < 0 {
 		return row{}, fmt.Errorf("annotation %s is %q, not a number of removals", annotationAttempts, lease.Annotations[annotationAttempts])
 	}
-	if r.first, err = time.Parse(time.RFC3339Nano, lease.Annotations[annotationFirst]); err != nil {
-		return row{}, fmt.Errorf("annotation %s is %q, not a time as in RFC 3339", annotationFirst, lease.Annotations[annotationFirst])
+	for key, to := range map[string]*time.Time{annotationFirst: &r.first, annotationCounted: &r.counted} {
+		if *to, err = time.Parse(time.RFC3339Nano, lease.Annotations[key]); err != nil {
+			return row{}, fmt.Errorf("annotation %s is %q, not a time as in RFC 3339", key, lease.Annotations[key])
+		}
 	}
 	if lease.Spec.RenewTime == nil {
 		return row{}, fmt.Errorf("spec.renewTime is not set")
@@ -65,6 +67,7 @@ func (s *Store) count(ctx context.Context, o owned, a Ask) error {
 	for key, value := range map[string]string{
 		annotationOwner: a.Namespace + "/" + a.Owner.String(), annotationPod: a.Pod, annotationPodUID: string(a.PodUID), annotationBackend: a.Backend,
 		annotationCause: string(a.Cause), annotationAttempts: strconv.Itoa(next.attempts), annotationFirst: next.first.UTC().Format(time.RFC3339Nano),
+		annotationCounted: next.counted.UTC().Format(time.RFC3339Nano),
 	} {
 		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, key, value)
 	}
@@ -77,7 +80,7 @@ func (s *Store) count(ctx context.Context, o owned, a Ask) error {
 
 const (
 	sweepEvery   = time.Hour
-	keepOwner    = time.Hour          // longer than any delay
+	keepOwner    = time.Hour          // on top of the longest delay and of how long a pod must stay healthy
 	keepStranded = 7 * 24 * time.Hour // of an owner that was given up
 )
 
@@ -116,9 +119,10 @@ func (s *Store) mustSweep() bool {
 
 func (s *Store) isStale(lease *coordinationv1.Lease) bool {
 	r, err := readRow(lease)
-	keep := keepOwner
-	if err == nil && r.attempts >= s.config.Backoff.MaxAttempts {
-		keep = keepStranded
+	b := s.config.Backoff
+	keep := keepOwner + time.Duration(b.MaxSeconds+b.ForgetSeconds)*time.Second
+	if err == nil && r.attempts >= b.MaxAttempts {
+		keep = max(keep, keepStranded)
 	}
 	return lease.Spec.RenewTime != nil && s.now().Sub(lease.Spec.RenewTime.Time) > keep
 }

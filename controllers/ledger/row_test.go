@@ -1,9 +1,12 @@
 package ledger
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mountwarden/mountwarden/controllers"
 )
@@ -62,7 +65,7 @@ func TestBackoffIsCapped(t *testing.T) {
 	b := settings().Backoff
 	b.MaxAttempts = 1000
 	for attempts, want := range map[int]time.Duration{1: 10 * time.Second, 5: 160 * time.Second, 6: 5 * time.Minute, 500: 5 * time.Minute} {
-		if got := (row{attempts: attempts}).delay(b); got != want {
+		if got := delay(attempts, b); got != want {
 			t.Errorf("after %d: %s, want %s", attempts, got, want)
 		}
 	}
@@ -90,5 +93,50 @@ func TestRowGrows(t *testing.T) {
 				t.Errorf("%+v, want %d attempts, begun anew %t", got, tc.attempts, tc.anew)
 			}
 		})
+	}
+}
+
+// The replicas of an owner that break together, again and again, are one try each time: whichever goes first, all wait as long, and the row
+// is as long as the owner has had successors that failed.
+func TestReplicasAreOneTry(t *testing.T) {
+	b := settings().Backoff
+	var r row
+	clock := now
+	created := clock.Add(-time.Hour)
+	for round := 1; round <= b.MaxAttempts+1; round++ {
+		for i := range 100 {
+			a := ask(func(a *Ask) { a.Created, a.Since, a.PodUID = created, clock, types.UID(fmt.Sprint(round, "-", i)) })
+			at := clock
+			switch {
+			case round > b.MaxAttempts:
+				requireHeld(t, r.refuse(a, b, at), controllers.HeldGaveUp)
+				continue
+			case round > 1:
+				at = clock.Add(delay(round-1, b))
+				requireHeld(t, r.refuse(a, b, at.Add(-time.Second)), controllers.HeldBackoff)
+			}
+			requireHeld(t, r.refuse(a, b, at), "")
+			if r = r.next(a, b, at); r.attempts != round {
+				t.Fatalf("%d tries after pod %d of round %d", r.attempts, i, round)
+			}
+		}
+		clock = clock.Add(delay(round, b) + 10*time.Second)
+		created = clock.Add(-5 * time.Second) // of all successors
+	}
+}
+
+// Two successors that a budget blocks ask in turn, each many times: neither is counted twice.
+func TestAskingAgainIsNoTry(t *testing.T) {
+	b := settings().Backoff
+	r := row{attempts: 4, first: ago(time.Hour), counted: ago(10 * time.Minute), pod: "before"}
+	for i := range 100 {
+		a := ask(func(a *Ask) {
+			a.Created, a.Since, a.PodUID = ago(5*time.Minute), ago(4*time.Minute), types.UID(fmt.Sprint(i%2))
+		})
+		at := now.Add(time.Duration(i) * time.Second)
+		requireHeld(t, r.refuse(a, b, at), "")
+		if r = r.next(a, b, at); r.attempts != 5 {
+			t.Fatalf("%d tries after %d times", r.attempts, i+1)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -114,22 +115,22 @@ func expiry(cfg config.Config, e Entry) time.Duration {
 	return time.Duration(cfg.FollowUpSeconds)*time.Second + time.Duration(e.Grace)*time.Second + 2*time.Minute
 }
 
-// pruned drops what is of no use any more. An entry whose agent has not told its end in time proves nothing good.
+// pruned drops what is of no use any more. An entry whose agent has not told its end in time proves nothing good: it has ended when that
+// time was over, whoever reads it, and however often before somebody writes it.
 func (s State) pruned(cfg config.Config, now time.Time) State {
-	next := State{Trials: map[string]Trial{}}
-	for backend, t := range s.Trials {
-		if !t.forgotten(now) {
-			next.Trials[backend] = t
-		}
+	next := State{Trials: maps.Clone(s.Trials)}
+	if next.Trials == nil {
+		next.Trials = map[string]Trial{}
 	}
 	for _, e := range s.Entries {
-		if e.pending() && now.Sub(e.At) > expiry(cfg, e) {
-			e = next.end(e, controllers.AftermathStuckCreating, now)
+		if end := e.At.Add(expiry(cfg, e)); e.pending() && now.After(end) {
+			e = next.end(e, controllers.AftermathStuckCreating, end)
 		}
 		if e.pending() || now.Sub(e.At) <= span(cfg.Budgets.Window()) {
 			next.Entries = append(next.Entries, e)
 		}
 	}
+	maps.DeleteFunc(next.Trials, func(_ string, t Trial) bool { return t.forgotten(now) })
 	return next
 }
 

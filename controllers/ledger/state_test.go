@@ -146,6 +146,24 @@ func TestPruned(t *testing.T) {
 	}
 }
 
+// Nobody writes while all are refused: what was late once may be read for hours, and its backend's cooldown is over all the same.
+func TestWhatIsLateHasEndedOnce(t *testing.T) {
+	cfg := settings()
+	left := entries(entry("b", ofBackend))
+	end := left.Entries[0].At.Add(expiry(cfg, left.Entries[0]))
+	for after, want := range map[time.Duration]controllers.Held{
+		time.Second: controllers.HeldBackendStorm, 29 * time.Second: controllers.HeldBackendStorm, 30 * time.Second: "", time.Hour: "",
+	} {
+		at := end.Add(after)
+		requireHeld(t, left.pruned(cfg, at).pruned(cfg, at).admit(ask(), cfg, at), want)
+	}
+	healed := entries(entry("b", ofBackend))
+	healed.Trials["CSI/driver"] = Trial{HealedAt: end.Add(time.Second)}
+	if trial := healed.pruned(cfg, end.Add(time.Minute)).Trials["CSI/driver"]; trial.failing() {
+		t.Errorf("%+v: what was late before another one healed says no more", trial)
+	}
+}
+
 // The state that was given is never changed: a copy is kept while the API server is asked.
 func TestPureFunctionsChangeNothing(t *testing.T) {
 	s := entries(entry("b"), entry("x-uid"), entry("c", at(time.Hour)))

@@ -161,14 +161,17 @@ func (s *Store) Release(ctx context.Context, pod types.UID, at time.Time) error 
 	})
 }
 
-// Close notes how a removal ended. A pod that is not in the ledger, or has been closed, is no error.
+// Close notes how a removal ended, be it late. A pod that is not in the ledger, or has been closed, is no error.
 func (s *Store) Close(ctx context.Context, pod types.UID, a controllers.Aftermath) error {
 	err := s.change(ctx, anyAge, func(state State, now time.Time) (State, bool) {
-		i := state.find(string(pod))
-		if i < 0 || !state.Entries[i].pending() {
+		open := s.text.find(string(pod)) // as it is written: state has given up what is late
+		if open < 0 || !s.text.Entries[open].pending() {
 			return state, false
 		}
-		state.Entries[i] = state.end(state.Entries[i], a, now)
+		closed := state.end(s.text.Entries[open], a, now)
+		if i := state.find(string(pod)); i >= 0 {
+			state.Entries[i] = closed
+		}
 		return state, true
 	})
 	if err != nil {

@@ -249,6 +249,25 @@ func TestCutAtTheEnd(t *testing.T) {
 	}
 }
 
+// An agent that was away for longer than anybody waited tells the end all the same, and it counts.
+func TestALateEndCounts(t *testing.T) {
+	a := newAgents(t)
+	clock := now
+	s := a.store("node-1", &wire{}, func() time.Time { return clock })
+	a.reserve(s, ask(), "")
+	clock = clock.Add(time.Hour)
+	another := ask(func(a *Ask) { a.PodUID, a.Created, a.Since = "y-uid", clock.Add(-time.Hour), clock })
+	clock = now.Add(expiry(s.config, ask().Entry) + time.Second)
+	a.reserve(s, another, controllers.HeldBackendStorm)
+	if err := s.Close(t.Context(), "x-uid", controllers.AftermathHealed); err != nil {
+		t.Fatal(err)
+	}
+	if trial := a.ledger().Trials["CSI/driver"]; trial.failing() || !trial.HealedAt.Equal(clock) {
+		t.Errorf("%+v", trial)
+	}
+	a.reserve(s, another, "")
+}
+
 func TestReservationIsRenewed(t *testing.T) {
 	a := newAgents(t)
 	clock := now
@@ -386,13 +405,13 @@ func TestLeasesExplainThemselves(t *testing.T) {
 	}
 }
 
-// The Leases of owners are deleted when they are of no use: an hour after, or a week where a person is needed.
+// The Leases of owners are deleted when they are of no use: some time after they could count, or a week where a person is needed.
 func TestSweep(t *testing.T) {
 	a := newAgents(t)
 	clock := now
 	s := a.store("node-1", &wire{}, func() time.Time { return clock })
 	a.reserve(s, another("old"), "")
-	clock = now.Add(keepOwner)
+	clock = now.Add(keepOwner + time.Duration(s.config.Backoff.MaxSeconds+s.config.Backoff.ForgetSeconds)*time.Second)
 	a.reserve(s, another("young"), "")
 	stranded := another("stranded")
 	a.reserve(s, stranded, "")

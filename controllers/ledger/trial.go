@@ -20,20 +20,27 @@ const (
 	forgetTrialIn = 30 * time.Minute
 )
 
-// after returns what is known after one more removal has ended. One that says nothing of the backend changes nothing. Those that were
+// after returns what is known after one more removal has ended, perhaps before others that are known already. One that says nothing of the backend changes nothing. Those that were
 // removed before the first of them failed are one try: as many may have gone by then as Storm.Threshold lets go together.
 func (t Trial) after(removed time.Time, a controllers.Aftermath, now time.Time) Trial {
 	switch a {
 	case controllers.AftermathHealed:
-		t.HealedAt = now
+		t.HealedAt = later(t.HealedAt, now)
 		t.Failures /= 2
 	case controllers.AftermathStillBroken, controllers.AftermathStuckCreating:
 		if t.Failures == 0 || removed.After(t.FailedAt) {
 			t.Failures++
 		}
-		t.FailedAt = now
+		t.FailedAt = later(t.FailedAt, now)
 	}
 	return t
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // failing reports whether the latest that is known of the backend is bad.

@@ -11,15 +11,17 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// outage remembers since when no call to the API server has succeeded.
+// outage remembers since when removals fail for the API server's sake. Only a removal that it answers ends one: a server that is read from may
+// still refuse to remove, such as one whose admission webhook is down.
 type outage struct {
-	mu    sync.Mutex
-	since time.Time
+	mu          sync.Mutex
+	since, last time.Time
 }
 
 const (
 	shortestWait = time.Second
 	longestWait  = 30 * time.Second
+	forgotten    = 2 * time.Minute // more than the longest wait: nothing has failed in between
 )
 
 // wait returns how long to wait after a call that failed now: half as long as the outage has lasted, so that each wait is half as
@@ -27,9 +29,10 @@ const (
 func (o *outage) wait(now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.since.IsZero() {
+	if o.since.IsZero() || now.Sub(o.last) > forgotten {
 		o.since = now
 	}
+	o.last = now
 	return spread(min(max(now.Sub(o.since)/2, shortestWait), longestWait))
 }
 

@@ -27,4 +27,8 @@ func TestAnOutageIsAskedAboutEverLessOften(t *testing.T) {
 	if wait := o.wait(clock); wait > 2*shortestWait {
 		t.Errorf("waits %s at the beginning of the next outage", wait)
 	}
+	clock = clock.Add(time.Hour)
+	if wait := o.wait(clock); wait > 2*shortestWait {
+		t.Errorf("waits %s when nothing has failed for an hour", wait)
+	}
 }

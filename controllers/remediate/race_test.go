@@ -1,6 +1,7 @@
 package remediate_test
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -178,6 +179,31 @@ func TestServerThatHangsInTheAct(t *testing.T) {
 			}
 			l.requireRemovals(removal)
 			l.requireUnharmed(l.pod)
+			if len(l.world.followed) > 0 || l.world.recalled != 1 {
+				t.Errorf("follows %v as removed, and has the ledger read %d times, want once", l.world.followed, l.world.recalled)
+			}
 		})
 	}
+}
+
+// A server that is read from, and refuses every removal: it is asked ever less often, and each time it is read from the ledger what may have been done.
+func TestRemovalsThatFailAreAskedForEverLessOften(t *testing.T) {
+	l := newLab(t)
+	l.traffic.Before = func(r *http.Request) (*http.Response, error) {
+		body := `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Internal error occurred: failed calling webhook","reason":"InternalError","code":500}`
+		header := http.Header{"Content-Type": {"application/json"}}
+		return &http.Response{StatusCode: http.StatusInternalServerError, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	}
+	r := l.remediator(server.Config)
+	for n := 1; l.later < 2*time.Minute; n++ {
+		got := r.Remediate(apitest.Context(t), l.request)
+		l.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
+		if l.later += got.RetryAfter; n > 20 {
+			t.Fatalf("asked %d times in %s", n, l.later)
+		}
+		if l.world.recalled != n || len(l.world.followed) > 0 {
+			t.Fatalf("the ledger was read %d times after %d tries; followed as removed are %v", l.world.recalled, n, l.world.followed)
+		}
+	}
+	l.requireUnharmed(l.pod)
 }

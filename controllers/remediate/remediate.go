@@ -91,6 +91,9 @@ func (r *Remediator) Remediate(ctx context.Context, req controllers.Request) con
 		return *refusal
 	}
 	result := r.act(ctx, a)
+	if result.Outcome != controllers.OutcomeFailed {
+		r.outage.over()
+	}
 	r.settle(ctx, a, result.Outcome)
 	return result
 }

@@ -34,6 +34,7 @@ type lab struct {
 	request controllers.Request
 	traffic apitest.Traffic
 	world   world
+	later   time.Duration // than now
 }
 
 // newLab runs a pod after prepare and makes a Request for it that passes every gate.
@@ -80,7 +81,7 @@ func (l *lab) act() controllers.Result {
 func (l *lab) remediator(config *rest.Config) *remediate.Remediator {
 	l.t.Helper()
 	client := l.traffic.Client(l.t, config)
-	clock := func() time.Time { return now }
+	clock := func() time.Time { return now.Add(l.later) }
 	return remediate.New(remediate.Options{
 		Client: client, Cached: &l.world, Node: &l.world, Follower: &l.world, Ledger: ledger.NewStore(client, l.config, clock), Config: l.config,
 		Now: clock, ClusterTime: func(local time.Time) time.Time { return local },

@@ -54,10 +54,8 @@ func (r *Remediator) answer(refusal *ledger.Refusal, err error) *controllers.Res
 		return r.failed("ask the ledger of removals", err)
 	case refusal != nil:
 		return heldFor(refusal.RetryAfter, refusal.Held, refusal.Message)
-	default:
-		r.outage.over()
-		return nil
 	}
+	return nil
 }
 
 // lookTimeout bounds the last look, which only confirms what was found with more patience.
@@ -81,11 +79,15 @@ func (r *Remediator) lastLook(ctx context.Context, a *attempt) *controllers.Resu
 	return heldFor(freshRetry, controllers.HeldNotConfirmed, "the last look did not find the mount")
 }
 
-// settle follows what was removed, or may have been, and gives back what was reserved and for certain not used.
+// settle follows what was removed. What may have been is read from the ledger, and followed or given back. What was reserved and for
+// certain not used is given back at once.
 func (r *Remediator) settle(ctx context.Context, a *attempt, outcome controllers.Outcome) {
-	if outcome.Removed() || a.unsure {
+	switch {
+	case outcome.Removed():
 		r.Follower.Follow(a.ask.Entry, a.live)
-		return
+	case a.unsure:
+		r.Follower.Recall()
+	default:
+		r.release(ctx, a)
 	}
-	r.release(ctx, a)
 }
