@@ -16,10 +16,11 @@ type Request struct {
 	Pod          *corev1.Pod // as cached; its UID is the one that was judged
 	Policy       config.Policy
 	Decision     verdict.Decision
-	Look         probes.Pod    // what the prober is asked, for the last look
-	Volume       probes.Volume // whose mount is the reason
-	Mounts       []Status      // every watched mount of this node, this pod's included
-	BlockedSince time.Time     // since when a PodDisruptionBudget has refused this pod; zero when it has not
+	Look         probes.Pod      // what the prober is asked, for the last look
+	Volume       probes.Volume   // whose mount is the reason
+	Others       []probes.Volume // of the pod's other broken mounts, confirmed or not
+	Mounts       []Status        // every watched mount of this node, this pod's included
+	BlockedSince time.Time       // since when a PodDisruptionBudget has refused this pod; zero when it has not
 }
 
 // Outcome is how a Request ended. The values are an API: they stand in metric labels.

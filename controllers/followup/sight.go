@@ -7,11 +7,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
 // readyFor is how long a successor must be ready that no agent tells of, before it counts as healthy: on a node without an agent,
-// or when it does not ask to be watched.
+// or when it does not ask to be watched. One that does may be looked at for longer before its agent can tell.
 const readyFor = time.Minute
 
 // sight is what is kept of a pod that was seen.
@@ -23,16 +24,17 @@ type sight struct {
 	holders int  // finalizers
 	phase   corev1.PodPhase
 	ready   time.Time            // since when; zero when it is not
+	silent  time.Duration        // for how long it must be so while nobody tells
 	mounts  *corev1.PodCondition // controllers.ConditionMountsHealthy; nil while nobody tells
 	waits   string               // why it is not up, as the scheduler or the kubelet says
 }
 
-func look(pod *corev1.Pod) sight {
+func look(pod *corev1.Pod, cfg config.Config) sight {
 	s := sight{
 		ref:     &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 		owner:   ownerOf(pod),
 		created: pod.CreationTimestamp.Time, ending: pod.DeletionTimestamp != nil, holders: len(pod.Finalizers),
-		phase: pod.Status.Phase, waits: waitsFor(pod),
+		phase: pod.Status.Phase, waits: waitsFor(pod), silent: silence(pod, cfg),
 	}
 	for i := range pod.Status.Conditions {
 		switch c := &pod.Status.Conditions[i]; {
@@ -43,6 +45,16 @@ func look(pod *corev1.Pod) sight {
 		}
 	}
 	return s
+}
+
+// silence is for how long nobody may tell of a pod that is ready and whose mounts are not healthy.
+func silence(pod *corev1.Pod, cfg config.Config) time.Duration {
+	p, err := config.ParsePolicy(pod, cfg)
+	if err != nil || !p.Watch {
+		return readyFor
+	}
+	unconfirmed := max(p.Hang, time.Duration(p.FailureThreshold)*p.Period) + p.Timeout
+	return max(readyFor, p.InitialDelay+2*p.Period+unconfirmed)
 }
 
 func ownerOf(pod *corev1.Pod) *corev1.ObjectReference {
@@ -88,7 +100,7 @@ func (s sight) health(now time.Time) (h health, since time.Time) {
 		return healthy, s.mounts.LastTransitionTime.Time
 	case s.mounts != nil && s.mounts.Status == corev1.ConditionFalse:
 		return broken, s.mounts.LastTransitionTime.Time
-	case s.mounts == nil && !s.ready.IsZero() && now.Sub(s.ready) >= readyFor:
+	case s.mounts == nil && !s.ready.IsZero() && now.Sub(s.ready) >= s.silent:
 		return healthy, s.ready
 	default:
 		return unclear, time.Time{}

@@ -36,6 +36,7 @@ const (
 // trail is what is known of one removal.
 type trail struct {
 	entry     ledger.Entry
+	config    config.Config
 	removedAt time.Time
 	deadline  time.Time // when a successor must be healthy
 	stuckAt   time.Time // when the removed pod must be gone
@@ -50,7 +51,7 @@ type trail struct {
 // newTrail allows the removed pod its own grace period on top, in which it may well be and its successor not yet.
 func newTrail(e ledger.Entry, removedAt time.Time, cfg config.Config) trail {
 	grace := time.Duration(e.Grace) * time.Second
-	t := trail{entry: e, removedAt: removedAt, pods: map[types.UID]sight{}, siblings: map[types.UID]bool{}}
+	t := trail{entry: e, config: cfg, removedAt: removedAt, pods: map[types.UID]sight{}, siblings: map[types.UID]bool{}}
 	t.deadline = removedAt.Add(grace + time.Duration(cfg.FollowUpSeconds)*time.Second)
 	t.stuckAt = removedAt.Add(grace + stuckAfter)
 	if t.deadline.Before(t.stuckAt) {
@@ -64,7 +65,7 @@ func (t *trail) see(pod *corev1.Pod) {
 	if pod == nil || pod.UID != t.entry.PodUID && ledger.OwnerOf(pod).UID != t.entry.Owner.UID {
 		return
 	}
-	s := look(pod)
+	s := look(pod, t.config)
 	if t.owner == nil {
 		t.owner = s.owner
 	}
@@ -149,8 +150,8 @@ func olderFirst(a, b sight) int {
 func (t *trail) next() time.Time {
 	at := t.deadline
 	for _, s := range t.pods {
-		if t.succeeds(s) && s.mounts == nil && !s.ready.IsZero() && s.ready.Add(readyFor).Before(at) {
-			at = s.ready.Add(readyFor)
+		if t.succeeds(s) && s.mounts == nil && !s.ready.IsZero() && s.ready.Add(s.silent).Before(at) {
+			at = s.ready.Add(s.silent)
 		}
 	}
 	return at

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
 	"github.com/mountwarden/mountwarden/controllers/ledger"
 )
 
@@ -57,6 +58,15 @@ func ownedBy(uid types.UID) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.OwnerReferences[0].UID = uid }
 }
 
+// watched looks every 10 s; a mount that does not answer within 5 s hangs after 70 s: in 95 s its agent has told.
+func watched(pod *corev1.Pod) {
+	pod.Annotations = map[string]string{
+		config.AnnotationWatch: "true", config.AnnotationPeriodSeconds: "10", config.AnnotationTimeoutSeconds: "5", config.AnnotationHangSeconds: "70",
+	}
+	pod.Spec.Volumes = []corev1.Volume{apitest.Volume("data")}
+	pod.Spec.Containers = []corev1.Container{{Name: "app", VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}}}
+}
+
 func bare(pod *corev1.Pod) { pod.OwnerReferences = nil }
 
 func uid(u types.UID) func(*corev1.Pod) {
@@ -97,6 +107,8 @@ func TestJudge(t *testing.T) {
 		{"not to be judged for too long", []*corev1.Pod{podOf("new", 1, mounts("Unknown", 7*time.Second), ready(time.Second))}, afterDeadline, "StuckCreating", "new", 0},
 		{"ready with no agent, not for long", []*corev1.Pod{podOf("new", 1, ready(beforeDeadline-59*time.Second))}, beforeDeadline, "", "", 0},
 		{"ready with no agent", []*corev1.Pod{podOf("new", 1, ready(40*time.Second))}, beforeDeadline, "Healed", "new", 40 * time.Second},
+		{"ready and watched, its agent may not know yet", []*corev1.Pod{podOf("new", 1, watched, ready(beforeDeadline-94*time.Second))}, beforeDeadline, "", "", 0},
+		{"ready and watched, and nobody tells", []*corev1.Pod{podOf("new", 1, watched, ready(beforeDeadline-95*time.Second))}, beforeDeadline, "Healed", "new", 5 * time.Second},
 		{"ready, but broken", []*corev1.Pod{podOf("new", 1, ready(time.Second), mounts("False", time.Minute))}, beforeDeadline, "StillBroken", "new", time.Minute},
 		{"pending", []*corev1.Pod{podOf("new", 1, phase(corev1.PodPending))}, beforeDeadline, "", "", 0},
 		{"pending for too long", []*corev1.Pod{podOf("new", 1, phase(corev1.PodPending))}, afterDeadline, "StuckCreating", "new", 0},

@@ -1,7 +1,9 @@
 package podmount
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +55,7 @@ func (r *Reconciler) remediate(ctx context.Context, t *tracked, looks round, dec
 	}
 	request := controllers.Request{
 		Pod: looks.pod, Policy: looks.policy, Decision: decision, Look: looks.look, Volume: t.volume(looks.look, reason.Observation),
-		Mounts: r.Statuses(), BlockedSince: t.blockedSince,
+		Others: t.others(looks.look, reason.Observation.Target), Mounts: r.Statuses(), BlockedSince: t.blockedSince,
 	}
 	result := r.Remediator.Remediate(ctx, request)
 	r.account(ctx, t, request, result)
@@ -83,6 +85,19 @@ func (p *tracked) volume(look probes.Pod, o probes.Observation) probes.Volume {
 		Backend: p.backends[o.Target], PodUID: look.UID, Cause: o.Cause, Host: hostOf(look, o.Target),
 		FSType: o.FSType, Source: o.Source, Device: o.Device,
 	}
+}
+
+// others returns the volumes of the broken mounts but one's. The pod's successor needs them all.
+func (p *tracked) others(look probes.Pod, reason probes.Target) (all []probes.Volume) {
+	for target, m := range p.snapshot() {
+		if target != reason && (m.Phase == verdict.Suspect || m.Phase == verdict.Failed) {
+			all = append(all, p.volume(look, m.Observation))
+		}
+	}
+	slices.SortFunc(all, func(a, b probes.Volume) int {
+		return cmp.Or(strings.Compare(a.Source, b.Source), strings.Compare(a.Device, b.Device))
+	})
+	return all
 }
 
 // hostOf returns where the host has the volume of a mount, which may lie below the volume's own.

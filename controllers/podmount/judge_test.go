@@ -143,6 +143,9 @@ func TestAnotherReasonIsAskedAtOnce(t *testing.T) {
 	if len(asked) != 2 || asked[1].Decision.Failures[0].Observation.Target.Path != "/more" {
 		t.Fatalf("asked %+v", asked)
 	}
+	if len(asked[0].Others) != 0 || len(asked[1].Others) != 1 || asked[1].Others[0].Cause != probes.CauseIOError {
+		t.Errorf("beside the reason broken are %+v, and then %+v", asked[0].Others, asked[1].Others)
+	}
 	successor := pod.DeepCopy()
 	successor.UID = "successor"
 	w.put(successor)

@@ -112,8 +112,8 @@ func logLook(ctx context.Context, pod *corev1.Pod, o probes.Observation) {
 func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Request, result controllers.Result) {
 	reason, _ := req.Decision.Reason()
 	switch {
-	// A refusal of before a hold or a recovery says nothing about the budget of after.
-	case result.Outcome == controllers.OutcomeHeld, result.Outcome == controllers.OutcomeHealthy:
+	// A refusal of before a hold or a recovery says nothing about the budget of after. To have waited in turn is neither.
+	case result.Outcome == controllers.OutcomeHeld && !inTurn(result.Held), result.Outcome == controllers.OutcomeHealthy:
 		t.blockedSince = time.Time{}
 	case result.Outcome == controllers.OutcomeBlocked && t.blockedSince.IsZero():
 		t.blockedSince = r.Now()
@@ -135,6 +135,11 @@ func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Re
 	if result.Held == controllers.HeldBackendStorm && !hasIncident(req) {
 		r.incident(req.Volume.Backend, result.Message)
 	}
+}
+
+// inTurn reports whether the pod was only asked to wait for others, or for another look.
+func inTurn(held controllers.Held) bool {
+	return held == controllers.HeldOwnerBusy || held == controllers.HeldRateLimit || held == controllers.HeldNotConfirmed
 }
 
 // hasIncident reports whether another pod of this node is held for the same backend's sake already.

@@ -219,6 +219,23 @@ func TestBlockedSince(t *testing.T) {
 	}
 }
 
+// Who only waits in turn between two refusals has been blocked since the first.
+func TestBlockedWhileItWaitsInTurn(t *testing.T) {
+	for why, kept := range map[controllers.Held]bool{
+		controllers.HeldOwnerBusy: true, controllers.HeldRateLimit: true, controllers.HeldNotConfirmed: true,
+		controllers.HeldPaused: false, controllers.HeldBackoff: false, controllers.HeldNoFreshMount: false, controllers.HeldOptedOut: false,
+	} {
+		w, pod := newWorld(), newPod("app", nil)
+		w.put(pod)
+		w.breaks("/data", probes.CauseDisconnected)
+		w.answers = []controllers.Result{blocked(time.Second), held(why), blocked(time.Second)}
+		w.live(t, w.reconciler(t), pod, 4)
+		if asked := w.asked(); len(asked) != 3 || asked[1].BlockedSince.IsZero() || asked[2].BlockedSince.IsZero() == kept {
+			t.Errorf("%s: asked %d times, blocked since %v", why, len(asked), asked)
+		}
+	}
+}
+
 // What the last look found healthy begins anew: the refusals of before do not count.
 func TestBlockedThenFoundHealthy(t *testing.T) {
 	w, pod := newWorld(), newPod("app", nil)

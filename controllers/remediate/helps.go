@@ -65,25 +65,38 @@ func (r *Remediator) left(pod *corev1.Pod) bool {
 // freshRetry is how soon the backend is asked again at the least. Later it is asked less often, the longer it has been away.
 const freshRetry = 2 * time.Second
 
-// fresh refuses while a fresh mount would fail: a pod that runs with a broken mount would become one that never starts.
+// fresh refuses while a fresh mount of any broken one would fail: a pod that runs with a broken mount would become one that never starts.
 func (r *Remediator) fresh(ctx context.Context, a *attempt) *controllers.Result {
 	if !r.Config.CheckBackends {
 		return nil
 	}
-	f := r.Node.Fresh(ctx, a.Volume)
-	if f.Readiness != probes.NotReady || a.Volume.Backend.Kind == probes.BackendNFS && hasHealthySibling(a) {
-		return nil
+	for _, v := range a.broken() {
+		f := r.Node.Fresh(ctx, v)
+		if f.Readiness != probes.NotReady || v.Backend.Kind == probes.BackendNFS && hasHealthySibling(a, v) {
+			continue
+		}
+		reason, _ := a.Decision.Reason()
+		wait := min(max(freshRetry, r.Now().Sub(reason.Since)/8), 15*time.Second)
+		return heldFor(wait, controllers.HeldNoFreshMount, fmt.Sprintf("a fresh mount would fail: %s; the pod is removed as soon as one can succeed", clip(f.Detail)))
 	}
-	reason, _ := a.Decision.Reason()
-	wait := min(max(freshRetry, r.Now().Sub(reason.Since)/8), 15*time.Second)
-	return heldFor(wait, controllers.HeldNoFreshMount, fmt.Sprintf("a fresh mount would fail: %s; the pod is removed as soon as one can succeed", clip(f.Detail)))
+	return nil
+}
+
+// broken returns the volume that is the reason, and after it the others whose mounts are broken.
+func (a *attempt) broken() (all []probes.Volume) {
+	for _, v := range append([]probes.Volume{a.Volume}, a.Others...) {
+		if !slices.Contains(all, v) { // several containers may have mounted it
+			all = append(all, v)
+		}
+	}
+	return all
 }
 
 // hasHealthySibling reports whether another pod of the node has a healthy mount of the very source: whatever keeps the agent from
 // the server, such as a NetworkPolicy, does not keep the node from it.
-func hasHealthySibling(a *attempt) bool {
-	return a.Volume.Source != "" && slices.ContainsFunc(a.Mounts, func(s controllers.Status) bool {
-		return s.PodUID != a.Pod.UID && s.Mount.Phase == verdict.Healthy && s.Mount.Unseen == 0 && s.Mount.Observation.Source == a.Volume.Source
+func hasHealthySibling(a *attempt, v probes.Volume) bool {
+	return v.Source != "" && slices.ContainsFunc(a.Mounts, func(s controllers.Status) bool {
+		return s.PodUID != a.Pod.UID && s.Mount.Phase == verdict.Healthy && s.Mount.Unseen == 0 && s.Mount.Observation.Source == v.Source
 	})
 }
 

@@ -118,6 +118,39 @@ func TestFreshMount(t *testing.T) {
 	}
 }
 
+// The successor needs every mount of the pod: one that is broken beside the reason is asked about, too.
+func TestAnotherBrokenMount(t *testing.T) {
+	away := probes.Freshness{Readiness: probes.NotReady, Detail: "the server is away"}
+	for name, tc := range map[string]struct {
+		other answers
+		count int // of broken mounts beside the reason, of one volume
+		held  controllers.Held
+		says  string
+	}{
+		"none, where it would fail":    {answers{freshness: away}, 0, "", ""},
+		"a fresh one would succeed":    {answers{}, 2, "", ""},
+		"a fresh one would fail":       {answers{freshness: away}, 2, controllers.HeldNoFreshMount, "the server is away"},
+		"its staged volume is in use":  {answers{consumers: probes.Consumers{Staged: "/global", PodUIDs: []string{"stranger"}}}, 1, controllers.HeldSharedVolume, "UID stranger"},
+		"its staged volume is its own": {answers{consumers: probes.Consumers{Staged: "/global"}}, 1, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.world.other = &tc.other
+			for range tc.count {
+				l.request.Others = append(l.request.Others, probes.Volume{Backend: probes.Backend{Kind: probes.BackendNFS}, PodUID: string(l.pod.UID), Source: "other", Device: otherDevice})
+			}
+			if tc.held != "" {
+				l.requireHeld(tc.held, tc.says)
+				return
+			}
+			l.requireEvicted()
+			if want := 1 + min(tc.count, 1); len(l.world.asked) != want {
+				t.Errorf("asked about %+v, want %d volumes", l.world.asked, want)
+			}
+		})
+	}
+}
+
 func sibling(phase verdict.Phase, source string, unseen int) controllers.Status {
 	return controllers.Status{PodUID: "sibling", Mount: verdict.Mount{Phase: phase, Unseen: unseen, Observation: probes.Observation{Source: source}}}
 }

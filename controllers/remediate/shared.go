@@ -1,6 +1,7 @@
 package remediate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,29 +12,39 @@ import (
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
+	"github.com/mountwarden/mountwarden/probes"
 )
 
 // shared refuses while another pod would keep a broken mount in use. The kubelet stages a CSI volume once a node and
 // unstages it only when no pod there uses it any more (CSI spec, NodeStageVolume), so that a new pod would get the broken mount
 // again. All who use it are one case: they are removed together, or none is.
 func (r *Remediator) shared(ctx context.Context, a *attempt) *controllers.Result {
-	if a.Volume.Device == "" {
+	for _, v := range a.broken() {
+		if refusal := r.sharedVolume(ctx, a, v); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+func (r *Remediator) sharedVolume(ctx context.Context, a *attempt, v probes.Volume) *controllers.Result {
+	if v.Device == "" {
 		return nil
 	}
-	who := r.Node.Consumers(a.Volume.Device)
+	who := r.Node.Consumers(v.Device)
 	if who.Staged == "" {
 		return nil
 	}
-	a.ask.Case = a.Volume.Device
+	a.ask.Case = cmp.Or(a.ask.Case, v.Device)
 	pods := &corev1.PodList{}
 	if err := r.Cached.List(ctx, pods); err != nil {
 		return r.failed("list the pods of the node", err)
 	}
 	for _, uid := range who.PodUIDs {
-		if uid == a.Volume.PodUID {
+		if uid == v.PodUID {
 			continue
 		}
-		if why := keeps(uid, pods.Items, a); why != "" {
+		if why := keeps(uid, pods.Items, a.Mounts, v.Device); why != "" {
 			return heldFor(freshRetry, controllers.HeldSharedVolume, fmt.Sprintf("the node has mounted the volume once, at %s, for several pods, "+
 				"and it is only mounted anew when all of them are gone: %s", clip(who.Staged), why))
 		}
@@ -42,7 +53,7 @@ func (r *Remediator) shared(ctx context.Context, a *attempt) *controllers.Result
 }
 
 // keeps says why the pod with that folder stays and keeps the mount in use; "" when it does not.
-func keeps(uid string, pods []corev1.Pod, a *attempt) string {
+func keeps(uid string, pods []corev1.Pod, mounts []controllers.Status, device string) string {
 	i := slices.IndexFunc(pods, func(p corev1.Pod) bool {
 		return string(p.UID) == uid || p.Annotations[corev1.MirrorPodAnnotationKey] == uid
 	})
@@ -53,15 +64,15 @@ func keeps(uid string, pods []corev1.Pod, a *attempt) string {
 	if p.DeletionTimestamp != nil {
 		return ""
 	}
-	judged := slices.IndexFunc(a.Mounts, func(s controllers.Status) bool {
-		return s.FolderUID == uid && s.Mount.Observation.Device == a.Volume.Device
+	judged := slices.IndexFunc(mounts, func(s controllers.Status) bool {
+		return s.FolderUID == uid && s.Mount.Observation.Device == device
 	})
 	switch {
 	case judged < 0:
 		return fmt.Sprintf("pod %s is not watched: annotate it with %s, or remove it yourself", name, config.AnnotationWatch)
-	case a.Mounts[judged].Mode != config.ModeRemediate:
-		return fmt.Sprintf("pod %s is in mode %s", name, a.Mounts[judged].Mode)
-	case a.Mounts[judged].Mount.Phase != verdict.Failed:
+	case mounts[judged].Mode != config.ModeRemediate:
+		return fmt.Sprintf("pod %s is in mode %s", name, mounts[judged].Mode)
+	case mounts[judged].Mount.Phase != verdict.Failed:
 		return fmt.Sprintf("the mount of pod %s is not confirmed as failed yet", name)
 	}
 	return ""

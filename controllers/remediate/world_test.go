@@ -23,6 +23,7 @@ type world struct {
 	pods      []corev1.Pod      // of the node
 	freshness probes.Freshness
 	consumers probes.Consumers
+	other     *answers            // of the node, for a volume whose source is "other"
 	look      *probes.Observation // the last look; nil is broken
 	unlooked  bool                // the last look tells nothing of the mount
 
@@ -31,6 +32,15 @@ type world struct {
 	followed []ledger.Entry
 	recalled int
 }
+
+// answers are what the node says of a volume.
+type answers struct {
+	freshness probes.Freshness
+	consumers probes.Consumers
+}
+
+// otherDevice is that of the volume with the source "other".
+const otherDevice = "0:78"
 
 // Recall implements remediate.Follower.
 func (w *world) Recall() {
@@ -74,11 +84,19 @@ func (w *world) Fresh(_ context.Context, v probes.Volume) probes.Freshness {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked = append(w.asked, v)
+	if w.other != nil && v.Source == "other" {
+		return w.other.freshness
+	}
 	return w.freshness
 }
 
 // Consumers implements remediate.Node.
-func (w *world) Consumers(string) probes.Consumers { return w.consumers }
+func (w *world) Consumers(device string) probes.Consumers {
+	if w.other != nil && device == otherDevice {
+		return w.other.consumers
+	}
+	return w.consumers
+}
 
 // Follow implements remediate.Follower.
 func (w *world) Follow(e ledger.Entry, _ *corev1.Pod) {
