@@ -62,7 +62,7 @@ func openat2(dir int, path string, resolve uint64) (fd int, err error) {
 			fd, err = unix.Openat2(dir, path, &how)
 			return err
 		})
-		if err != unix.EAGAIN {
+		if !errors.Is(err, unix.EAGAIN) {
 			break
 		}
 	}
