@@ -55,7 +55,7 @@ func (r *Remediator) evict(ctx context.Context, a *attempt) controllers.Result {
 		result.Outcome, result.Held = controllers.OutcomeHeld, controllers.HeldBudgetConflict
 		result.Message = "more than one PodDisruptionBudget selects the pod, which the API server cannot evict: leave it only one"
 	default:
-		result = *r.failed("evict the pod", err)
+		result = r.refused("evict the pod", err)
 		result.Action = config.ActionEvict
 	}
 	return result
@@ -125,7 +125,7 @@ func (r *Remediator) deleted(err error) controllers.Result {
 	case apierrors.IsNotFound(err):
 		result.Outcome, result.Message = controllers.OutcomeGone, "the pod is gone"
 	default: // a conflict too: the pod changed, and the gates are asked again
-		result = *r.failed("delete the pod", err)
+		result = r.refused("delete the pod", err)
 		result.Action = config.ActionDelete
 	}
 	return result

@@ -11,8 +11,7 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// outage remembers since when removals fail for the API server's sake. Only a removal that it answers ends one: a server that is read from may
-// still refuse to remove, such as one whose admission webhook is down.
+// outage remembers since when calls of one kind have failed.
 type outage struct {
 	mu          sync.Mutex
 	since, last time.Time
@@ -44,11 +43,20 @@ func (o *outage) over() {
 
 // failed is for an API server that is away or answers with an error. Nothing is lost: it is asked again.
 func (r *Remediator) failed(what string, err error) *controllers.Result {
+	return failure(what, err, r.outage.wait(r.Now()))
+}
+
+// refused is failed for the removal itself.
+func (r *Remediator) refused(what string, err error) controllers.Result {
+	return *failure(what, err, r.refusals.wait(r.Now()))
+}
+
+func failure(what string, err error, wait time.Duration) *controllers.Result {
 	message := fmt.Sprintf("could not %s: %v", what, err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		message = fmt.Sprintf("could not %s: no answer within %s", what, callTimeout)
 	}
-	return &controllers.Result{Outcome: controllers.OutcomeFailed, Held: controllers.HeldAPIError, Message: message, RetryAfter: r.outage.wait(r.Now())}
+	return &controllers.Result{Outcome: controllers.OutcomeFailed, Held: controllers.HeldAPIError, Message: message, RetryAfter: wait}
 }
 
 // spread adds up to half, so that agents that were refused together do not come back together.

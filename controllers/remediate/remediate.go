@@ -61,7 +61,8 @@ type Options struct {
 // Remediator removes pods. It is safe for concurrent use.
 type Remediator struct {
 	Options
-	outage outage
+	outage   outage // of reads, and of the ledger
+	refusals outage // of removals: a server that is read from may refuse each, such as one whose admission webhook is down
 }
 
 // New returns a Remediator.
@@ -92,7 +93,7 @@ func (r *Remediator) Remediate(ctx context.Context, req controllers.Request) con
 	}
 	result := r.act(ctx, a)
 	if result.Outcome != controllers.OutcomeFailed {
-		r.outage.over()
+		r.refusals.over()
 	}
 	r.settle(ctx, a, result.Outcome)
 	return result

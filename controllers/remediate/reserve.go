@@ -54,8 +54,10 @@ func (r *Remediator) answer(refusal *ledger.Refusal, err error) *controllers.Res
 		return r.failed("ask the ledger of removals", err)
 	case refusal != nil:
 		return heldFor(refusal.RetryAfter, refusal.Held, refusal.Message)
+	default:
+		r.outage.over()
+		return nil
 	}
-	return nil
 }
 
 // lookTimeout bounds the last look, which only confirms what was found with more patience.
