@@ -32,8 +32,8 @@ func New(o Options) *Follower {
 	return &Follower{Options: o, wake: make(chan struct{}, 1), recall: make(chan struct{}, 1), followed: map[types.UID]*pursuit{}}
 }
 
-// Follow follows a removal that the API server has just accepted. One that it may have accepted is Recall's. It does not block. What is handed over after Start's end
-// is followed by the agent that starts next.
+// Follow follows a removal that the API server has just accepted. One that it may have accepted is Recall's. It does not block. What is
+// handed over after Start's end is followed by the agent that starts next.
 func (f *Follower) Follow(e ledger.Entry, removed *corev1.Pod) {
 	now := f.Now()
 	f.Meter.Took(controllers.PhaseAct, now.Sub(e.Since))

@@ -81,7 +81,7 @@ func (s *Store) count(ctx context.Context, o owned, a Ask) error {
 const (
 	sweepEvery   = time.Hour
 	keepOwner    = time.Hour          // on top of the longest delay and of how long a pod must stay healthy
-	keepStranded = 7 * 24 * time.Hour // of an owner that was given up
+	keepStranded = 7 * 24 * time.Hour // of an owner that was given up; longer than what the configuration can ask for
 )
 
 // sweep deletes the Leases of owners that are of no use any more. It costs a list an hour, and only an agent that has removed
@@ -122,7 +122,7 @@ func (s *Store) isStale(lease *coordinationv1.Lease) bool {
 	b := s.config.Backoff
 	keep := keepOwner + time.Duration(b.MaxSeconds+b.ForgetSeconds)*time.Second
 	if err == nil && r.attempts >= b.MaxAttempts {
-		keep = max(keep, keepStranded)
+		keep = keepStranded
 	}
 	return lease.Spec.RenewTime != nil && s.now().Sub(lease.Spec.RenewTime.Time) > keep
 }

@@ -255,9 +255,8 @@ func TestALateEndCounts(t *testing.T) {
 	clock := now
 	s := a.store("node-1", &wire{}, func() time.Time { return clock })
 	a.reserve(s, ask(), "")
-	clock = clock.Add(time.Hour)
-	another := ask(func(a *Ask) { a.PodUID, a.Created, a.Since = "y-uid", clock.Add(-time.Hour), clock })
 	clock = now.Add(expiry(s.config, ask().Entry) + time.Second)
+	another := ask(func(a *Ask) { a.PodUID, a.Since = "y-uid", clock })
 	a.reserve(s, another, controllers.HeldBackendStorm)
 	if err := s.Close(t.Context(), "x-uid", controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
