@@ -25,7 +25,6 @@ func (p *pursuit) announce(f finding) {
 	}
 	log.Info("Removal ended: "+string(f.aftermath), controllers.KeyAftermath, f.aftermath, controllers.KeyTook, span(f.at.Sub(p.removedAt)),
 		controllers.KeyCause, p.entry.Cause, controllers.KeySince, p.entry.Since)
-	p.Meter.Ended(f.aftermath)
 	switch f.aftermath {
 	case controllers.AftermathHealed:
 		p.Meter.Took(controllers.PhaseHeal, f.at.Sub(p.removedAt))
@@ -39,6 +38,7 @@ func (p *pursuit) announce(f finding) {
 		p.event(p.entryRef(), corev1.EventTypeWarning, controllers.ReasonSuccessorUnhealthy, p.noSuccessor(f))
 	case controllers.AftermathStuckTerminating: // told when it was found, with the reason
 	}
+	p.Meter.Ended(f.aftermath)
 }
 
 func (p *pursuit) healed(f finding) string {

@@ -343,7 +343,7 @@ func (s *scene) tell(pod *corev1.Pod, status corev1.ConditionStatus, message str
 	})
 }
 
-// expectEnd waits for the end in the books, and for the event that follows.
+// expectEnd waits for the end in the books, and for the counter, which comes after all else that tells of it.
 func (s *scene) expectEnd(want controllers.Aftermath) {
 	s.t.Helper()
 	apitest.Eventually(s.t, "the removal is closed", func() bool { return s.end(s.entry.PodUID) != "" })
