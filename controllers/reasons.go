@@ -43,3 +43,12 @@ const (
 	HeldNotConfirmed   Held = "NotConfirmed"   // the last look before the act did not find it broken
 	HeldAPIError       Held = "APIError"       // the API server did not answer, or with an error
 )
+
+// Holds lists all reasons to hold a remediation.
+func Holds() []Held {
+	return []Held{
+		HeldReportMode, HeldDryRun, HeldNoController, HeldStaticPod, HeldNotRunning, HeldOptedOut, HeldBudget, HeldBudgetConflict, HeldPaused, HeldJobWouldFail,
+		HeldLeavingService, HeldNoFreshMount, HeldSharedVolume, HeldBackendStorm, HeldOwnerBusy, HeldBackoff, HeldGaveUp, HeldRateLimit, HeldNotConfirmed,
+		HeldAPIError,
+	}
+}

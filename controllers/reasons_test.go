@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/mountwarden/mountwarden/controllers"
 )
 
 // values returns the constants of a file of this package that start with a prefix, by name.
@@ -34,6 +36,23 @@ func values(t *testing.T, file, prefix string) map[string]string {
 		t.Fatalf("%s has no constant %s...", file, prefix)
 	}
 	return found
+}
+
+func TestHoldsListsAll(t *testing.T) {
+	named := values(t, "reasons.go", "Held")
+	delete(named, "HeldNone")
+	listed := map[string]bool{}
+	for _, h := range controllers.Holds() {
+		listed[string(h)] = true
+	}
+	for name, value := range named {
+		if !listed[value] {
+			t.Errorf("%s is not listed", name)
+		}
+	}
+	if len(listed) != len(named) {
+		t.Errorf("%d are listed, %d there", len(listed), len(named))
+	}
 }
 
 // A person who finds a reason in an event finds it in the documentation too, with what to do.

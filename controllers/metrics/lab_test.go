@@ -121,6 +121,7 @@ func (a *agent) exercise() {
 	a.Observed(probes.Observation{Detail: "no process"})
 	a.Detected(verdict.Failure{Observation: fuse(probes.CauseDisconnected), Since: epoch, Confirmed: epoch.Add(1500 * time.Millisecond)}, probes.TriggerFUSEDaemon)
 	a.Remediated(probes.CauseDisconnected, controllers.Result{Action: config.ActionEvict, Outcome: controllers.OutcomeEvicted})
+	a.Remediated(probes.CauseDisconnected, controllers.Result{Action: config.ActionEvict, Outcome: controllers.OutcomeHeld, Held: controllers.HeldPaused})
 	a.Ended(controllers.AftermathHealed)
 	a.Took(controllers.PhaseAct, 1500*time.Millisecond)
 	a.Took(controllers.PhaseHeal, 12*time.Second)

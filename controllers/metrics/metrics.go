@@ -19,6 +19,7 @@ type Metrics struct {
 	detections   *prometheus.CounterVec
 	detectTime   *prometheus.HistogramVec
 	remediations *prometheus.CounterVec
+	holds        *prometheus.CounterVec
 	aftermaths   *prometheus.CounterVec
 	remedyTime   *prometheus.HistogramVec
 }
@@ -39,6 +40,8 @@ func New(r prometheus.Registerer) *Metrics {
 		remediations: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediations_total",
 			Help: "Remediations by action, cause and outcome. One that stays held or blocked for the same reason counts once."},
 			[]string{"action", "cause", "outcome"}),
+		holds: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediation_holds_total",
+			Help: "Remediations that were not done, by reason. One that stays held for the same reason counts once."}, []string{"reason"}),
 		aftermaths: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediation_aftermaths_total",
 			Help: "Removals of this node's pods that are over, by what came of them."}, []string{"aftermath"}),
 		remedyTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "remediation_duration_seconds",
@@ -46,9 +49,13 @@ func New(r prometheus.Registerer) *Metrics {
 				"Heal from the removal until a successor was healthy, and Total from the first broken look until then.",
 			Buckets: []float64{.1, .5, 1, 2, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 1800}, NativeHistogramBucketFactor: 1.1}, []string{"phase"}),
 	}
-	r.MustRegister(m.probes, m.probeSeconds, m.detections, m.detectTime, m.remediations, m.aftermaths, m.remedyTime)
+	r.MustRegister(m.probes, m.probeSeconds, m.detections, m.detectTime, m.remediations, m.holds, m.aftermaths, m.remedyTime)
+	// To Prometheus a series that begins with 1 has never increased, and nobody would be told of the first.
 	for _, a := range controllers.Aftermaths() {
-		m.aftermaths.WithLabelValues(string(a)) // to Prometheus a series that begins with 1 has never increased, and nobody would be told of the first
+		m.aftermaths.WithLabelValues(string(a))
+	}
+	for _, h := range controllers.Holds() {
+		m.holds.WithLabelValues(string(h))
 	}
 	return m
 }
@@ -73,9 +80,12 @@ func (m *Metrics) Detected(f verdict.Failure, trigger probes.Trigger) {
 	m.detectTime.WithLabelValues(cause).Observe(f.Confirmed.Sub(f.Since).Seconds())
 }
 
-// Remediated counts one outcome of a remediation.
+// Remediated counts one outcome of a remediation, and why it was not done.
 func (m *Metrics) Remediated(cause probes.Cause, r controllers.Result) {
 	m.remediations.WithLabelValues(string(r.Action), string(cause), string(r.Outcome)).Inc()
+	if r.Held != controllers.HeldNone {
+		m.holds.WithLabelValues(string(r.Held)).Inc()
+	}
 }
 
 // Ended counts one removal that is over.

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,6 +133,26 @@ func TestHeldCountsPods(t *testing.T) {
 	want := []string{`mountwarden_remediations_held{reason="Budget"} 2`, `mountwarden_remediations_held{reason="DryRun"} 1`}
 	if diff := cmp.Diff(want, lines(a.text(t), "mountwarden_remediations_held")); diff != "" {
 		t.Errorf("held (-want +got):\n%s", diff)
+	}
+}
+
+// Each reason is there from the start, at 0: Prometheus sees no increase in a series that begins with 1.
+func TestHoldsAreCountedByReason(t *testing.T) {
+	a := newAgent(t)
+	if got := lines(a.text(t), "mountwarden_remediation_holds_total"); len(got) != len(controllers.Holds()) || !slices.Contains(got, `mountwarden_remediation_holds_total{reason="GaveUp"} 0`) {
+		t.Errorf("before anything is held: %q", got)
+	}
+	for _, r := range []controllers.Result{
+		{Outcome: controllers.OutcomeHeld, Held: controllers.HeldGaveUp}, {Outcome: controllers.OutcomeHeld, Held: controllers.HeldGaveUp},
+		{Outcome: controllers.OutcomeBlocked, Held: controllers.HeldBudget}, {Outcome: controllers.OutcomeFailed, Held: controllers.HeldAPIError},
+		{Outcome: controllers.OutcomeEvicted}, {Outcome: controllers.OutcomeGone}, {Outcome: controllers.OutcomeHealthy},
+	} {
+		a.Remediated(probes.CauseStale, r)
+	}
+	got := slices.DeleteFunc(lines(a.text(t), "mountwarden_remediation_holds_total"), func(line string) bool { return strings.HasSuffix(line, " 0") })
+	want := []string{`mountwarden_remediation_holds_total{reason="APIError"} 1`, `mountwarden_remediation_holds_total{reason="Budget"} 1`, `mountwarden_remediation_holds_total{reason="GaveUp"} 2`}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("holds (-want +got):\n%s", diff)
 	}
 }
 
