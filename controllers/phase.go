@@ -1,5 +1,11 @@
 package controllers
 
+import "time"
+
+// StuckAfter is how long past its grace period a removed pod may take to end: the kubelet kills what is left, waits for the runtime
+// and unmounts the volumes.
+const StuckAfter = time.Minute
+
 // Phase is a part of a remediation that takes time. The values are an API: they stand in metric labels.
 type Phase string
 

@@ -20,6 +20,7 @@ type Request struct {
 	Volume       probes.Volume   // whose mount is the reason
 	Others       []probes.Volume // of the pod's other broken mounts, confirmed or not
 	Mounts       []Status        // every watched mount of this node, this pod's included
+	Healthy      time.Duration   // for how long all mounts of the pod were seen healthy before one failed; 0 when that is not known
 	BlockedSince time.Time       // since when a PodDisruptionBudget has refused this pod; zero when it has not
 }
 

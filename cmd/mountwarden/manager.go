@@ -84,7 +84,7 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 		return nil, err
 	}
 	announcer := manager.RunnableFunc(func(ctx context.Context) error { return announce(ctx, prober, reconciler) })
-	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), mgr.Add(follower), registerLive(reconciler, follower, prober),
+	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), mgr.Add(follower), registerLive(reconciler, prober),
 		addChecks(mgr, reconciler, prober, cfg), addStatus(ctx, mgr, reconciler, follower, prober, cfg))
 }
 
@@ -120,12 +120,12 @@ func metadata(kind string) *metav1.PartialObjectMetadata {
 	return o
 }
 
-func registerLive(r *podmount.Reconciler, f *followup.Follower, prober host) error {
+func registerLive(r *podmount.Reconciler, prober host) error {
 	err := metrics.RegisterLive(ctrlmetrics.Registry, metrics.Live{
 		Statuses:      r.Statuses,
 		PodsWatched:   r.PodsWatched,
 		PodsInvalid:   r.PodsInvalid,
-		Stuck:         f.StuckTerminating,
+		Stuck:         r.PodsStuckTerminating,
 		LastScan:      r.LastScan,
 		Workers:       func() int { return prober.Stats().Workers },
 		ParkedProbes:  func() int { return prober.Stats().Parked },

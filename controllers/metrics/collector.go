@@ -26,7 +26,7 @@ type Live struct {
 	Workers       func() int             // probe workers alive
 	ParkedProbes  func() int             // looks without an answer whose worker waits for it
 	Forsaken      func() int             // workers that were ended beyond the limit of parked ones and are still inside the kernel
-	Stuck         func() int             // removed pods that do not end
+	Stuck         func() int             // pods that do not end
 	EventSources  func() map[string]bool // what may announce that a look is due, and whether this node has it
 	Capabilities  map[string]bool        // what looks need, by name, and whether the agent has it
 	Version       string
@@ -65,7 +65,7 @@ func newCollector(live Live) *collector {
 		workers:      desc("workers", "Worker processes that look at mounts."),
 		parked:       desc("probes_parked", "Looks without an answer whose worker is parked until it comes."),
 		forsaken:     desc("workers_forsaken", "Workers that were ended since no more looks may be parked, and that a mount still holds inside the kernel."),
-		stuck:        desc("pods_stuck_terminating", "Pods of this node that were removed and are still there, more than a minute past their grace period."),
+		stuck:        desc("pods_stuck_terminating", "Pods of this node that ask to be watched and are still there more than a minute past their grace period, whoever has removed them."),
 		dropped:      desc("mounts_dropped", "Watched mounts of this node that have no series of their own, since there are too many or their path is no UTF-8."),
 		build:        desc("build_info", "Always 1; the version of the agent and the kernel it runs on.", "version", "kernel"),
 	}

@@ -3,6 +3,7 @@ package podmount
 import (
 	"context"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,17 +29,21 @@ type ConditionWriter interface {
 // mode Report and in a dry run too. Only a change is written, so that an agent that starts again writes nothing. A
 // failure loses nothing: the next look finds the same difference.
 func (r *Reconciler) mark(ctx context.Context, t *tracked, pod *corev1.Pod, s verdict.State) {
-	if r.Conditions == nil {
-		return
-	}
 	want, known := conditionOf(s)
 	current := t.condition(pod)
 	if !known || sameCondition(current, want) {
 		return
 	}
 	want.LastTransitionTime = metav1.NewTime(r.Now())
-	if current.Status == want.Status {
+	switch {
+	case current.Status == want.Status:
 		want.LastTransitionTime = current.LastTransitionTime
+	case current.Status == corev1.ConditionTrue:
+		t.healthySince = current.LastTransitionTime.Time
+	}
+	if r.Conditions == nil {
+		t.written = &want
+		return
 	}
 	err := r.Conditions.WriteCondition(ctx, pod, want)
 	if err == nil {
@@ -80,6 +85,15 @@ func (p *tracked) condition(pod *corev1.Pod) corev1.PodCondition {
 		return cached
 	}
 	return *p.written
+}
+
+// healthyBefore returns for how long all mounts were healthy before one failed at that time. The condition tells, since it outlives the agent;
+// one that does not is no sign of health.
+func (p *tracked) healthyBefore(failed time.Time) time.Duration {
+	if p.healthySince.IsZero() {
+		return 0
+	}
+	return max(0, failed.Sub(p.healthySince))
 }
 
 // sameCondition reports whether two conditions tell of the same cause at the same mount. How many looks found it changes with each.

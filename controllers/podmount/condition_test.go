@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
@@ -315,4 +316,69 @@ func TestConditionOfALongFailure(t *testing.T) {
 	if got := w.written(); len(got) != 1 {
 		t.Errorf("written %d times", len(got))
 	}
+}
+
+// For how long a pod's mounts were healthy before one failed is told by its condition, which outlives the agent. That a pod is old says nothing.
+func TestHealthyBefore(t *testing.T) {
+	const minute = time.Minute
+	for name, tc := range map[string]struct {
+		condition corev1.ConditionStatus // of an agent before, an hour ago; "" is none
+		healthy   time.Duration          // seen by this agent
+		flap      bool                   // fails and recovers in between
+		min, max  time.Duration
+	}{
+		"seen from its start":                        {"", 20 * minute, false, 19 * minute, 21 * minute},
+		"broken at the first look":                   {"", 0, false, 0, 0},
+		"healthy for an hour, then a new agent":      {corev1.ConditionTrue, 2 * minute, false, 61 * minute, 63 * minute},
+		"healthy for an hour, broken at a new one's": {corev1.ConditionTrue, 0, false, 59 * minute, 61 * minute},
+		"broken for an hour, then a new agent":       {corev1.ConditionFalse, 0, false, 0, 0},
+		"failed and recovered":                       {"", 20 * minute, true, 9 * minute, 11 * minute},
+	} {
+		for _, writes := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", written ", writes), func(t *testing.T) {
+				w, pod := newWorld(), newPod("app", nil)
+				if tc.condition != "" {
+					setCondition(pod, corev1.PodCondition{
+						Type: controllers.ConditionMountsHealthy, Status: tc.condition, Reason: reasonOf(tc.condition), LastTransitionTime: metav1.NewTime(w.now.Add(-time.Hour)),
+					})
+				}
+				w.put(pod)
+				w.answers = []controllers.Result{held(controllers.HeldPaused)}
+				r := w.reconciler(t)
+				if !writes {
+					r.Conditions = nil
+				}
+				if tc.flap {
+					w.liveFor(t, r, pod, tc.healthy/2)
+					w.breaks("/data", probes.CauseIOError)
+					w.live(t, r, pod, 3)
+					w.heals("/data")
+					w.liveFor(t, r, pod, tc.healthy/2)
+				} else if tc.healthy > 0 {
+					w.liveFor(t, r, pod, tc.healthy)
+				}
+				w.mu.Lock()
+				w.requests = nil
+				w.mu.Unlock()
+				w.breaks("/data", probes.CauseDisconnected)
+				w.liveFor(t, r, pod, minute)
+				asked := w.asked()
+				if len(asked) == 0 {
+					t.Fatal("no removal was asked for")
+				}
+				for _, req := range asked {
+					if req.Healthy < tc.min || req.Healthy > tc.max {
+						t.Errorf("healthy for %s before, want %s to %s", req.Healthy, tc.min, tc.max)
+					}
+				}
+			})
+		}
+	}
+}
+
+func reasonOf(status corev1.ConditionStatus) string {
+	if status == corev1.ConditionTrue {
+		return "MountsHealthy"
+	}
+	return dead
 }

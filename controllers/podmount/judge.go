@@ -55,7 +55,7 @@ func (r *Reconciler) remediate(ctx context.Context, t *tracked, looks round, dec
 	}
 	request := controllers.Request{
 		Pod: looks.pod, Policy: looks.policy, Decision: decision, Look: looks.look, Volume: t.volume(looks.look, reason.Observation),
-		Others: t.others(looks.look, reason.Observation.Target), Mounts: r.Statuses(), BlockedSince: t.blockedSince,
+		Others: t.others(looks.look, reason.Observation.Target), Mounts: r.Statuses(), Healthy: t.healthyBefore(reason.Since), BlockedSince: t.blockedSince,
 	}
 	result := r.Remediator.Remediate(ctx, request)
 	r.account(ctx, t, request, result)

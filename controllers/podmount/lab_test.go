@@ -2,6 +2,7 @@ package podmount_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -139,9 +140,22 @@ func (w *world) Get(_ context.Context, name client.ObjectKey, into client.Object
 	return nil
 }
 
-// List implements client.Reader; only a manager calls it.
-func (w *world) List(context.Context, client.ObjectList, ...client.ListOption) error {
-	return apierrors.NewInternalError(fmt.Errorf("not in this world"))
+// List implements client.Reader for all pods.
+func (w *world) List(ctx context.Context, into client.ObjectList, _ ...client.ListOption) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.broken[fmt.Sprintf("%T", into)]; err != nil {
+		return err
+	}
+	if _, waits := ctx.Deadline(); !waits {
+		return errors.New("a read of the cache that may wait for ever")
+	}
+	for _, o := range w.objects {
+		if pod, ok := o.(*corev1.Pod); ok {
+			into.(*corev1.PodList).Items = append(into.(*corev1.PodList).Items, *pod)
+		}
+	}
+	return nil
 }
 
 // Probe implements podmount.Prober.

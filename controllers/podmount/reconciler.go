@@ -206,8 +206,16 @@ func (r *Reconciler) Announce(ctx context.Context, uid string, trigger probes.Tr
 
 // watched reports whether the pod has opted in, its namespace may, and it is up.
 func (r *Reconciler) watched(ctx context.Context, pod *corev1.Pod) (bool, error) {
+	if pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
+		return false, nil
+	}
+	return r.optedIn(ctx, pod)
+}
+
+// optedIn reports whether the pod asks to be watched, and its namespace may.
+func (r *Reconciler) optedIn(ctx context.Context, pod *corev1.Pod) (bool, error) {
 	asks, set := pod.Annotations[config.AnnotationWatch]
-	if !set || asks == "false" || pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
+	if !set || asks == "false" {
 		return false, nil
 	}
 	if r.selector.Empty() {

@@ -158,6 +158,14 @@ func TestInitialDelay(t *testing.T) {
 	if got := reconcile(t, r, pod).RequeueAfter; got != 28*time.Second {
 		t.Errorf("looks again in %s, want 28 s", got)
 	}
+	w.pass(27 * time.Second)
+	if late := r.Overdue(); late != 0 {
+		t.Errorf("a look that waits for a restarted container is %s late", late)
+	}
+	w.pass(3 * time.Second)
+	if late := r.Overdue(); late != 2*time.Second {
+		t.Errorf("a look that was not made when the container had its time is %s late, want 2 s", late)
+	}
 	pod.Status.ContainerStatuses[0].State.Running = nil // waiting for its restart
 	w.live(t, r, pod, 1)
 	if w.looked() != 2 {

@@ -139,7 +139,12 @@ func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Re
 
 // inTurn reports whether the pod was only asked to wait for others, or for another look.
 func inTurn(held controllers.Held) bool {
-	return held == controllers.HeldOwnerBusy || held == controllers.HeldRateLimit || held == controllers.HeldNotConfirmed
+	switch held {
+	case controllers.HeldOwnerBusy, controllers.HeldBackendStorm, controllers.HeldRateLimit, controllers.HeldNotConfirmed:
+		return true
+	default:
+		return false
+	}
 }
 
 // hasIncident reports whether another pod of this node is held for the same backend's sake already.

@@ -222,7 +222,7 @@ func TestBlockedSince(t *testing.T) {
 // Who only waits in turn between two refusals has been blocked since the first.
 func TestBlockedWhileItWaitsInTurn(t *testing.T) {
 	for why, kept := range map[controllers.Held]bool{
-		controllers.HeldOwnerBusy: true, controllers.HeldRateLimit: true, controllers.HeldNotConfirmed: true,
+		controllers.HeldOwnerBusy: true, controllers.HeldBackendStorm: true, controllers.HeldRateLimit: true, controllers.HeldNotConfirmed: true,
 		controllers.HeldPaused: false, controllers.HeldBackoff: false, controllers.HeldNoFreshMount: false, controllers.HeldOptedOut: false,
 	} {
 		w, pod := newWorld(), newPod("app", nil)

@@ -31,8 +31,9 @@ type tracked struct {
 	done         bool      // it was removed; nothing more is to be done to this UID
 	spread       bool      // its turn has been set apart from that of others
 
-	written   *corev1.PodCondition // the condition that was written last, until the cache shows it
-	unwritten bool                 // the latest try to write it failed
+	written      *corev1.PodCondition // the condition that was written last, until the cache shows it
+	unwritten    bool                 // the latest try to write it failed
+	healthySince time.Time            // since when it said so before a mount failed; zero when it did not
 
 	mu        sync.Mutex
 	due       time.Time      // when the next look is to be made
@@ -224,12 +225,22 @@ func (r *Reconciler) PodsInvalid() int {
 	return invalid
 }
 
+// awaited returns when the next look must have been made; the zero time before the first one. Containers that have just started may have it wait.
+func (p *tracked) awaited() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.due.IsZero() && p.due.Before(p.public.waits) {
+		return p.public.waits
+	}
+	return p.due
+}
+
 // Overdue returns by how much the look that is most behind its time is late; 0 when none is.
 func (r *Reconciler) Overdue() time.Duration {
 	var worst time.Duration
 	now := r.Now()
 	for _, p := range r.tracker.all() {
-		if due := p.nextLook(); !due.IsZero() {
+		if due := p.awaited(); !due.IsZero() {
 			worst = max(worst, now.Sub(due))
 		}
 	}
