@@ -16,9 +16,7 @@ func (p *pursuit) isEnding() bool { return p.presence == present && p.removed.en
 
 // checkEnd tells once why the removed pod does not end.
 func (p *pursuit) checkEnd(ctx context.Context, now time.Time) {
-	late := p.isEnding() && !now.Before(p.stuckAt)
-	p.stuck.Store(late)
-	if !late || p.told {
+	if p.told || !p.isEnding() || now.Before(p.stuckAt) {
 		return
 	}
 	p.told = true

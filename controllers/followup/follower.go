@@ -73,19 +73,6 @@ func (f *Follower) Recall() {
 	}
 }
 
-// StuckTerminating returns how many of the followed pods are past their grace period by more than a minute.
-func (f *Follower) StuckTerminating() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := 0
-	for _, p := range f.followed {
-		if p.stuck.Load() {
-			n++
-		}
-	}
-	return n
-}
-
 // read reads the books at the start, and whenever somebody asks for it.
 func (f *Follower) read(ctx context.Context) {
 	for {

@@ -77,7 +77,7 @@ func (p *pursuit) removal(now time.Time) controllers.Removal {
 		Namespace: e.Namespace, Pod: e.Pod, PodUID: e.PodUID, Owner: e.Owner.String(), Backend: e.Backend, Cause: e.Cause, Since: e.Since,
 		At: p.removedAt, Deadline: p.deadline, Gone: p.presence == gone,
 	}
-	if p.stuck.Load() {
+	if p.told && p.presence == present {
 		r.Stuck = text.Note(p.why)
 	}
 	best, _, _ := p.best(now)

@@ -109,7 +109,7 @@ func TestWhyItIsStuckIsTold(t *testing.T) {
 	if got := f.Removals()[0].Stuck; got != "" {
 		t.Errorf("told before its time: %q", got)
 	}
-	p.stuck.Store(true)
+	p.told, p.presence = true, present
 	p.record(now)
 	if got := f.Removals()[0].Stuck; !strings.HasPrefix(got, "waits in fuse") || len(got) > text.MaxNote {
 		t.Errorf("told %d bytes: %.40q", len(got), got)

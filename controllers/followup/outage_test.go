@@ -118,6 +118,31 @@ func TestAPIServerIsAway(t *testing.T) {
 	})
 }
 
+// A watch whose packets are lost looks like one that has nothing to tell. At the deadline nothing is concluded from that.
+func TestAWatchThatDiesInSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, entry, client := scenario()
+		var opened atomic.Bool
+		client.PrependWatchReactor("pods", func(ktesting.Action) (bool, watch.Interface, error) {
+			return opened.CompareAndSwap(false, true), watch.NewFake(), nil
+		})
+		w := newWorld()
+		f, _ := w.run(t, client)
+		f.Follow(entry, old)
+		leap(time.Second)
+		client.away.Store(true)
+		leap(time.Duration(w.config.FollowUpSeconds)*time.Second + 10*time.Minute)
+		if !opened.Load() || len(w.ended) > 0 {
+			t.Fatalf("concluded %v", w.ended)
+		}
+		client.away.Store(false)
+		leap(2 * time.Minute)
+		if got := w.end(old.UID); got != controllers.AftermathHealed {
+			t.Errorf("closed as %q, want %s", got, controllers.AftermathHealed)
+		}
+	})
+}
+
 // An API server that accepts watches and ends them at once is not asked without end.
 func TestWatchesEndAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -146,12 +171,12 @@ func TestLongest(t *testing.T) {
 		f, _ := w.run(t, client)
 		f.Follow(entry, old)
 		leap(longest - time.Minute)
-		if f.StuckTerminating() != 1 || len(w.events) != 4 {
-			t.Errorf("%d stuck, told %q", f.StuckTerminating(), w.events)
+		if f.following() != 1 || len(w.events) != 4 {
+			t.Errorf("%d followed, told %q", f.following(), w.events)
 		}
 		leap(2 * time.Minute)
-		if f.StuckTerminating() != 0 || f.following() != 0 {
-			t.Errorf("%d stuck, %d followed after a day", f.StuckTerminating(), f.following())
+		if f.following() != 0 {
+			t.Errorf("%d followed after a day", f.following())
 		}
 	})
 }

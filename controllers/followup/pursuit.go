@@ -2,7 +2,6 @@ package followup
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -16,7 +15,7 @@ import (
 const (
 	// settle is how long news are collected before they are judged: the state of now comes as one event a pod.
 	settle = 500 * time.Millisecond
-	// longest is for how long a pod that does not end is watched, for the sake of the gauge alone.
+	// longest is for how long a pod that does not end is watched, to tell how long it took.
 	longest = 24 * time.Hour
 	// callTimeout bounds each call to the API server, and the answer that begins a watch.
 	callTimeout = 10 * time.Second
@@ -49,7 +48,6 @@ type pursuit struct {
 	unsure bool // read from the books: it may never have been done
 	cancel context.CancelFunc
 	left   bool // run has returned; under Follower.mu
-	stuck  atomic.Bool
 
 	watch   watch.Interface // nil while there is none
 	hangUp  context.CancelFunc
@@ -80,7 +78,6 @@ func newPursuit(f *Follower, e ledger.Entry, removedAt time.Time) *pursuit {
 
 // run follows until the end is noted and the removed pod is gone, or until ctx ends.
 func (p *pursuit) run(ctx context.Context) {
-	defer p.stuck.Store(false)
 	defer p.disconnect()
 	for ctx.Err() == nil {
 		p.step(ctx)
@@ -103,7 +100,7 @@ func (p *pursuit) step(ctx context.Context) {
 		p.news = time.Time{}
 		p.doubt(ctx, now)
 		p.checkEnd(ctx, now)
-		p.conclude(now)
+		p.conclude(ctx, now)
 	}
 	p.note(ctx, p.Now())
 	p.narrowDown()
@@ -115,12 +112,20 @@ func (p *pursuit) inSight(now time.Time) bool {
 	return p.watch != nil && (p.news.IsZero() || !now.Before(p.news.Add(settle)))
 }
 
-// conclude judges once.
-func (p *pursuit) conclude(now time.Time) {
+// conclude judges once. Before it says that there was nothing to be seen it asks the API server: a watch may have died in silence.
+func (p *pursuit) conclude(ctx context.Context, now time.Time) {
 	if p.end != nil || p.doubtful() {
 		return
 	}
-	if f := p.judge(now); f.aftermath != controllers.AftermathPending {
+	f := p.judge(now)
+	if f.isOfNothing() {
+		if p.ask(ctx) != nil {
+			p.disconnect()
+			return
+		}
+		f = p.judge(now)
+	}
+	if f.aftermath != controllers.AftermathPending {
 		p.end = &f
 	}
 }

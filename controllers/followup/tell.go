@@ -44,7 +44,7 @@ func (p *pursuit) announce(f finding) {
 func (p *pursuit) healed(f finding) string {
 	how := "its mounts are healthy"
 	if f.successor.mounts == nil {
-		how = fmt.Sprintf("it has been ready for %s, and no agent tells of its mounts", readyFor)
+		how = fmt.Sprintf("it has been ready for %s, and no agent tells of its mounts", f.successor.silent)
 		if f.successor.phase == corev1.PodSucceeded {
 			how = "it has succeeded"
 		}

@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// stuckAfter is how long past its grace period a removed pod may take to end: the kubelet kills what is left, waits for the
-	// runtime and unmounts the volumes.
-	stuckAfter = time.Minute
 	// earlier is by how much a successor may seem older than the removal: its time is cut to the second, and clocks differ.
 	earlier = 2 * time.Second
 	// lastCall is when a removal that was reserved and not done is not going to be done any more.
@@ -53,7 +50,7 @@ func newTrail(e ledger.Entry, removedAt time.Time, cfg config.Config) trail {
 	grace := time.Duration(e.Grace) * time.Second
 	t := trail{entry: e, config: cfg, removedAt: removedAt, pods: map[types.UID]sight{}, siblings: map[types.UID]bool{}}
 	t.deadline = removedAt.Add(grace + time.Duration(cfg.FollowUpSeconds)*time.Second)
-	t.stuckAt = removedAt.Add(grace + stuckAfter)
+	t.stuckAt = removedAt.Add(grace + controllers.StuckAfter)
 	if t.deadline.Before(t.stuckAt) {
 		t.stuckAt = t.deadline
 	}
@@ -93,6 +90,11 @@ type finding struct {
 	aftermath controllers.Aftermath
 	successor *sight    // nil when there is none
 	at        time.Time // when the successor became healthy or broken, or now
+}
+
+// isOfNothing reports whether the finding is that no successor was seen to be healthy or broken.
+func (f finding) isOfNothing() bool {
+	return f.aftermath != controllers.AftermathPending && f.aftermath != controllers.AftermathHealed && f.aftermath != controllers.AftermathStillBroken
 }
 
 // judge must only be asked while all pods are in sight: at the deadline, not to see a successor means that there is none.
