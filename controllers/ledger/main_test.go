@@ -30,17 +30,20 @@ func settings() config.Config {
 	return cfg
 }
 
-// ask is for the pod x of node-1 in the namespace a, broken for a minute and made an hour ago.
+// ask is for the pod x of node-1 in the namespace a, broken for a minute and made an hour ago. Unless changed it was healthy in between.
 func ask(change ...func(*Ask)) Ask {
 	a := Ask{
 		Entry: Entry{
 			Node: "node-1", Namespace: "a", Pod: "x", PodUID: "x-uid", Owner: Owner{Kind: "ReplicaSet", Name: "web", UID: "web-uid"},
 			Backend: "CSI/driver", Since: ago(time.Minute), Grace: 30,
 		},
-		Failing: 1, Created: ago(time.Hour),
+		Failing: 1, Created: ago(time.Hour), Healthy: -1,
 	}
 	for _, c := range change {
 		c(&a)
+	}
+	if a.Healthy < 0 {
+		a.Healthy = a.Since.Sub(a.Created)
 	}
 	return a
 }

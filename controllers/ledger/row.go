@@ -28,7 +28,7 @@ func (r row) refuse(a Ask, b config.Backoff, now time.Time) *Refusal {
 	before := r.before(a)
 	if before >= b.MaxAttempts {
 		return &Refusal{controllers.HeldGaveUp, fmt.Sprintf("%d pods of %s were removed in a row and their successors failed as well: find out why, then delete the Lease %s; "+
-			"a pod of it that stays healthy for %s begins anew, too", before, a.Owner, leaseName(a.Namespace, a.Owner), time.Duration(b.ForgetSeconds)*time.Second), time.Minute}
+			"a pod of it that fails after %s of health begins anew, too", before, a.Owner, leaseName(a.Namespace, a.Owner), time.Duration(b.ForgetSeconds)*time.Second), time.Minute}
 	}
 	if wait := a.Since.Add(delay(before, b)).Sub(now); wait > 0 {
 		return &Refusal{controllers.HeldBackoff, fmt.Sprintf("%d pods of %s were removed in a row; this one waits %s", before, a.Owner, delay(before, b)), wait}
@@ -53,7 +53,7 @@ func (r row) before(a Ask) int {
 func (a Ask) madeAfter(t time.Time) bool { return a.Created.Add(clockSlack).After(t) }
 
 func healthyLong(a Ask, b config.Backoff) bool {
-	return a.Since.Sub(a.Created) >= time.Duration(b.ForgetSeconds)*time.Second
+	return a.Healthy >= time.Duration(b.ForgetSeconds)*time.Second
 }
 
 // delay is how long a pod waits that so many went before, at least one.
@@ -67,8 +67,9 @@ func delay(before int, b config.Backoff) time.Duration {
 	return min(wait, longest)
 }
 
-// next is the row with one more removal. The removal of a pod that was counted already, of one that was there when the latest was counted,
-// and of one that is older than the row, leave it as long as it is.
+// next is the row with one more removal. That of a successor whose mounts were healthy for long begins anew: removals have helped. The removal
+// of a pod that was counted already, of one that was there when the latest was counted, and of one that is older than the row, leave it
+// as long as it is.
 func (r row) next(a Ask, b config.Backoff, now time.Time) row {
 	forget := time.Duration(b.ForgetSeconds) * time.Second
 	switch {
@@ -77,7 +78,7 @@ func (r row) next(a Ask, b config.Backoff, now time.Time) row {
 		if a.madeAfter(r.counted) {
 			r.attempts, r.counted = r.attempts+1, now
 		}
-	case r.attempts == 0 || now.Sub(r.last) > forget:
+	case r.attempts == 0 || now.Sub(r.last) > forget || a.madeAfter(r.first):
 		r.attempts, r.first, r.counted = 1, now, now
 	}
 	r.last, r.pod = now, a.PodUID

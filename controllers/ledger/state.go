@@ -27,11 +27,16 @@ const clockSlack = 2 * time.Second
 // maxEntries bounds the ledger, whose text must fit into an annotation.
 const maxEntries = 600
 
+// maxTrials bounds them, too. A backend may be one pod's alone, and is known for half an hour. One that is forgotten early is tried
+// once more.
+const maxTrials = 300
+
 // Ask is the question whether one pod may be removed now.
 type Ask struct {
-	Entry             // At is not used
-	Failing int       // pods of this node whose mount of the same backend has failed, this one included
-	Created time.Time // when the pod was made, by the API server's clock
+	Entry                 // At is not used
+	Failing int           // pods of this node whose mount of the same backend has failed, this one included
+	Created time.Time     // when the pod was made, by the API server's clock
+	Healthy time.Duration // for how long its mounts were seen healthy; 0 when that is not known
 }
 
 // Refusal says why a pod must not be removed now, and when to ask again.
@@ -131,7 +136,24 @@ func (s State) pruned(cfg config.Config, now time.Time) State {
 		}
 	}
 	maps.DeleteFunc(next.Trials, func(_ string, t Trial) bool { return t.forgotten(now) })
+	for len(next.Trials) > maxTrials {
+		delete(next.Trials, next.leastTelling())
+	}
 	return next
+}
+
+// leastTelling names the backend of which is known the longest that it is well; where none is well, the longest that it is not.
+func (s State) leastTelling() string {
+	return slices.MinFunc(slices.Collect(maps.Keys(s.Trials)), func(a, b string) int {
+		t, u := s.Trials[a], s.Trials[b]
+		if t.failing() != u.failing() {
+			if u.failing() {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(t.latest().Compare(u.latest()), cmp.Compare(a, b))
+	})
 }
 
 // end notes how a removal ended, and what that teaches of the backend. Of the entry remains what the budgets count, and for people the pod.

@@ -50,6 +50,8 @@ type Store struct {
 	conflict time.Time     // when another agent was last faster
 	took     time.Duration // by the latest write
 	swept    time.Time
+	failure  error // of the latest read
+	failed   time.Time
 }
 
 // NewStore returns a Store that keeps its Leases in cfg.Namespace. now is the time by the API server's clock (see Clock).
@@ -76,6 +78,10 @@ func (s *Store) Refuse(ctx context.Context, a Ask) (*Refusal, error) {
 	return s.refused(refusal), nil
 }
 
+// longestRefusal is for how long a pod is refused without asking again, however long the refusal is good for: a successor may be found healthy before,
+// or a person may have deleted the ledger. To ask costs a read of the copy.
+const longestRefusal = 15 * time.Second
+
 // refused notes a refusal and says when it is worthwhile to ask again: not before the ledger is read again, nor at the same instant as others.
 func (s *Store) refused(r *Refusal) *Refusal {
 	if r == nil {
@@ -85,7 +91,8 @@ func (s *Store) refused(r *Refusal) *Refusal {
 	if !s.isOld() {
 		s.pace.refused(now)
 	}
-	r.RetryAfter = max(r.RetryAfter+rand.N(r.RetryAfter/2+1), s.pace.left(now))
+	wait := min(r.RetryAfter, longestRefusal)
+	r.RetryAfter = max(wait+rand.N(wait/2+1), s.pace.left(now))
 	return r
 }
 
@@ -196,11 +203,25 @@ func (s *Store) Pending(ctx context.Context) ([]Entry, error) {
 	return own, nil
 }
 
-// refresh reads the Lease unless the copy is young enough. A Lease that is not there is an empty ledger.
+// refresh reads the Lease unless the copy is young enough. Who has waited for a read that failed is told so, and does not wait as long again: an
+// API server that answers nothing would else hold up, one after the other, all pods that are to be removed.
 func (s *Store) refresh(ctx context.Context, age time.Duration) error {
 	if s.lease != nil && s.now().Sub(s.read).Abs() < age {
 		return nil
 	}
+	if s.failure != nil && s.now().Sub(s.failed).Abs() < copyAge {
+		return s.failure
+	}
+	err := s.get(ctx)
+	s.failure, s.failed = nil, s.now()
+	if ctx.Err() == nil {
+		s.failure = err
+	}
+	return err
+}
+
+// get reads the Lease. One that is not there is an empty ledger.
+func (s *Store) get(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	lease, err := s.leases.Get(ctx, ledgerName, metav1.GetOptions{})

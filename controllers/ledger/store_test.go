@@ -26,6 +26,7 @@ import (
 // wire is between a Store and the API server: it counts, and may cut.
 type wire struct {
 	calls, writes atomic.Int32
+	silent        atomic.Bool                                             // the API server answers nothing
 	cut           func(write int32, r *http.Request) (before, after bool) // whether to fail before or after the API server saw the n-th write
 }
 
@@ -46,6 +47,10 @@ func (w *wire) client(t *testing.T) kubernetes.Interface {
 
 func (w *wire) pass(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 	w.calls.Add(1)
+	if w.silent.Load() {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
 	if r.Method == http.MethodGet || w.cut == nil {
 		return next.RoundTrip(r)
 	}
@@ -381,6 +386,39 @@ func TestLeasesAreDeleted(t *testing.T) {
 	}
 }
 
+// An owner whose pods fail again and again on any node is given up by every agent, also by one that has just started. It is tried again
+// after what docs/remediation.md says.
+func TestARowEndsWithAPerson(t *testing.T) {
+	a := newAgents(t)
+	clock := now
+	next := func(i int) (*Store, Ask) {
+		clock = clock.Add(6 * time.Minute) // more than the longest delay
+		node := fmt.Sprint("node-", i%3)
+		return a.store(node, &wire{}, func() time.Time { return clock }), ask(func(a *Ask) {
+			a.Node, a.Pod, a.PodUID = node, fmt.Sprint("web-", i), types.UID(fmt.Sprint("web-", i))
+			a.Created, a.Since = clock.Add(-5*time.Minute-50*time.Second), clock.Add(-5*time.Minute-10*time.Second)
+		})
+	}
+	for i := range settings().Backoff.MaxAttempts {
+		s, ask := next(i)
+		a.reserve(s, ask, "")
+		if err := s.Close(t.Context(), ask.PodUID, controllers.AftermathHealed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, last := next(10)
+	a.reserve(s, last, controllers.HeldGaveUp)
+	other, _ := next(11)
+	a.reserve(other, last, controllers.HeldGaveUp)
+	a.reserve(other, another("y"), "") // of another owner
+
+	byLabels := metav1.ListOptions{LabelSelector: "mountwarden.io/owner-namespace=a,mountwarden.io/owner-name=web"}
+	if err := server.Client.CoordinationV1().Leases(a.namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, byLabels); err != nil {
+		t.Fatal(err)
+	}
+	a.reserve(s, last, "")
+}
+
 func TestLeasesExplainThemselves(t *testing.T) {
 	a := newAgents(t)
 	a.reserve(a.store("node-1", &wire{}, still), ask(func(a *Ask) { a.Owner.Name = strings.Repeat("x", 70) + "." }), "")
@@ -454,6 +492,36 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 		if _, err := server.Client.CoordinationV1().Leases(a.namespace).Get(t.Context(), l.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Errorf("%s was written", l.Name)
 		}
+	}
+}
+
+// Pods that fail while the API server answers nothing wait for one call, and not one after the other for a call each: their mounts are to be
+// looked at, and a loop that is late for long looks as if it had stalled.
+func TestAnAPIServerThatAnswersNothing(t *testing.T) {
+	a := newAgents(t)
+	w := &wire{}
+	clock := now
+	s := a.store("node-1", w, func() time.Time { return clock })
+	a.reserve(s, another("before"), "")
+	clock = clock.Add(time.Minute)
+	before := w.calls.Load()
+	w.silent.Store(true)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			if refusal, err := s.Refuse(t.Context(), another(fmt.Sprint("pod-", i))); err == nil || refusal != nil {
+				t.Errorf("%+v, %v", refusal, err)
+			}
+		})
+	}
+	all.Wait()
+	if calls := w.calls.Load() - before; calls != 1 {
+		t.Errorf("%d calls for 50 pods that ask together, want 1", calls)
+	}
+	w.silent.Store(false)
+	clock = clock.Add(copyAge)
+	if refusal, err := s.Refuse(t.Context(), another("after")); refusal != nil || err != nil {
+		t.Errorf("refused after the outage: %+v, %v", refusal, err)
 	}
 }
 

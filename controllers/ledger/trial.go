@@ -63,9 +63,9 @@ func (t Trial) cooldown(s config.Storm, now time.Time) time.Duration {
 	return t.FailedAt.Add(min(wait, maxCooldown)).Sub(now)
 }
 
-func (t Trial) forgotten(now time.Time) bool {
-	return now.Sub(t.FailedAt) > forgetTrialIn && now.Sub(t.HealedAt) > forgetTrialIn
-}
+func (t Trial) forgotten(now time.Time) bool { return now.Sub(t.latest()) > forgetTrialIn }
+
+func (t Trial) latest() time.Time { return later(t.FailedAt, t.HealedAt) }
 
 // storm refuses when so many mounts of a backend fail together that it is the backend's incident: then one pod is removed
 // first, and the others when its successor is healthy.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -108,5 +109,34 @@ func TestTrialIsForgotten(t *testing.T) {
 	got := s.pruned(settings(), now).Trials
 	if _, old := got["old"]; old || len(got) != 2 {
 		t.Errorf("%v", got)
+	}
+}
+
+// Of more backends than a ledger holds those are forgotten first that have been well for long; what fails is known to the last.
+func TestTrialsAreBounded(t *testing.T) {
+	s := entries()
+	at := func(i int) time.Time { return now.Add(-time.Duration(i) * time.Second) }
+	for i := range maxTrials {
+		s.Trials[fmt.Sprint("Pod/", i)] = Trial{HealedAt: at(i)}
+	}
+	s.Trials["CSI/down"] = Trial{Failures: 1, FailedAt: at(1000), HealedAt: at(1100)}
+	s.Trials["CSI/long down"] = Trial{Failures: 2, FailedAt: at(1200)}
+	got := s.pruned(settings(), now).Trials
+	if len(got) != maxTrials {
+		t.Errorf("%d trials are kept, want %d", len(got), maxTrials)
+	}
+	for name, want := range map[string]bool{
+		"CSI/down": true, "CSI/long down": true, "Pod/0": true, fmt.Sprint("Pod/", maxTrials-3): true, fmt.Sprint("Pod/", maxTrials-2): false, fmt.Sprint("Pod/", maxTrials-1): false,
+	} {
+		if _, kept := got[name]; kept != want {
+			t.Errorf("%s: kept %t, want %t", name, kept, want)
+		}
+	}
+	for i := range maxTrials {
+		s.Trials[fmt.Sprint("CSI/", i)] = Trial{Failures: 1, FailedAt: at(i)}
+	}
+	got = s.pruned(settings(), now).Trials
+	if _, kept := got["CSI/down"]; kept || len(got) != maxTrials {
+		t.Errorf("%d trials, the one that failed long ago is kept: %t", len(got), kept)
 	}
 }
