@@ -85,7 +85,7 @@ func (r *Remediator) blocked(ctx context.Context, a *attempt, err error) control
 	if !a.BlockedSince.IsZero() {
 		left = limit - r.Now().Sub(a.BlockedSince)
 	}
-	mayDelete := limit > 0 && a.Decision.Definitive() && slices.Contains(r.Config.Limits.AllowedActions, config.ActionDelete)
+	mayDelete := r.deletesBlocked(a.Decision.Definitive())
 	if mayDelete && left <= 0 {
 		return r.delete(ctx, a)
 	}
@@ -96,6 +96,11 @@ func (r *Remediator) blocked(ctx context.Context, a *attempt, err error) control
 		result.Message = fmt.Sprintf("a PodDisruptionBudget allows no eviction now; the pod is deleted %s after the first refusal", limit)
 	}
 	return result
+}
+
+// deletesBlocked reports whether a pod is deleted when a PodDisruptionBudget has refused its eviction for long.
+func (r *Remediator) deletesBlocked(definitive bool) bool {
+	return r.Config.BlockedSeconds > 0 && definitive && slices.Contains(r.Config.Limits.AllowedActions, config.ActionDelete)
 }
 
 // delete removes the pod past any budget. The resourceVersion makes sure that nothing about the pod has changed since

@@ -158,11 +158,28 @@ func sibling(phase verdict.Phase, source string, unseen int) controllers.Status 
 // All who use a staged mount go together, or none does.
 func TestSharedVolume(t *testing.T) {
 	ending := metav1.NewTime(now)
-	other := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "b", Name: "other", UID: "other"}}
-	endingPod := *other.DeepCopy()
-	endingPod.DeletionTimestamp = &ending
+	other := *apitest.NewPod("b", "other")
+	other.UID = "other"
+	changed := func(change func(*corev1.Pod)) []corev1.Pod {
+		p := other.DeepCopy()
+		change(p)
+		return []corev1.Pod{*p}
+	}
+	endingPod := changed(func(p *corev1.Pod) { p.DeletionTimestamp = &ending })
+	bare := func(p *corev1.Pod) { p.OwnerReferences = nil }
+	heldFor := func(reason controllers.Held) []controllers.Status {
+		return []controllers.Status{{
+			FolderUID: "other", Mode: config.ModeRemediate, Held: reason,
+			Mount: verdict.Mount{Phase: verdict.Failed, Observation: probes.Observation{Device: "0:77"}},
+		}}
+	}
 	status := func(phase verdict.Phase, mode config.Mode, device string) controllers.Status {
 		return controllers.Status{FolderUID: "other", Mode: mode, Mount: verdict.Mount{Phase: phase, Observation: probes.Observation{Device: device}}}
+	}
+	blockedPeer := func(cause probes.Cause) []controllers.Status {
+		peer := heldFor(controllers.HeldBudget)
+		peer[0].Mount.Looks, peer[0].Mount.Observation.Cause, peer[0].Mount.Observation.Finished = 2, cause, now
+		return peer
 	}
 	for name, tc := range map[string]struct {
 		staged string
@@ -178,7 +195,24 @@ func TestSharedVolume(t *testing.T) {
 		"another is suspect":       {"/global", []corev1.Pod{other}, []controllers.Status{status(verdict.Suspect, config.ModeRemediate, "0:77")}, "not confirmed"},
 		"another failed elsewhere": {"/global", []corev1.Pod{other}, []controllers.Status{status(verdict.Failed, config.ModeRemediate, "0:78")}, "not watched"},
 		"another has failed too":   {"/global", []corev1.Pod{other}, []controllers.Status{status(verdict.Failed, config.ModeRemediate, "0:77")}, ""},
-		"another is ending":        {"/global", []corev1.Pod{endingPod}, nil, ""},
+		"another is ending":        {"/global", endingPod, nil, ""},
+
+		// They wait for each other for ever if that counts.
+		"another waits for this one": {"/global", []corev1.Pod{other}, heldFor(controllers.HeldSharedVolume), ""},
+		"another waits for its turn": {"/global", []corev1.Pod{other}, heldFor(controllers.HeldRateLimit), ""},
+		"another is deleted soon":    {"/global", []corev1.Pod{other}, blockedPeer(probes.CauseStale), ""},
+		"another's budget is spent":  {"/global", []corev1.Pod{other}, blockedPeer(probes.CauseIOError), "no eviction of pod b/other"},
+
+		"another was given up":         {"/global", []corev1.Pod{other}, heldFor(controllers.HeldGaveUp), "b/other stays for the reason GaveUp"},
+		"another would fail its Job":   {"/global", []corev1.Pod{other}, heldFor(controllers.HeldJobWouldFail), "JobWouldFail"},
+		"another has too many budgets": {"/global", []corev1.Pod{other}, heldFor(controllers.HeldBudgetConflict), "BudgetConflict"},
+		"another has no controller":    {"/global", changed(bare), heldFor(""), "b/other stays: no controller"},
+		"another may go without one": {"/global", changed(func(p *corev1.Pod) {
+			bare(p)
+			p.Annotations[config.AnnotationAllowUnmanaged] = "true"
+		}), heldFor(""), ""},
+		"another is static":            {"/global", changed(func(p *corev1.Pod) { p.Annotations[corev1.MirrorPodAnnotationKey] = "x" }), heldFor(""), "static pod"},
+		"another is annotated wrongly": {"/global", changed(func(p *corev1.Pod) { p.Annotations[config.AnnotationAction] = "Kill" }), heldFor(""), "not valid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -17,26 +18,80 @@ import (
 // defaultBackoffLimit is that of a Job which does not set one (batch/v1).
 const defaultBackoffLimit = 6
 
-// retries reports whether the Job makes a new pod when this one is disrupted.
+// retries reports whether the Job makes a new pod when this one is disrupted, however its containers end of the kubelet's signals.
 func retries(job *batchv1.Job, pod *corev1.Pod) bool {
-	if policy := job.Spec.PodFailurePolicy; policy != nil && slices.ContainsFunc(policy.Rules, ignoresDisruption) {
-		return true
+	for _, code := range []int32{exitOfSIGTERM, exitOfSIGKILL} {
+		switch failureAction(job.Spec.PodFailurePolicy, pod, code) {
+		case batchv1.PodFailurePolicyActionIgnore:
+		case batchv1.PodFailurePolicyActionCount:
+			if !failureIsAllowed(job, pod) {
+				return false
+			}
+		default: // FailJob, FailIndex, and whatever comes to be
+			return false
+		}
 	}
+	return true
+}
+
+// By convention of shells, runtimes and the kubelet a process that a signal ends has the exit code 128 + signal.
+const (
+	exitOfSIGTERM = 128 + int32(syscall.SIGTERM)
+	exitOfSIGKILL = 128 + int32(syscall.SIGKILL)
+)
+
+// failureAction returns what the policy says of a pod that is disrupted and whose running containers end with the code: the first
+// rule that matches counts (batch/v1, PodFailurePolicy.Rules).
+func failureAction(policy *batchv1.PodFailurePolicy, pod *corev1.Pod, code int32) batchv1.PodFailurePolicyAction {
+	if policy == nil {
+		return batchv1.PodFailurePolicyActionCount
+	}
+	for _, rule := range policy.Rules {
+		if matchesExit(rule.OnExitCodes, pod, code) || matchesDisruption(rule.OnPodConditions, pod) {
+			return rule.Action
+		}
+	}
+	return batchv1.PodFailurePolicyActionCount
+}
+
+// matchesExit reports whether a container that has ended, or one that runs and ends with the code, matches. Exit code 0 never does.
+func matchesExit(r *batchv1.PodFailurePolicyOnExitCodesRequirement, pod *corev1.Pod, code int32) bool {
+	if r == nil {
+		return false
+	}
+	return slices.ContainsFunc(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+		exit := code
+		if s.State.Terminated != nil {
+			exit = s.State.Terminated.ExitCode
+		}
+		listed := slices.Contains(r.Values, exit)
+		return exit != 0 && (r.ContainerName == nil || *r.ContainerName == s.Name) && listed == (r.Operator == batchv1.PodFailurePolicyOnExitCodesOpIn)
+	})
+}
+
+// matchesDisruption reports whether a condition matches that the pod has, or will have when it is removed.
+func matchesDisruption(patterns []batchv1.PodFailurePolicyOnPodConditionsPattern, pod *corev1.Pod) bool {
+	return slices.ContainsFunc(patterns, func(p batchv1.PodFailurePolicyOnPodConditionsPattern) bool {
+		if p.Type == corev1.DisruptionTarget {
+			return p.Status == corev1.ConditionTrue
+		}
+		return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == p.Type && c.Status == p.Status })
+	})
+}
+
+// failureIsAllowed reports whether the Job makes a new pod when this one counts as failed.
+func failureIsAllowed(job *batchv1.Job, pod *corev1.Pod) bool {
 	if perIndex := job.Spec.BackoffLimitPerIndex; perIndex != nil {
 		failures, err := strconv.Atoi(pod.Annotations[batchv1.JobIndexFailureCountAnnotation])
-		return err == nil && failures < int(*perIndex)
+		if err != nil || failures >= int(*perIndex) {
+			return false
+		}
 	}
 	limit := int32(defaultBackoffLimit)
 	if job.Spec.BackoffLimit != nil {
 		limit = *job.Spec.BackoffLimit
 	}
 	return job.Status.Failed < limit
-}
-
-func ignoresDisruption(rule batchv1.PodFailurePolicyRule) bool {
-	return rule.Action == batchv1.PodFailurePolicyActionIgnore && slices.ContainsFunc(rule.OnPodConditions, func(p batchv1.PodFailurePolicyOnPodConditionsPattern) bool {
-		return p.Type == corev1.DisruptionTarget && p.Status == corev1.ConditionTrue
-	})
 }
 
 // announceDisruption sets the condition by which a Job's podFailurePolicy tells a disruption from a failure (KEP-3329). The

@@ -11,11 +11,12 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// job makes a Job that has failed so often, and has the lab's pod be one of its own.
+// job makes a Job that has failed so often, and has the lab's pod be one of its own, of whose containers app runs, done has succeeded and
+// crashed has ended with 3.
 func (l *lab) job(failed int32, change func(*batchv1.JobSpec)) *batchv1.Job {
 	l.t.Helper()
 	spec := batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
-		RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "app", Image: "app"}},
+		RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "app", Image: "app"}, {Name: "done", Image: "app"}, {Name: "crashed", Image: "app"}},
 	}}}
 	change(&spec)
 	jobs := server.Client.BatchV1().Jobs(l.pod.Namespace)
@@ -31,6 +32,12 @@ func (l *lab) job(failed int32, change func(*batchv1.JobSpec)) *batchv1.Job {
 	yes := true
 	l.pod = server.Change(l.t, l.pod, func(p *corev1.Pod) {
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: job.Name, UID: job.UID, Controller: &yes}}
+		p.Annotations[batchv1.JobIndexFailureCountAnnotation] = "0"
+	})
+	l.pod = server.ChangeStatus(l.t, l.pod, func(st *corev1.PodStatus) {
+		for name, code := range map[string]int32{"done": 0, "crashed": 3} {
+			st.ContainerStatuses = append(st.ContainerStatuses, corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code}}})
+		}
 	})
 	l.request.Pod = l.pod
 	return job
@@ -40,14 +47,48 @@ func limit(n int32) func(*batchv1.JobSpec) {
 	return func(s *batchv1.JobSpec) { s.BackoffLimit = &n }
 }
 
-func ignoring(condition corev1.PodConditionType, action batchv1.PodFailurePolicyAction) func(*batchv1.JobSpec) {
+// policy allows so many failures, which rules may change.
+func policy(failures int32, rules ...batchv1.PodFailurePolicyRule) func(*batchv1.JobSpec) {
 	return func(s *batchv1.JobSpec) {
-		limit(0)(s)
-		s.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
-			Action: action, OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: condition, Status: corev1.ConditionTrue}},
-		}}}
+		limit(failures)(s)
+		s.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: rules}
 	}
 }
+
+// indexed allows so many failures of each index.
+func indexed(failures int32, rules ...batchv1.PodFailurePolicyRule) func(*batchv1.JobSpec) {
+	return func(s *batchv1.JobSpec) {
+		mode, one := batchv1.IndexedCompletion, int32(1)
+		s.CompletionMode, s.Completions, s.BackoffLimitPerIndex = &mode, &one, &failures
+		s.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: rules}
+	}
+}
+
+func on(condition corev1.PodConditionType, action batchv1.PodFailurePolicyAction) batchv1.PodFailurePolicyRule {
+	return batchv1.PodFailurePolicyRule{
+		Action: action, OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: condition, Status: corev1.ConditionTrue}},
+	}
+}
+
+func onExit(action batchv1.PodFailurePolicyAction, op batchv1.PodFailurePolicyOnExitCodesOperator, codes ...int32) batchv1.PodFailurePolicyRule {
+	return batchv1.PodFailurePolicyRule{Action: action, OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{Operator: op, Values: codes}}
+}
+
+func onExitOf(container string, action batchv1.PodFailurePolicyAction, codes ...int32) batchv1.PodFailurePolicyRule {
+	rule := onExit(action, in, codes...)
+	rule.OnExitCodes.ContainerName = &container
+	return rule
+}
+
+const (
+	ignore    = batchv1.PodFailurePolicyActionIgnore
+	failJob   = batchv1.PodFailurePolicyActionFailJob
+	failIndex = batchv1.PodFailurePolicyActionFailIndex
+	count     = batchv1.PodFailurePolicyActionCount
+	in        = batchv1.PodFailurePolicyOnExitCodesOpIn
+	notIn     = batchv1.PodFailurePolicyOnExitCodesOpNotIn
+	disrupted = corev1.DisruptionTarget
+)
 
 // A pod of a Job is removed only when the Job makes a new one.
 func TestJobs(t *testing.T) {
@@ -62,9 +103,30 @@ func TestJobs(t *testing.T) {
 		"none is allowed":              {0, limit(0), true},
 		"its own limit":                {2, limit(3), false},
 		"its own limit is used up":     {3, limit(3), true},
-		"disruptions are ignored":      {0, ignoring(corev1.DisruptionTarget, batchv1.PodFailurePolicyActionIgnore), false},
-		"disruptions fail it":          {0, ignoring(corev1.DisruptionTarget, batchv1.PodFailurePolicyActionFailJob), true},
-		"another condition is ignored": {0, ignoring("example.com/Other", batchv1.PodFailurePolicyActionIgnore), true},
+		"disruptions are ignored":      {0, policy(0, on(disrupted, ignore)), false},
+		"disruptions fail it":          {0, policy(6, on(disrupted, failJob)), true},
+		"disruptions count":            {0, policy(1, on(disrupted, count)), false},
+		"disruptions count, too often": {1, policy(1, on(disrupted, count)), true},
+		"another condition is ignored": {0, policy(0, on("example.com/Other", ignore)), true},
+		"another condition fails it":   {0, policy(6, on("example.com/Other", failJob)), false},
+
+		// The first rule that matches counts. A process that does not care ends with 143 of SIGTERM, or with 137 of SIGKILL.
+		"an error of the program fails it":     {0, policy(0, onExit(failJob, in, 42), on(disrupted, ignore)), false},
+		"SIGTERM fails it before":              {0, policy(6, onExit(failJob, in, 42, 143), on(disrupted, ignore)), true},
+		"SIGKILL fails it before":              {0, policy(6, onExit(failJob, in, 137), on(disrupted, ignore)), true},
+		"any code but one fails it before":     {0, policy(6, onExit(failJob, notIn, 42), on(disrupted, ignore)), true},
+		"any code but theirs fails it before":  {0, policy(0, onExit(failJob, notIn, 3, 137, 143), on(disrupted, ignore)), false},
+		"disruptions are ignored before":       {0, policy(0, on(disrupted, ignore), onExit(failJob, notIn, 42)), false},
+		"both signals are ignored":             {0, policy(0, onExit(ignore, in, 137, 143)), false},
+		"only one of them is ignored":          {0, policy(0, onExit(ignore, in, 143)), true},
+		"SIGTERM of the app's container fails": {0, policy(6, onExitOf("app", failJob, 143), on(disrupted, ignore)), true},
+		"SIGTERM of one that has ended fails":  {0, policy(6, onExitOf("done", failJob, 143), on(disrupted, ignore)), false},
+		"what another ended with fails it":     {0, policy(6, onExitOf("crashed", failJob, 3), on(disrupted, ignore)), true},
+
+		"a failure of the index is allowed":     {0, indexed(1), false},
+		"a failure of the index is not allowed": {0, indexed(0), true},
+		"disruptions fail the index":            {0, indexed(1, on(disrupted, failIndex)), true},
+		"disruptions of the index are ignored":  {0, indexed(0, on(disrupted, ignore)), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)

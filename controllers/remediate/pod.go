@@ -99,7 +99,7 @@ func (r *Remediator) jobGoesOn(ctx context.Context, a *attempt) *controllers.Res
 		return heldFor(personRetry, controllers.HeldNoController, fmt.Sprintf("its Job %s is gone, and another has its name", owner.Name))
 	case !retries(job, a.live):
 		return heldFor(personRetry, controllers.HeldJobWouldFail, fmt.Sprintf("the Job %s allows no further failure, so that nothing would make a new pod: "+
-			"raise its backoffLimit, or have its podFailurePolicy ignore the condition DisruptionTarget", owner.Name))
+			"raise its backoffLimit, or have the first rule of its podFailurePolicy ignore the condition DisruptionTarget", owner.Name))
 	}
 	return nil
 }

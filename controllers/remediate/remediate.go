@@ -109,6 +109,7 @@ func (r *Remediator) attempt(req controllers.Request) *attempt {
 		},
 		Failing: failing(req.Mounts, req.Volume.Backend),
 		Created: req.Pod.CreationTimestamp.Time,
+		Healthy: req.Healthy,
 	}
 	return a
 }

@@ -44,7 +44,7 @@ func (r *Remediator) sharedVolume(ctx context.Context, a *attempt, v probes.Volu
 		if uid == v.PodUID {
 			continue
 		}
-		if why := keeps(uid, pods.Items, a.Mounts, v.Device); why != "" {
+		if why := r.keeps(uid, pods.Items, a.Mounts, v.Device); why != "" {
 			return heldFor(freshRetry, controllers.HeldSharedVolume, fmt.Sprintf("the node has mounted the volume once, at %s, for several pods, "+
 				"and it is only mounted anew when all of them are gone: %s", clip(who.Staged), why))
 		}
@@ -53,7 +53,7 @@ func (r *Remediator) sharedVolume(ctx context.Context, a *attempt, v probes.Volu
 }
 
 // keeps says why the pod with that folder stays and keeps the mount in use; "" when it does not.
-func keeps(uid string, pods []corev1.Pod, mounts []controllers.Status, device string) string {
+func (r *Remediator) keeps(uid string, pods []corev1.Pod, mounts []controllers.Status, device string) string {
 	i := slices.IndexFunc(pods, func(p corev1.Pod) bool {
 		return string(p.UID) == uid || p.Annotations[corev1.MirrorPodAnnotationKey] == uid
 	})
@@ -74,6 +74,27 @@ func keeps(uid string, pods []corev1.Pod, mounts []controllers.Status, device st
 		return fmt.Sprintf("pod %s is in mode %s", name, mounts[judged].Mode)
 	case mounts[judged].Mount.Phase != verdict.Failed:
 		return fmt.Sprintf("the mount of pod %s is not confirmed as failed yet", name)
+	case mounts[judged].Held == controllers.HeldBudget && !r.deletesBlocked(mounts[judged].Mount.Failure().Definitive):
+		return fmt.Sprintf("a PodDisruptionBudget allows no eviction of pod %s", name)
+	case untilAPersonActs(mounts[judged].Held):
+		return fmt.Sprintf("pod %s stays for the reason %s: see its events", name, mounts[judged].Held)
+	}
+	return r.staysForGood(p, name)
+}
+
+// untilAPersonActs reports whether a pod that was held for the reason may stay for ever.
+func untilAPersonActs(h controllers.Held) bool {
+	return slices.Contains([]controllers.Held{controllers.HeldJobWouldFail, controllers.HeldGaveUp, controllers.HeldBudgetConflict}, h)
+}
+
+// staysForGood says why a pod is never removed, whether anybody has asked for that yet or not.
+func (r *Remediator) staysForGood(p *corev1.Pod, name string) string {
+	policy, err := config.ParsePolicy(p, r.Config)
+	if err != nil {
+		return fmt.Sprintf("the annotations of pod %s are not valid: %v", name, err)
+	}
+	if refusal := wouldReturn(p, policy); refusal != nil {
+		return fmt.Sprintf("pod %s stays: %s", name, refusal.Message)
 	}
 	return ""
 }
