@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,7 +46,8 @@ func (p Permission) role() string {
 	return "Role there"
 }
 
-// Needed returns what an agent needs with a configuration. A dry run removes nothing, and so keeps no Leases.
+// Needed returns what an agent needs with a configuration. A dry run removes nothing, and so keeps no Leases; limits.allowedActions says what else
+// is not needed.
 func Needed(cfg config.Config) []Permission {
 	all := []Permission{
 		{Resource: "pods", Verb: "get", For: "to look at a pod once more before it is removed"},
@@ -69,9 +71,12 @@ func Needed(cfg config.Config) []Permission {
 	if cfg.DryRun {
 		return all
 	}
-	all = append(all,
-		Permission{Resource: "pods", Subresource: "eviction", Verb: "create", For: "to evict a pod with a failed mount"},
-		Permission{Resource: "pods", Verb: "delete", For: "to delete a pod whose eviction stays blocked"})
+	if slices.Contains(cfg.Limits.AllowedActions, config.ActionEvict) {
+		all = append(all, Permission{Resource: "pods", Subresource: "eviction", Verb: "create", For: "to evict a pod with a failed mount"})
+	}
+	if slices.Contains(cfg.Limits.AllowedActions, config.ActionDelete) {
+		all = append(all, Permission{Resource: "pods", Verb: "delete", For: "to delete a pod whose policy says so, or whose eviction stays blocked"})
+	}
 	for _, verb := range []string{"get", "list", "create", "update", "delete"} {
 		all = append(all, Permission{
 			Group: "coordination.k8s.io", Resource: "leases", Verb: verb, Namespace: cfg.Namespace, For: "to keep the ledger of all agents' removals",

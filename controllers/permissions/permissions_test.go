@@ -56,7 +56,9 @@ func user(t *testing.T, name string, granted []permissions.Permission) kubernete
 
 // needed is what an agent of the namespace needs.
 func needed(dryRun bool, namespace string, secure bool) []permissions.Permission {
-	return permissions.Needed(config.Config{DryRun: dryRun, Namespace: namespace, MetricsSecure: secure})
+	cfg := config.Default()
+	cfg.DryRun, cfg.Namespace, cfg.MetricsSecure = dryRun, namespace, secure
+	return permissions.Needed(cfg)
 }
 
 func check(ctx context.Context, client kubernetes.Interface, needed []permissions.Permission) error {
@@ -105,6 +107,18 @@ func TestNeeded(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What limits.allowedActions forbids is not asked for, so that it need not be granted.
+func TestNeededOfAllowedActions(t *testing.T) {
+	for action, want := range map[config.Action]string{config.ActionEvict: "create pods/eviction", config.ActionDelete: "delete pods"} {
+		cfg := config.Default()
+		cfg.Limits.AllowedActions = []config.Action{action}
+		got := slices.DeleteFunc(names(permissions.Needed(cfg)), func(name string) bool { return name != "create pods/eviction" && name != "delete pods" })
+		if !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: %q, want %q", action, got, want)
+		}
 	}
 }
 

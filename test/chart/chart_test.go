@@ -44,7 +44,7 @@ func TestPodReachesTheHostByItsPIDsOnly(t *testing.T) {
 		t.Errorf("hostPID %v, hostNetwork %v, hostIPC %v", pod.HostPID, pod.HostNetwork, pod.HostIPC)
 	}
 	for _, v := range pod.Volumes {
-		if v.ConfigMap == nil {
+		if v.DownwardAPI == nil {
 			t.Errorf("volume %s is not the configuration", v.Name)
 		}
 	}
@@ -150,12 +150,12 @@ func TestImage(t *testing.T) {
 }
 
 func TestPodsRestartWithTheConfiguration(t *testing.T) {
-	checksum := func(set ...string) string {
-		return render(t, set...).daemonSet(t).Spec.Template.Annotations["checksum/config"]
+	annotation := func(set ...string) string {
+		return render(t, set...).daemonSet(t).Spec.Template.Annotations["mountwarden.io/config"]
 	}
-	before, again, changed := checksum(), checksum(), checksum("config.logLevel=1")
+	before, again, changed := annotation(), annotation(), annotation("config.logLevel=1")
 	if before == "" || before != again || before == changed {
-		t.Error("the checksum does not follow the configuration")
+		t.Error("the DaemonSet's revision does not follow the configuration")
 	}
 }
 

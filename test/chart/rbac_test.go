@@ -2,6 +2,7 @@ package chart
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -32,8 +33,14 @@ func granted(rules []rbacv1.PolicyRule) []string {
 
 // The roles grant what the agent asks for at its start: nothing less, nothing more.
 func TestRolesAreWhatTheAgentNeeds(t *testing.T) {
-	for _, cfg := range []config.Config{{}, {DryRun: true}, {MetricsSecure: true}, {DryRun: true, MetricsSecure: true}} {
+	both := config.Default().Limits
+	evict, remove := config.Limits{AllowedActions: []config.Action{config.ActionEvict}}, config.Limits{AllowedActions: []config.Action{config.ActionDelete}}
+	for _, cfg := range []config.Config{
+		{Limits: both}, {DryRun: true, Limits: both}, {MetricsSecure: true, Limits: both}, {DryRun: true, MetricsSecure: true, Limits: both},
+		{Limits: evict}, {Limits: remove}, {DryRun: true, Limits: remove},
+	} {
 		cfg.Namespace = "mw"
+		actions := cfg.Limits.AllowedActions
 		everywhere, own := []string{}, []string{}
 		for _, p := range permissions.Needed(cfg) {
 			if p.Namespace == "" {
@@ -44,12 +51,29 @@ func TestRolesAreWhatTheAgentNeeds(t *testing.T) {
 		}
 		slices.Sort(everywhere)
 		slices.Sort(own)
-		grantedEverywhere, grantedOwn := render(t, fmt.Sprint("config.dryRun=", cfg.DryRun), fmt.Sprint("config.metricsSecure=", cfg.MetricsSecure)).rules(t)
+		grantedEverywhere, grantedOwn := render(t, fmt.Sprint("config.dryRun=", cfg.DryRun), fmt.Sprint("config.metricsSecure=", cfg.MetricsSecure),
+			"config.limits.allowedActions={"+strings.Trim(strings.ReplaceAll(fmt.Sprint(actions), " ", ","), "[]")+"}", fmt.Sprint("config.defaults.action=", actions[0])).rules(t)
 		if diff := cmp.Diff(everywhere, granted(grantedEverywhere)); diff != "" {
 			t.Errorf("%+v (-needed +granted):\n%s", cfg, diff)
 		}
 		if diff := cmp.Diff(own, granted(grantedOwn)); diff != "" {
 			t.Errorf("%+v, in its own namespace (-needed +granted):\n%s", cfg, diff)
+		}
+	}
+}
+
+// An agent may change no field of a status but its conditions, whatever fields the API has in the version that we build against.
+func TestEveryFieldOfAStatusIsHeld(t *testing.T) {
+	policies := every[*admissionv1.ValidatingAdmissionPolicy](render(t).installed)
+	var rules strings.Builder
+	for _, v := range policies[0].Spec.Validations {
+		rules.WriteString(v.Expression + "\n")
+	}
+	status := reflect.TypeFor[corev1.PodStatus]()
+	for i := range status.NumField() {
+		name, _, _ := strings.Cut(status.Field(i).Tag.Get("json"), ",")
+		if held := fmt.Sprintf("object.status.?%[1]s == oldObject.status.?%[1]s", name); name != "conditions" && !strings.Contains(rules.String(), held) {
+			t.Errorf("an agent may change status.%s", name)
 		}
 	}
 }

@@ -193,12 +193,11 @@ func bounded(t *testing.T, pod corev1.PodSpec, privileged bool) {
 // load reads the agent's file as the agent does, its own arguments included.
 func load(t *testing.T, o objects) config.Config {
 	t.Helper()
-	agent := o.agent(t)
-	var text string
-	for _, m := range every[*corev1.ConfigMap](o.installed) {
-		text += m.Data["config.yaml"]
-	}
-	path := filepath.Join(t.TempDir(), "config.yaml")
+	agent, pod := o.agent(t), o.daemonSet(t).Spec.Template
+	item := pod.Spec.Volumes[0].DownwardAPI.Items[0]
+	key := strings.TrimSuffix(strings.TrimPrefix(item.FieldRef.FieldPath, "metadata.annotations['"), "']")
+	text := pod.Annotations[key]
+	path := filepath.Join(t.TempDir(), item.Path)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +217,8 @@ func load(t *testing.T, o objects) config.Config {
 	return c
 }
 
-func TestConfigMapLoadsToTheDefaults(t *testing.T) {
+// The configuration is a part of the DaemonSet's revision: neither a rollback nor an agent that is not replaced yet gets another version's.
+func TestConfigLoadsToTheDefaults(t *testing.T) {
 	want := config.Default()
 	want.NodeName, want.Namespace = "node-1", namespace
 	if diff := cmp.Diff(want, load(t, render(t))); diff != "" {

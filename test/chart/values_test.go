@@ -237,7 +237,12 @@ func refused() [][2]string {
 		{"config.dryRun=perhaps", "got string, want boolean"},
 		{"config.metricsBindAddress=8080", "got number, want string"},
 		{"config.metricsBindAddress=localhost", "'localhost' " + digest},
+		{"config.metricsBindAddress=:0", "':0' " + digest},
+		{"config.metricsBindAddress=:65536", "':65536' " + digest},
 		{"config.healthProbeBindAddress=off", "'off' " + digest},
+		{"config.healthProbeBindAddress=:70000", "':70000' " + digest},
+		{"config.healthProbeBindAddress=127.0.0.1:8081", "'127.0.0.1:8081' " + digest}, // the kubelet asks the pod's address
+		{"config.healthProbeBindAddress=localhost:8081", "'localhost:8081' " + digest},
 		{"config.statusBindAddress=:8082", "':8082' " + digest},
 		{"config.statusBindAddress=10.0.0.1:8082", "'10.0.0.1:8082' " + digest},
 		{"config.statusBindAddress=localhost:8082", "'localhost:8082' " + digest},
@@ -360,6 +365,9 @@ func TestValuesThatDoNotGoTogether(t *testing.T) {
 		"Delete not allowed":   {[]string{"config.limits.allowedActions={Evict}", "config.defaults.action=Delete"}, []string{"/config/defaults/action", "must be 'Evict'"}},
 		"two monitors":         {[]string{"podMonitor.enabled=true", "serviceMonitor.enabled=true"}, []string{"/serviceMonitor/enabled", "must be false"}},
 		"policies for default": {[]string{"serviceAccount.create=false"}, []string{"/serviceAccount/name"}},
+		"rights for default":   {[]string{"serviceAccount.create=false", "ownNodePolicies.enabled=false"}, []string{"/serviceAccount/name"}},
+		"two of a rollout":     {[]string{"updateStrategy.rollingUpdate.maxSurge=1", "updateStrategy.rollingUpdate.maxUnavailable=1"}, []string{"maxSurge 1", "maxUnavailable 1", "exactly one"}},
+		"none of a rollout":    {[]string{"updateStrategy.rollingUpdate.maxSurge=0%", "updateStrategy.rollingUpdate.maxUnavailable=0"}, []string{"maxSurge 0%", "maxUnavailable 0", "exactly one"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -392,7 +400,11 @@ func TestValuesThatGoTogether(t *testing.T) {
 		{"config.limits.allowedActions={Evict}"},
 		{"config.budgets.node=120", "config.budgets.namespace=120"},
 		{"config.defaults.timeoutSeconds=40"},
-		{"serviceAccount.create=false", "ownNodePolicies.enabled=false"},
+		{"serviceAccount.create=false", "serviceAccount.name=agents", "ownNodePolicies.enabled=false"},
+		{"updateStrategy.rollingUpdate.maxSurge=25%", "updateStrategy.rollingUpdate.maxUnavailable=0"},
+		{"updateStrategy.rollingUpdate.maxSurge=0", "updateStrategy.rollingUpdate.maxUnavailable=1"},
+		{"updateStrategy.rollingUpdate=null"},
+		{"config.healthProbeBindAddress=[::]:65535", "config.metricsBindAddress=127.0.0.1:1"},
 		{"updateStrategy.type=OnDelete"},
 		{"priorityClassName="},
 		{"image.repository=registry.example.com:5000/a/b_c"},

@@ -27,11 +27,7 @@
 {{- end -}}
 
 {{- define "mountwarden.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
 {{- default (include "mountwarden.fullname" .) .Values.serviceAccount.name -}}
-{{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
-{{- end -}}
 {{- end -}}
 
 {{- define "mountwarden.image" -}}

@@ -9,6 +9,19 @@ What a JSON schema cannot say of two numbers. The agent would refuse to start fo
 {{- include "mountwarden.atMost" (list "limits.minPeriodSeconds" $c.limits.minPeriodSeconds "defaults.periodSeconds" $c.defaults.periodSeconds) -}}
 {{- include "mountwarden.atMost" (list "defaults.timeoutSeconds" $c.defaults.timeoutSeconds "defaults.hangSeconds" $c.defaults.hangSeconds) -}}
 {{- include "mountwarden.validateMetrics" . -}}
+{{- include "mountwarden.validateRollout" .Values.updateStrategy -}}
+{{- end -}}
+
+{{/* The API server takes exactly one of the two; it would refuse the DaemonSet after everything else was installed. */}}
+{{- define "mountwarden.validateRollout" -}}
+{{- if eq .type "RollingUpdate" -}}
+{{- $r := default dict .rollingUpdate -}}
+{{- $surge := default 0 $r.maxSurge -}}
+{{- $unavailable := hasKey $r "maxUnavailable" | ternary $r.maxUnavailable 1 -}}
+{{- if eq (regexMatch "^0+%?$" (toString $surge)) (regexMatch "^0+%?$" (toString $unavailable)) -}}
+{{- fail (printf "invalid values updateStrategy.rollingUpdate.maxSurge %v and updateStrategy.rollingUpdate.maxUnavailable %v: exactly one of both must be 0" $surge $unavailable) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* A certificate that is not shown would be thought to guard the metrics, and a PodMonitor has no token of its own. */}}
