@@ -101,7 +101,29 @@ func hungRun(ctx context.Context, w *world, r *report, c hungCase, base time.Dur
 	r.note("before %d, when parked %d, %d parked", before.threads, early.threads, late.parked)
 	r.limit("hung", c.name+": goroutines of the agent", float64(late.goroutines), "", float64(early.goroutines+10))
 	r.note("before %d, when parked %d, after %s more %d", before.goroutines, early.goroutines, c.hold, late.goroutines)
+	if err := a.weigh(r, c); err != nil {
+		return 0, err
+	}
 	return median, a.exit(r, c)
+}
+
+// chartLimit is the memory limit of the chart, in MiB, which is meant for the default room.
+const chartLimit = 128
+
+// weigh reports the memory of the agent and of its workers, the parked ones among them.
+func (a *agent) weigh(r *report, c hungCase) error {
+	own, workers, n, err := a.memories()
+	if err != nil {
+		return err
+	}
+	what, weight := c.name+": PSS of agent and workers", mebibytes(own.PSS+workers.PSS)
+	if c.room == 0 {
+		r.limit("hung", what, weight, "MiB", chartLimit)
+	} else {
+		r.add("hung", what, weight, "MiB")
+	}
+	r.note("agent %.1f, %d workers %.1f", mebibytes(own.PSS), n, mebibytes(workers.PSS))
+	return nil
 }
 
 // exit ends the agent and reports how long it took.
