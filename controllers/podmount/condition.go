@@ -35,10 +35,10 @@ func (r *Reconciler) mark(ctx context.Context, t *tracked, pod *corev1.Pod, s ve
 		return
 	}
 	want.LastTransitionTime = metav1.NewTime(r.Now())
-	switch {
-	case current.Status == want.Status:
+	switch current.Status {
+	case want.Status:
 		want.LastTransitionTime = current.LastTransitionTime
-	case current.Status == corev1.ConditionTrue:
+	case corev1.ConditionTrue:
 		t.healthySince = current.LastTransitionTime.Time
 	}
 	if r.Conditions == nil {
