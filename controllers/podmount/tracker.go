@@ -225,14 +225,22 @@ func (r *Reconciler) PodsInvalid() int {
 	return invalid
 }
 
-// awaited returns when the next look must have been made; the zero time before the first one. Containers that have just started may have it wait.
-func (p *tracked) awaited() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.due.IsZero() && p.due.Before(p.public.waits) {
+// expected returns when the next look is to be made, or later where containers that have just started have it wait. The caller holds mu.
+func (p *tracked) expected() time.Time {
+	if p.due.Before(p.public.waits) {
 		return p.public.waits
 	}
 	return p.due
+}
+
+// awaited returns when the next look must have been made; the zero time before the first one.
+func (p *tracked) awaited() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.due.IsZero() {
+		return time.Time{}
+	}
+	return p.expected()
 }
 
 // Overdue returns by how much the look that is most behind its time is late; 0 when none is.

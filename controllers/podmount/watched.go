@@ -75,10 +75,7 @@ func (p *tracked) watched() controllers.Watched {
 	w := controllers.Watched{
 		PodUID: p.uid, Owner: p.public.owner, Mode: p.public.mode, Action: p.public.action, Rules: p.public.rules, Problem: p.public.problem,
 		Held: p.held, Message: p.public.message, HeldSince: p.public.heldSince, AskAgain: p.public.askAgain, Removed: p.public.removed,
-		Looked: p.public.looked, NextLook: p.due,
-	}
-	if w.NextLook.Before(p.public.waits) {
-		w.NextLook = p.public.waits
+		Looked: p.public.looked, NextLook: p.expected(),
 	}
 	p.mu.Unlock()
 	w.Mounts = make([]controllers.WatchedMount, 0, len(state))

@@ -67,17 +67,18 @@ func (r *Remediator) keeps(uid string, pods []corev1.Pod, mounts []controllers.S
 	judged := slices.IndexFunc(mounts, func(s controllers.Status) bool {
 		return s.FolderUID == uid && s.Mount.Observation.Device == device
 	})
-	switch {
-	case judged < 0:
+	if judged < 0 {
 		return fmt.Sprintf("pod %s is not watched: annotate it with %s, or remove it yourself", name, config.AnnotationWatch)
-	case mounts[judged].Mode != config.ModeRemediate:
-		return fmt.Sprintf("pod %s is in mode %s", name, mounts[judged].Mode)
-	case mounts[judged].Mount.Phase != verdict.Failed:
+	}
+	switch peer := mounts[judged]; {
+	case peer.Mode != config.ModeRemediate:
+		return fmt.Sprintf("pod %s is in mode %s", name, peer.Mode)
+	case peer.Mount.Phase != verdict.Failed:
 		return fmt.Sprintf("the mount of pod %s is not confirmed as failed yet", name)
-	case mounts[judged].Held == controllers.HeldBudget && !r.deletesBlocked(mounts[judged].Mount.Failure().Definitive):
+	case peer.Held == controllers.HeldBudget && !r.deletesBlocked(peer.Mount.Failure().Definitive):
 		return fmt.Sprintf("a PodDisruptionBudget allows no eviction of pod %s", name)
-	case untilAPersonActs(mounts[judged].Held):
-		return fmt.Sprintf("pod %s stays for the reason %s: see its events", name, mounts[judged].Held)
+	case untilAPersonActs(peer.Held):
+		return fmt.Sprintf("pod %s stays for the reason %s: see its events", name, peer.Held)
 	}
 	return r.staysForGood(p, name)
 }

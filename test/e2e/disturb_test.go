@@ -143,6 +143,19 @@ func replacedWithin(t *testing.T, s *scene, pods []corev1.Pod, limit time.Durati
 	t.Logf("%d runs, the slowest %s", len(pods), worst.Round(time.Millisecond))
 }
 
+// parked waits until the agent has parked at least so many looks.
+func (s *scene) parked(n float64) {
+	s.Helper()
+	s.until(fmt.Sprintf("%.0f parked looks", n), func(ctx context.Context) (bool, error) {
+		metrics, err := s.Metrics(ctx)
+		if err != nil {
+			return false, err
+		}
+		parked := metrics["mountwarden_probes_parked"]
+		return len(parked) == 1 && parked[0].Value >= n, fmt.Errorf("parked are %v", parked)
+	})
+}
+
 // hangsAlone hangs 20 mounts and asserts that no thread of the agent's main process waits in one, and that another
 // mount's death is found as soon as ever. In the end one of the hung pods is tried first, and the others follow.
 func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
@@ -151,15 +164,7 @@ func hangsAlone(t *testing.T, s *scene, pods []corev1.Pod) {
 	for i := range pods[:hung] {
 		must(t, s.Fault(s.ctx, &pods[i], "data", "hang"))
 	}
-	err := world.Until(s.within(patience), "20 parked looks", func(ctx context.Context) (bool, string) {
-		metrics, err := s.Metrics(ctx)
-		if err != nil {
-			return false, err.Error()
-		}
-		parked := metrics["mountwarden_probes_parked"]
-		return len(parked) == 1 && parked[0].Value >= hung, fmt.Sprint(parked)
-	})
-	must(t, err)
+	s.parked(hung)
 	during := threads(t, main)
 	for _, wchan := range during {
 		if inMount(wchan) {

@@ -57,14 +57,7 @@ func (s *scene) hangs() {
 	must(s.T, err)
 	s.Cleanup(func() { _ = server.Clear() }) // else neither the pod nor its namespace would ever end
 	must(s.T, server.Hang(faultfs.All))
-	s.until("a parked look", func(ctx context.Context) (bool, error) {
-		metrics, err := s.Metrics(ctx)
-		if err != nil {
-			return false, err
-		}
-		parked := metrics["mountwarden_probes_parked"]
-		return len(parked) == 1 && parked[0].Value >= 1, fmt.Errorf("parked are %v", parked)
-	})
+	s.parked(1)
 }
 
 // isAnyUnkillable reports whether a worker that was killed waits in the kernel. One that nobody has killed waits there interruptibly (state S).
