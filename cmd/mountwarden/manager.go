@@ -130,7 +130,7 @@ func registerLive(r *podmount.Reconciler, prober host) error {
 		Workers:       func() int { return prober.Stats().Workers },
 		ParkedProbes:  func() int { return prober.Stats().Parked },
 		Forsaken:      func() int { return prober.Stats().Forsaken },
-		EventSources:  func() map[string]bool { return available(prober.EventSources()) },
+		EventSources:  func() map[string]metrics.EventSource { return metered(prober.EventSources()) },
 		Capabilities:  held(prober.capabilities),
 		Version:       versionText(),
 		KernelRelease: kernelRelease(),
@@ -141,10 +141,10 @@ func registerLive(r *podmount.Reconciler, prober host) error {
 	return nil
 }
 
-func available(sources []events.Source) map[string]bool {
-	all := map[string]bool{}
+func metered(sources []events.Source) map[string]metrics.EventSource {
+	all := map[string]metrics.EventSource{}
 	for _, s := range sources {
-		all[s.Name] = s.Available
+		all[s.Name] = metrics.EventSource{Available: s.Available, Watched: s.Watched}
 	}
 	return all
 }

@@ -44,7 +44,7 @@ func live(r *podmount.Reconciler, f *followup.Follower, prober host, cfg config.
 func eventSources(prober host) []status.EventSource {
 	all := []status.EventSource{}
 	for _, s := range prober.EventSources() {
-		all = append(all, status.EventSource{Name: s.Name, Available: s.Available, Detail: s.Detail})
+		all = append(all, status.EventSource{Name: s.Name, Available: s.Available, Watched: s.Watched, Detail: s.Detail})
 	}
 	return all
 }

@@ -21,23 +21,29 @@ const maxMounts = 2000
 type Live struct {
 	Statuses      func() []controllers.Status // every watched mount
 	PodsWatched   func() int
-	PodsInvalid   func() int             // watched pods whose annotations are not understood
-	LastScan      func() time.Time       // when a look was last finished; the zero time before the first
-	Workers       func() int             // probe workers alive
-	ParkedProbes  func() int             // looks without an answer whose worker waits for it
-	Forsaken      func() int             // workers that were ended beyond the limit of parked ones and are still inside the kernel
-	Stuck         func() int             // pods that do not end
-	EventSources  func() map[string]bool // what may announce that a look is due, and whether this node has it
-	Capabilities  map[string]bool        // what looks need, by name, and whether the agent has it
+	PodsInvalid   func() int                    // watched pods whose annotations are not understood
+	LastScan      func() time.Time              // when a look was last finished; the zero time before the first
+	Workers       func() int                    // probe workers alive
+	ParkedProbes  func() int                    // looks without an answer whose worker waits for it
+	Forsaken      func() int                    // workers that were ended beyond the limit of parked ones and are still inside the kernel
+	Stuck         func() int                    // pods that do not end
+	EventSources  func() map[string]EventSource // by name
+	Capabilities  map[string]bool               // what looks need, by name, and whether the agent has it
 	Version       string
 	KernelRelease string
+}
+
+// EventSource is a way in which the kernel may announce that a look is due.
+type EventSource struct {
+	Available bool // this node has it
+	Watched   int  // of what it announces the changes now
 }
 
 // collector makes the metrics of live state.
 type collector struct {
 	live Live
 
-	healthy, info, state, warning, held, storms, sources, capabilities, pods, invalid, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
+	healthy, info, state, warning, held, storms, sources, announced, capabilities, pods, invalid, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
 }
 
 // RegisterLive registers the metrics that are read from live state at each scrape.
@@ -57,6 +63,7 @@ func newCollector(live Live) *collector {
 		warning:      desc("mount_warning", "1 for what is wrong around a watched mount that is healthy itself; absent when nothing is.", append(mountLabels(), "warning")...),
 		storms:       desc("backend_breaker_open", "Backends whose pods of this node are held since many of their mounts have failed: one is tried first.", "kind"),
 		sources:      desc("event_source_available", "1 when the node has a source of events that announce a look, 0 when such changes are found at the next period.", "source"),
+		announced:    desc("event_source_watched", "Mount tables, processes that serve a FUSE, or file systems of which the source announces the changes now.", "source"),
 		capabilities: desc("capability_available", "1 when the agent has the Linux capability, 0 when it has not and the mounts that it takes cannot be judged.", "capability"),
 		held:         desc("remediations_held", "Pods of this node that have a failed mount and stay, by reason.", "reason"),
 		pods:         desc("pods_watched", "Pods of this node that are watched."),
@@ -76,7 +83,7 @@ func mountLabels() []string { return []string{"namespace", "pod", "container", "
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.healthy, c.info, c.state, c.warning, c.held, c.storms, c.sources, c.capabilities, c.pods, c.invalid, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck,
+		c.healthy, c.info, c.state, c.warning, c.held, c.storms, c.sources, c.announced, c.capabilities, c.pods, c.invalid, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck,
 		c.dropped, c.build,
 	} {
 		ch <- d
@@ -99,8 +106,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for kind, n := range stormyBackends(statuses) {
 		gauge(c.storms, float64(n), string(kind))
 	}
-	for source, available := range c.live.EventSources() {
-		gauge(c.sources, number(available), source)
+	for name, source := range c.live.EventSources() {
+		gauge(c.sources, number(source.Available), name)
+		gauge(c.announced, float64(source.Watched), name)
 	}
 	for name, held := range c.live.Capabilities {
 		gauge(c.capabilities, number(held), name)

@@ -32,15 +32,17 @@ func newAgent(t testing.TB) *agent {
 	a := &agent{registry: prometheus.NewPedanticRegistry()}
 	a.Metrics = metrics.New(a.registry)
 	err := metrics.RegisterLive(a.registry, metrics.Live{
-		Statuses:      func() []controllers.Status { return a.statuses },
-		PodsWatched:   func() int { return 2 },
-		PodsInvalid:   func() int { return 1 },
-		LastScan:      func() time.Time { return a.lastScan },
-		Workers:       func() int { return 3 },
-		ParkedProbes:  func() int { return 1 },
-		Forsaken:      func() int { return 4 },
-		Stuck:         func() int { return 5 },
-		EventSources:  func() map[string]bool { return map[string]bool{"mountinfo": true, "fanotify": false} },
+		Statuses:     func() []controllers.Status { return a.statuses },
+		PodsWatched:  func() int { return 2 },
+		PodsInvalid:  func() int { return 1 },
+		LastScan:     func() time.Time { return a.lastScan },
+		Workers:      func() int { return 3 },
+		ParkedProbes: func() int { return 1 },
+		Forsaken:     func() int { return 4 },
+		Stuck:        func() int { return 5 },
+		EventSources: func() map[string]metrics.EventSource {
+			return map[string]metrics.EventSource{"mountinfo": {Available: true, Watched: 3}, "fanotify": {}}
+		},
 		Capabilities:  map[string]bool{"SYS_PTRACE": true, "KILL": false},
 		Version:       "v1.2.3",
 		KernelRelease: "6.12.0",

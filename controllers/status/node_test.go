@@ -118,7 +118,7 @@ func nodeWith(pods []controllers.Watched, removals []controllers.Removal) status
 		Watched: func() []controllers.Watched { return pods }, Removals: func() []controllers.Removal { return removals },
 		LastLook: func() time.Time { return ago(2 * time.Second) }, Overdue: func() time.Duration { return 1500 * time.Millisecond },
 		EventSources: func() []status.EventSource {
-			return []status.EventSource{{Name: "fuse-daemon", Available: true, Detail: "the end of a process"}, {Name: "ext4-errors", Detail: "find file systems: no such file"}}
+			return []status.EventSource{{Name: "fuse-daemon", Available: true, Watched: 3, Detail: "the end of a process"}, {Name: "ext4-errors", Detail: "find file systems: no such file"}}
 		},
 		Workers: func() status.Workers { return status.Workers{Alive: 4, Idle: 2, InFlight: 2, Parked: 1, MaxParked: 64} },
 	}

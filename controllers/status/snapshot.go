@@ -123,7 +123,8 @@ type Removal struct {
 type EventSource struct {
 	Name      string `json:"name"`
 	Available bool   `json:"available"`
-	Detail    string `json:"detail"` // what it announces, or why it is not available
+	Watched   int    `json:"watched"` // mount tables, processes or file systems of which it announces the changes now
+	Detail    string `json:"detail"`  // what it announces, or why it is not available
 }
 
 // Workers are the processes that look at mounts in the agent's place.

@@ -5,11 +5,11 @@ import (
 
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
+	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
 const (
-	scanShare    = 20              // a scan of /proc is followed by a pause of that many times its duration
-	scanPause    = time.Second     // and at least that: daemons end and start in groups
+	shortestRest = time.Second     // between two scans of /proc: daemons end and start in groups
 	rescanAfter  = 5 * time.Minute // numbers of connections are used again, and descriptors handed over, without anybody's end
 	tendInterval = time.Minute
 )
@@ -74,7 +74,7 @@ func (w *Watcher) tend() {
 	}
 }
 
-// scan finds the daemons of the watched connections and returns how long to pause.
+// scan finds the daemons of the watched connections and returns how long to rest.
 func (w *Watcher) scan() time.Duration {
 	wanted := w.wanted()
 	if len(wanted) == 0 {
@@ -87,8 +87,10 @@ func (w *Watcher) scan() time.Duration {
 	if err == nil {
 		w.settle(found, wanted)
 	}
-	return max(scanShare*took, scanPause)
+	return rest(took)
 }
+
+func rest(took time.Duration) time.Duration { return max(proc.Rest(took), shortestRest) }
 
 // wanted returns the connections of all pods.
 func (w *Watcher) wanted() map[connection]bool {

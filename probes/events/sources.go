@@ -24,11 +24,32 @@ type Source struct {
 	Name      string
 	Available bool
 	Detail    string // why it is not available, or what it announces; for people
+	Watched   int    // of what it announces the changes now: mount tables, processes or file systems
 }
 
-// Sources tells, in a fixed order, which sources there are on this node. Those that are not available are left to polling.
+// Sources tells, in a fixed order, which sources there are on this node and what they watch. Those that are not available are left to
+// polling.
 func (w *Watcher) Sources() []Source {
-	return []Source{w.fanotify, w.mountinfo, w.fuse, w.ext4}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := []Source{w.fanotify, w.mountinfo, w.fuse, w.ext4}
+	all[0].Watched, all[1].Watched = w.watchedTables()
+	all[2].Watched, all[3].Watched = len(w.daemons.held), len(w.errors)
+	return all
+}
+
+// watchedTables counts the mount tables that are watched in each of the two ways.
+func (w *Watcher) watchedTables() (fanotify, mountinfo int) {
+	for _, p := range w.pods {
+		for _, t := range p.tables {
+			if t.pins {
+				mountinfo++
+			} else {
+				fanotify++
+			}
+		}
+	}
+	return fanotify, mountinfo
 }
 
 // try finds out which sources there are.

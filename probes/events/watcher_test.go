@@ -275,7 +275,7 @@ func TestSources(t *testing.T) {
 	var names []string
 	for _, s := range w.Sources() {
 		names = append(names, s.Name)
-		if s.Available || s.Detail == "" {
+		if s.Available || s.Detail == "" || s.Watched != 0 {
 			t.Errorf("%+v", s)
 		}
 	}
@@ -286,6 +286,37 @@ func TestSources(t *testing.T) {
 	w.Close()
 	w.Watch("a", []Subject{{}})
 	w.Forget("a")
+}
+
+// How much each source watches is what an operator has to tell whether the end of a daemon will be announced.
+func TestSourcesTellWhatTheyWatch(t *testing.T) {
+	for _, by := range ways() {
+		t.Run(by.name, func(t *testing.T) {
+			w, c, point := newWatcher(t, by), newContainer(t), t.TempDir()
+			w.Watch("a", c.subject(serve(t, c, point)))
+			expectDaemons(t, w, 1)
+			want := map[string]int{SourceMountinfo: 1, SourceFUSE: 1}
+			if by.fanotify {
+				want = map[string]int{SourceFanotify: 1, SourceFUSE: 1}
+			}
+			for _, s := range w.Sources() {
+				if s.Watched != want[s.Name] {
+					t.Errorf("%s watches %d, want %d", s.Name, s.Watched, want[s.Name])
+				}
+			}
+		})
+	}
+}
+
+// On a busy node a scan takes long for it waits: that is no reason to leave daemons that have just started unknown for long.
+func TestRestAfterAScan(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0: time.Second, 10 * time.Millisecond: time.Second, 100 * time.Millisecond: 2 * time.Second, 250 * time.Millisecond: 5 * time.Second, time.Minute: 5 * time.Second,
+	} {
+		if got := rest(took); got != want {
+			t.Errorf("a scan that took %s is followed by %s, want %s", took, got, want)
+		}
+	}
 }
 
 // A kernel that counts errors without a word is not said to announce them.

@@ -15,10 +15,14 @@ var (
 )
 
 const (
-	scanShare   = 20              // a scan of /proc is followed by a pause of that many times its duration,
+	scanShare   = 20              // a scan of /proc is followed by a rest of that many times its duration,
 	longestRest = 5 * time.Second // but no longer: on a busy node most of the duration is waiting
 	forgetAfter = 5 * time.Minute // a container that nobody asked for is let go
 )
+
+// Rest returns how long to rest after a scan of /proc that took so long: it takes no more than a twentieth of the time then, unless
+// it took more than 250 ms.
+func Rest(took time.Duration) time.Duration { return min(scanShare*took, longestRest) }
 
 // Finder finds the processes of containers and remembers them. It is safe for concurrent use. A scan of
 // /proc reads one or two small files a process; it is made only for an id that the last scan has
@@ -90,7 +94,7 @@ func (f *Finder) resolve(id string, h *holding, now time.Time) (*Process, error)
 		return nil, fmt.Errorf("find container %s: %w", id, err)
 	}
 	end := f.now()
-	f.index, f.rested = index, end.Add(min(scanShare*end.Sub(now), longestRest))
+	f.index, f.rested = index, end.Add(Rest(end.Sub(now)))
 	if h.process = f.take(id); h.process != nil {
 		return h.process, nil
 	}

@@ -106,7 +106,7 @@ func TestAFleet(t *testing.T) {
 // member names one app of the fleet. Each pod has an owner of its own: of one owner one pod goes at a time.
 func member(i int) string { return fmt.Sprintf("fleet-%d", i) }
 
-// fleet returns the fleet's ready and watched pods, in the order of their apps.
+// fleet returns the fleet's ready and watched pods, whose daemons are known, in the order of their apps.
 func (s *scene) fleet() []corev1.Pod {
 	s.Helper()
 	var all []corev1.Pod
@@ -114,6 +114,7 @@ func (s *scene) fleet() []corev1.Pod {
 		all = append(all, s.ready(member(i), 1)...)
 		s.watched(&all[i], "data")
 	}
+	s.daemonsKnown(fleet)
 	return all
 }
 
@@ -136,7 +137,8 @@ func replacedWithin(t *testing.T, s *scene, pods []corev1.Pod, limit time.Durati
 		took := life.Ending.Sub(broken)
 		worst = max(worst, took)
 		if took > limit {
-			t.Errorf("run %d: evicted %s after the breakage, want within %s", i+1, took.Round(time.Millisecond), limit)
+			events, err := s.Events(s.ctx, s.namespace, pod.UID)
+			t.Errorf("run %d: evicted %s after the breakage, want within %s; its events: %+v (%v)", i+1, took.Round(time.Millisecond), limit, events, err)
 		}
 		s.event(s.replaced(pod), "SuccessorHealthy")
 	}
@@ -146,13 +148,25 @@ func replacedWithin(t *testing.T, s *scene, pods []corev1.Pod, limit time.Durati
 // parked waits until the agent has parked at least so many looks.
 func (s *scene) parked(n float64) {
 	s.Helper()
-	s.until(fmt.Sprintf("%.0f parked looks", n), func(ctx context.Context) (bool, error) {
+	s.atLeast(n, "mountwarden_probes_parked")
+}
+
+// daemonsKnown waits until the agent watches so many FUSE daemons: the end of one that it has not found yet is not announced.
+func (s *scene) daemonsKnown(n float64) {
+	s.Helper()
+	s.atLeast(n, "mountwarden_event_source_watched", "source", "fuse-daemon")
+}
+
+// atLeast waits until the agent's gauge with the labels has at least the value.
+func (s *scene) atLeast(n float64, name string, labels ...string) {
+	s.Helper()
+	s.until(fmt.Sprintf("%s of %.0f", name, n), func(ctx context.Context) (bool, error) {
 		metrics, err := s.Metrics(ctx)
 		if err != nil {
 			return false, err
 		}
-		parked := metrics["mountwarden_probes_parked"]
-		return len(parked) == 1 && parked[0].Value >= n, fmt.Errorf("parked are %v", parked)
+		found := world.Find(metrics[name], labels...)
+		return len(found) == 1 && found[0].Value >= n, fmt.Errorf("it is %v", found)
 	})
 }
 

@@ -32,6 +32,7 @@ func TestAsFastAsAPersonWithKubectl(t *testing.T) {
 		theirs = append(theirs, s.ready(fmt.Sprintf("person-%d", i), 1)...)
 		s.watched(&ours[i], "data")
 	}
+	s.daemonsKnown(pairs)
 	nobody := func(*corev1.Pod) error { return nil }
 	person := func(pod *corev1.Pod) error {
 		_, err := s.Kubectl(s.ctx, "delete", "pod", "-n", pod.Namespace, pod.Name, "--wait=false")

@@ -137,7 +137,7 @@ func (p *printer) agent(s status.Snapshot) {
 	var there []string
 	for _, e := range s.EventSources {
 		if e.Available {
-			there = append(there, e.Name)
+			there = append(there, fmt.Sprintf("%s (%d watched)", e.Name, e.Watched))
 		}
 	}
 	p.line("Event sources:", cmp.Or(strings.Join(there, ", "), "none; changes are found period by period")+".")

@@ -110,7 +110,7 @@ func agent(s status.Snapshot) markup {
 	}
 	w := s.Workers
 	sources := each(s.EventSources, func(e status.EventSource) markup {
-		available := markup("available")
+		available := markup(fmt.Sprintf("%d watched", e.Watched))
 		if !e.Available {
 			available = `<span class="warning">not available</span>`
 		}
