@@ -1,6 +1,7 @@
 package events
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes"
@@ -109,6 +110,7 @@ func (w *Watcher) wanted() map[connection]bool {
 func (w *Watcher) settle(found []holder, wanted map[connection]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.announceFUSE(unheld(wanted, w.daemons.looked, found))
 	w.daemons.looked, w.daemons.scanned = wanted, time.Now()
 	stay := map[int]bool{}
 	for _, h := range found {
@@ -124,6 +126,18 @@ func (w *Watcher) settle(found []holder, wanted map[connection]bool) {
 		}
 	}
 	w.dropUnused() // a pod may have been forgotten during the scan
+}
+
+// unheld returns the connections that were looked for the first time and that no process holds: their daemons have most likely ended
+// between the look that found the mounts and this scan.
+func unheld(wanted, looked map[connection]bool, found []holder) map[connection]bool {
+	none := map[connection]bool{}
+	for c := range wanted {
+		if !looked[c] && !slices.ContainsFunc(found, func(h holder) bool { return h.connections[c] || h.connections[anyConnection] }) {
+			none[c] = true
+		}
+	}
+	return none
 }
 
 // holdDaemon takes a pidfd of the process unless it has one. A process that has ended since the scan has left its
@@ -165,7 +179,7 @@ func (w *Watcher) dropDaemon(pid int) {
 	delete(w.daemons.held, pid)
 }
 
-// announceFUSE announces that a holder of the connections has ended.
+// announceFUSE announces that a holder of the connections has ended, or is not there.
 func (w *Watcher) announceFUSE(connections map[connection]bool) {
 	for uid, p := range w.pods {
 		if p.uses(connections) {

@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -192,13 +193,53 @@ func TestFUSEDaemon(t *testing.T) {
 	expectDaemons(t, w, 0)
 }
 
+// A daemon that ends before it was found, as one that crashes when its pod starts, is announced by the scan that misses it, once.
+func TestFUSEDaemonThatWasNotFound(t *testing.T) {
+	w, point, daemon, other := newWatcher(t, way{}), t.TempDir(), newContainer(t), newContainer(t)
+	dead, alive := serve(t, daemon, point), serve(t, other, point)
+	daemon.kill()
+	w.Watch("a", []Subject{{Devices: []Device{dead}}})
+	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
+	w.Watch("b", []Subject{{Devices: []Device{alive}}})
+	expectDaemons(t, w, 1) // by another scan, which misses the first daemon again
+	w.Watch("a", []Subject{{Devices: []Device{dead}}})
+	other.kill()
+	expectEvent(t, w, "b", probes.TriggerFUSEDaemon)
+}
+
+// Where the kernel does not tell the connections, any holder may be the daemon.
+func TestUnheld(t *testing.T) {
+	of := func(connections ...connection) map[connection]bool {
+		set := map[connection]bool{}
+		for _, c := range connections {
+			set[c] = true
+		}
+		return set
+	}
+	for _, row := range []struct {
+		name                 string
+		wanted, looked, want map[connection]bool
+		found                []holder
+	}{
+		{name: "nothing is wanted"},
+		{name: "held", wanted: of(1, 2), found: []holder{{connections: of(1)}, {connections: of(2, 3)}}},
+		{name: "by nobody", wanted: of(1, 2), found: []holder{{connections: of(2)}}, want: of(1)},
+		{name: "by nobody, as before", wanted: of(1, 2), looked: of(1, 2)},
+		{name: "by anybody", wanted: of(1, 2), found: []holder{{connections: of(anyConnection)}}},
+	} {
+		if got := unheld(row.wanted, row.looked, row.found); !maps.Equal(got, row.want) {
+			t.Errorf("%s: %v, want %v", row.name, got, row.want)
+		}
+	}
+}
+
 // A kernel that does not tell the connection makes the end of any daemon concern every pod with a FUSE.
 func TestFUSEDaemonOfAnyConnection(t *testing.T) {
-	w, point, daemon := newWatcher(t, way{}), t.TempDir(), newContainer(t)
+	w, point, daemon, other := newWatcher(t, way{}), t.TempDir(), newContainer(t), newContainer(t)
 	w.Watch("a", []Subject{{Devices: []Device{serve(t, daemon, point)}}})
-	w.Watch("b", []Subject{{Devices: []Device{{FSType: "fuse.any"}}}})
+	w.Watch("b", []Subject{{Devices: []Device{serve(t, other, point)}}})
 	w.Watch("c", []Subject{{Devices: []Device{{FSType: "nfs4"}}}})
-	expectDaemons(t, w, 1)
+	expectDaemons(t, w, 2)
 	w.mu.Lock()
 	for _, d := range w.daemons.held {
 		d.connections = map[connection]bool{anyConnection: true}
