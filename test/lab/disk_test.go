@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -149,6 +150,12 @@ func (s *scene) format(fstype, folder string, size int64, mkfs ...string) *disk 
 	d := &disk{image: filepath.Join(folder, fstype+".img"), path: s.csi().source}
 	s.run("cp", "--sparse=always", made, d.image)
 	return d
+}
+
+// Without a network, as within the test cluster, it is too late for the rows to install them.
+func TestToolsOfTheDisks(t *testing.T) {
+	needRoot(t)
+	must(t, installed())
 }
 
 var installed = sync.OnceValue(func() error {
