@@ -39,6 +39,7 @@ type world struct {
 	duringUse func()                    // called during a look
 	mounted   func(*probes.Observation) // changes what a look finds mounted
 	looks     []probes.Pod
+	forgotten []string // by the Prober, at the Reconciler's word
 
 	answers  []controllers.Result // of the Remediator, the last for ever
 	requests []controllers.Request
@@ -156,6 +157,13 @@ func (w *world) List(ctx context.Context, into client.ObjectList, _ ...client.Li
 		}
 	}
 	return nil
+}
+
+// Forget implements podmount.Prober.
+func (w *world) Forget(uid string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forgotten = append(w.forgotten, uid)
 }
 
 // Probe implements podmount.Prober.

@@ -32,6 +32,8 @@ import (
 // Prober looks at the mounts of a pod: one observation for every mount of every container, within about timeout.
 type Prober interface {
 	Probe(ctx context.Context, pod probes.Pod, timeout time.Duration) []probes.Observation
+	// Forget says that the pod, by the UID of its probes.Pod, is looked at no more.
+	Forget(uid string)
 }
 
 // Remediator removes a pod if that is allowed and helps.
@@ -133,7 +135,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	pod := &corev1.Pod{}
 	err := r.Client.Get(ctx, req.NamespacedName, pod)
 	if apierrors.IsNotFound(err) {
-		r.tracker.forget(req.NamespacedName)
+		r.forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
@@ -144,10 +146,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if !watched {
-		r.tracker.forget(req.NamespacedName)
+		r.forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
-	t := r.tracker.of(pod)
+	t := r.track(pod)
 	policy := r.policy(ctx, t, pod)
 	if wait := r.early(t, pod, policy); wait > 0 {
 		t.waits(r.Now().Add(wait))
@@ -167,6 +169,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	t.lookAgain(r.Now().Add(wait), looks.trigger, confirms)
 	return ctrl.Result{RequeueAfter: wait}, nil
+}
+
+// track returns what is remembered of the pod, and lets go of a former one of its name.
+func (r *Reconciler) track(pod *corev1.Pod) *tracked {
+	t, former := r.tracker.of(pod)
+	if former != nil {
+		r.Prober.Forget(former.probed)
+	}
+	return t
+}
+
+// forget lets go of a pod that is not watched any more.
+func (r *Reconciler) forget(key types.NamespacedName) {
+	if t := r.tracker.forget(key); t != nil {
+		r.Prober.Forget(t.probed)
+	}
 }
 
 // turns is how many groups of pods are looked at in a period. To wake up for a pod takes more than to look at it, so that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,9 @@ func TestPodsThatAreNotLookedAt(t *testing.T) {
 			if w.looked() != before || r.PodsWatched() != 0 || len(r.Statuses()) != 0 {
 				t.Errorf("%d looks, %d pods watched, %d mounts remembered", w.looked()-before, r.PodsWatched(), len(r.Statuses()))
 			}
+			if len(w.forgotten) != min(before, 1) {
+				t.Errorf("after %d looks the prober was told to forget %q", before, w.forgotten)
+			}
 		})
 	}
 }
@@ -85,6 +89,9 @@ func TestPodThatIsGoneIsForgotten(t *testing.T) {
 	w.drop(pod)
 	if got := reconcile(t, r, pod); got != (ctrl.Result{}) || r.PodsWatched() != 0 || len(r.Statuses()) != 0 {
 		t.Errorf("a pod that is gone is remembered: %+v", got)
+	}
+	if !slices.Equal(w.forgotten, []string{"app-uid"}) {
+		t.Errorf("the prober was told to forget %q", w.forgotten)
 	}
 }
 
@@ -233,6 +240,9 @@ func TestRecreatedPodStartsAfresh(t *testing.T) {
 	asked := w.asked()
 	if len(asked) != 1 || asked[0].Pod.UID != "successor" || asked[0].Decision.Failures[0].Looks != 3 {
 		t.Errorf("asked %+v, want the successor's removal after three looks of its own", asked)
+	}
+	if want := []string{"app-uid"}; !slices.Equal(w.forgotten, want) {
+		t.Errorf("the prober was told to forget %q, want %q", w.forgotten, want)
 	}
 }
 

@@ -50,17 +50,18 @@ func newTracker() *tracker {
 	return &tracker{pods: map[types.NamespacedName]*tracked{}}
 }
 
-// of returns what is remembered of the pod, afresh for a UID that was not seen under this name.
-func (t *tracker) of(pod *corev1.Pod) *tracked {
+// of returns what is remembered of the pod, afresh for a UID that was not seen under this name, and the former one of that name.
+func (t *tracker) of(pod *corev1.Pod) (now, former *tracked) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := client.ObjectKeyFromObject(pod)
-	if p, ok := t.pods[key]; ok && p.uid == pod.UID {
-		return p
+	former = t.pods[key]
+	if former != nil && former.uid == pod.UID {
+		return former, nil
 	}
-	p := &tracked{uid: pod.UID, probed: folderUID(pod)}
-	t.pods[key] = p
-	return p
+	now = &tracked{uid: pod.UID, probed: folderUID(pod)}
+	t.pods[key] = now
+	return now, former
 }
 
 func (t *tracker) has(key types.NamespacedName) bool {
@@ -82,10 +83,13 @@ func (t *tracker) probed(uid string) (types.NamespacedName, *tracked) {
 	return types.NamespacedName{}, nil
 }
 
-func (t *tracker) forget(key types.NamespacedName) {
+// forget returns what was remembered, nil when nothing was.
+func (t *tracker) forget(key types.NamespacedName) *tracked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	former := t.pods[key]
 	delete(t.pods, key)
+	return former
 }
 
 // all returns a copy of the map, so that no lock is held while each pod is read.

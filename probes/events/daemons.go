@@ -1,6 +1,7 @@
 package events
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -11,14 +12,16 @@ import (
 
 const (
 	shortestRest = time.Second     // between two scans of /proc: daemons end and start in groups
-	rescanAfter  = 5 * time.Minute // numbers of connections are used again, and descriptors handed over, without anybody's end
+	rescanAfter  = 5 * time.Minute // descriptors are handed over without anybody's end
+	missedAfter  = time.Minute     // a mount that is repaired inside its pod may have the number of the broken one
 	tendInterval = time.Minute
 )
 
 // daemons knows the processes that serve the watched FUSE connections. It is guarded by the Watcher's lock.
 type daemons struct {
 	held    map[int]*daemon     // by process id
-	looked  map[connection]bool // connections that the last scan has looked for, found or not
+	fresh   map[connection]bool // connections that pods have begun to use and no scan has looked for since
+	missed  bool                // the last scan has found no process for one that is in use
 	wake    chan struct{}       // capacity 1: a scan is due
 	scanned time.Time
 }
@@ -31,7 +34,7 @@ type daemon struct {
 }
 
 func newDaemons() *daemons {
-	return &daemons{held: map[int]*daemon{}, looked: map[connection]bool{}, wake: make(chan struct{}, 1)}
+	return &daemons{held: map[int]*daemon{}, fresh: map[connection]bool{}, wake: make(chan struct{}, 1)}
 }
 
 // due makes a scan due.
@@ -42,9 +45,20 @@ func (d *daemons) due() {
 	}
 }
 
-// lack reports whether a scan is due for the connections: one is new, or the last scan is old.
-func (d *daemons) lack(connections map[connection]bool, now time.Time) bool {
-	return !contains(d.looked, connections) || len(connections) > 0 && now.Sub(d.scanned) > rescanAfter
+// use notes what a pod uses now and did not before, even if others do: the kernel gives the number of a connection that has ended to
+// another one, while a dead pod is still known by it.
+func (d *daemons) use(connections, before map[connection]bool) {
+	for c := range connections {
+		if !before[c] {
+			d.fresh[c] = true
+		}
+	}
+}
+
+// lack reports whether a scan is due: some connection is fresh, or the last scan is old.
+func (d *daemons) lack(now time.Time) bool {
+	age := now.Sub(d.scanned)
+	return len(d.fresh) > 0 || age > rescanAfter || d.missed && age > missedAfter
 }
 
 // tend scans /proc when that is due and has paused long enough since the last time, and lets go of what was not renewed. It does not
@@ -77,41 +91,50 @@ func (w *Watcher) tend() {
 
 // scan finds the daemons of the watched connections and returns how long to rest.
 func (w *Watcher) scan() time.Duration {
-	wanted := w.wanted()
+	wanted, fresh := w.wanted()
 	if len(wanted) == 0 {
-		w.settle(nil, wanted)
+		w.settle(nil, nil, nil)
 		return 0
 	}
 	start := time.Now()
 	found, err := findHolders(w.opts.ProcRoot, wanted, w.quit)
 	took := time.Since(start)
 	if err == nil {
-		w.settle(found, wanted)
+		w.settle(found, wanted, fresh)
+	} else {
+		w.putBack(fresh)
 	}
 	return rest(took)
 }
 
 func rest(took time.Duration) time.Duration { return max(proc.Rest(took), shortestRest) }
 
-// wanted returns the connections of all pods.
-func (w *Watcher) wanted() map[connection]bool {
+// wanted returns the connections of all pods, and takes those of them that are fresh.
+func (w *Watcher) wanted() (wanted, fresh map[connection]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wanted := map[connection]bool{}
+	wanted, fresh = map[connection]bool{}, w.daemons.fresh
 	for _, p := range w.pods {
-		for c := range p.connections {
-			wanted[c] = true
-		}
+		maps.Copy(wanted, p.connections)
 	}
-	return wanted
+	w.daemons.fresh = map[connection]bool{}
+	return wanted, fresh
 }
 
-// settle replaces the held daemons by those found.
-func (w *Watcher) settle(found []holder, wanted map[connection]bool) {
+// putBack has the connections looked for again.
+func (w *Watcher) putBack(fresh map[connection]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.announceFUSE(unheld(wanted, w.daemons.looked, found))
-	w.daemons.looked, w.daemons.scanned = wanted, time.Now()
+	maps.Copy(w.daemons.fresh, fresh)
+}
+
+// settle replaces the held daemons by those found, and announces the fresh connections that none of them holds: their daemons have most
+// likely ended between the look that found the mounts and this scan.
+func (w *Watcher) settle(found []holder, wanted, fresh map[connection]bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.announceFUSE(unheld(fresh, found))
+	w.daemons.missed, w.daemons.scanned = len(unheld(wanted, found)) > 0, time.Now()
 	stay := map[int]bool{}
 	for _, h := range found {
 		if !w.closed {
@@ -128,12 +151,11 @@ func (w *Watcher) settle(found []holder, wanted map[connection]bool) {
 	w.dropUnused() // a pod may have been forgotten during the scan
 }
 
-// unheld returns the connections that were looked for the first time and that no process holds: their daemons have most likely ended
-// between the look that found the mounts and this scan.
-func unheld(wanted, looked map[connection]bool, found []holder) map[connection]bool {
+// unheld returns the connections that no process holds. Where the kernel does not tell them, any holder may hold each.
+func unheld(connections map[connection]bool, found []holder) map[connection]bool {
 	none := map[connection]bool{}
-	for c := range wanted {
-		if !looked[c] && !slices.ContainsFunc(found, func(h holder) bool { return h.connections[c] || h.connections[anyConnection] }) {
+	for c := range connections {
+		if !slices.ContainsFunc(found, func(h holder) bool { return h.connections[c] || h.connections[anyConnection] }) {
 			none[c] = true
 		}
 	}

@@ -19,7 +19,8 @@
 //     connection of such a descriptor as "fuse_connection: N", N being the device number of the mount (Linux 6.16); older kernels
 //     do not, and the end of any holder is announced for every pod with a FUSE. Other users' processes need CAP_SYS_PTRACE
 //     and CAP_DAC_READ_SEARCH; those that cannot be read are passed over.
-//     A connection that no process is found to hold is announced once: its daemon has ended before it was looked for.
+//     A connection that no process is found to hold is announced once: its daemon has ended before it was looked for. The number of
+//     a connection that has ended is given to the next one, so that daemons are looked for whenever a number is new to a pod.
 //   - /sys/fs/ext4/DEV/errors_count polls as POLLPRI|POLLERR when it grows (Linux 5.14; before that it is left to polling). It needs
 //     no capability and pins nothing: the file system can be unmounted meanwhile, reads answer ENODEV then, and no event tells of that.
 //

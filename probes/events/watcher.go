@@ -200,7 +200,8 @@ func (w *Watcher) watchDevices(p *pod, subjects []Subject) {
 	for d := range p.errors {
 		w.watchErrors(d)
 	}
-	if w.fuse.Available && w.daemons.lack(p.connections, time.Now()) {
+	w.daemons.use(p.connections, connections)
+	if w.fuse.Available && len(p.connections) > 0 && w.daemons.lack(time.Now()) {
 		w.daemons.due()
 	}
 }
@@ -246,11 +247,6 @@ func (w *Watcher) dropUnused() {
 	for id, d := range w.daemons.held {
 		if !w.used(func(p *pod) bool { return p.uses(d.connections) }) {
 			w.dropDaemon(id)
-		}
-	}
-	for c := range w.daemons.looked { // whoever uses it again has its daemons looked for again
-		if !w.used(func(p *pod) bool { return p.connections[c] }) {
-			delete(w.daemons.looked, c)
 		}
 	}
 }

@@ -207,30 +207,84 @@ func TestFUSEDaemonThatWasNotFound(t *testing.T) {
 	expectEvent(t, w, "b", probes.TriggerFUSEDaemon)
 }
 
-// Where the kernel does not tell the connections, any holder may be the daemon.
 func TestUnheld(t *testing.T) {
-	of := func(connections ...connection) map[connection]bool {
-		set := map[connection]bool{}
-		for _, c := range connections {
-			set[c] = true
-		}
-		return set
-	}
 	for _, row := range []struct {
-		name                 string
-		wanted, looked, want map[connection]bool
-		found                []holder
+		name              string
+		connections, want map[connection]bool
+		found             []holder
 	}{
-		{name: "nothing is wanted"},
-		{name: "held", wanted: of(1, 2), found: []holder{{connections: of(1)}, {connections: of(2, 3)}}},
-		{name: "by nobody", wanted: of(1, 2), found: []holder{{connections: of(2)}}, want: of(1)},
-		{name: "by nobody, as before", wanted: of(1, 2), looked: of(1, 2)},
-		{name: "by anybody", wanted: of(1, 2), found: []holder{{connections: of(anyConnection)}}},
+		{name: "nothing is asked"},
+		{name: "held", connections: set(1, 2), found: []holder{{connections: set(1)}, {connections: set(2, 3)}}},
+		{name: "by nobody", connections: set(1, 2), found: []holder{{connections: set(2)}}, want: set(1)},
+		{name: "by anybody", connections: set(1, 2), found: []holder{{connections: set(anyConnection)}}},
 	} {
-		if got := unheld(row.wanted, row.looked, row.found); !maps.Equal(got, row.want) {
+		if got := unheld(row.connections, row.found); !maps.Equal(got, row.want) {
 			t.Errorf("%s: %v, want %v", row.name, got, row.want)
 		}
 	}
+}
+
+func set(connections ...connection) map[connection]bool {
+	all := map[connection]bool{}
+	for _, c := range connections {
+		all[c] = true
+	}
+	return all
+}
+
+// When a scan of /proc is due: at once for what is new to a pod, and now and then for the rest.
+func TestLack(t *testing.T) {
+	start := time.Unix(1000, 0)
+	for _, row := range []struct {
+		name        string
+		now, before map[connection]bool
+		missed      bool
+		age         time.Duration
+		want        bool
+	}{
+		{name: "new", now: set(1), want: true},
+		{name: "one more", now: set(1, 2), before: set(1), want: true},
+		{name: "as before", now: set(1), before: set(1), age: missedAfter + 1},
+		{name: "one less", before: set(1)},
+		{name: "as before, old", now: set(1), before: set(1), age: rescanAfter + 1, want: true},
+		{name: "missed", now: set(1), before: set(1), missed: true, age: missedAfter},
+		{name: "missed, old", now: set(1), before: set(1), missed: true, age: missedAfter + 1, want: true},
+	} {
+		d := newDaemons()
+		d.scanned, d.missed = start, row.missed
+		d.use(row.now, row.before)
+		if got := d.lack(start.Add(row.age)); got != row.want {
+			t.Errorf("%s: %t", row.name, got)
+		}
+	}
+}
+
+// The kernel gives the number of a dead connection to the next one, whose daemon is to be found although a pod that is gone is known by it.
+func TestFUSEDaemonOfANumberUsedAgain(t *testing.T) {
+	w, point, daemon := newWatcher(t, way{}), t.TempDir(), newContainer(t)
+	first := serve(t, daemon, point)
+	w.Watch("a", []Subject{{Devices: []Device{first}}})
+	expectDaemons(t, w, 1)
+	daemon.kill()
+	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
+	ended := time.Now()
+	eventually(t, "an heir is looked for", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.daemons.scanned.After(ended)
+	})
+
+	for range 100 { // others may mount in between
+		next := newContainer(t)
+		if second := serve(t, next, point); second != first {
+			next.kill()
+			continue
+		}
+		w.Watch("b", []Subject{{Devices: []Device{first}}})
+		expectDaemons(t, w, 1)
+		return
+	}
+	t.Skip("the kernel does not give the number again")
 }
 
 // A kernel that does not tell the connection makes the end of any daemon concern every pod with a FUSE.

@@ -14,6 +14,13 @@ func (p *Prober) Events() <-chan events.Event {
 	return p.events.Events()
 }
 
+// Forget lets go of what is watched for a pod that is looked at no more. Without it that is kept for five minutes.
+func (p *Prober) Forget(uid string) {
+	if p.events != nil {
+		p.events.Forget(uid)
+	}
+}
+
 // EventSources tells which changes the kernel of this node announces; none without Options.Events.
 func (p *Prober) EventSources() []events.Source {
 	if p.events == nil {

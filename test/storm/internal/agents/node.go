@@ -41,6 +41,9 @@ func (n *node) Probe(_ context.Context, pod probes.Pod, _ time.Duration) (all []
 	return all
 }
 
+// Forget implements podmount.Prober.
+func (n *node) Forget(string) {}
+
 // Fresh implements remediate.Node.
 func (n *node) Fresh(_ context.Context, v probes.Volume) probes.Freshness {
 	if n.world.Fresh(v.Backend.Name, n.name) {
