@@ -11,7 +11,6 @@ import (
 
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/node"
-	"github.com/mountwarden/mountwarden/probes/proc"
 	"github.com/mountwarden/mountwarden/probes/stuck"
 	"github.com/mountwarden/mountwarden/test/knfsd"
 )
@@ -163,7 +162,7 @@ func TestNFSStuckWriter(t *testing.T) {
 			pid := s.container.cmd.Process.Pid
 			examiner := stuck.New(s.procOf(pid))
 			must(t, s.container.cmd.Process.Kill())
-			eventually(t, "it is killed and waits", func() bool { return isStuck(t, pid) })
+			eventually(t, "it is killed and waits", func() bool { return isStuck(t, "/proc", pid) })
 			got := examiner.Why(t.Context(), s.pod.UID)
 			t.Logf("%s", got.Text)
 			why := "has written what has not reached its server"
@@ -179,18 +178,6 @@ func TestNFSStuckWriter(t *testing.T) {
 			s.container = nil
 		})
 	}
-}
-
-func isStuck(t *testing.T, pid int) bool {
-	t.Helper()
-	tasks, err := proc.Tasks("/proc", pid)
-	must(t, err)
-	for _, task := range tasks {
-		if task.State == 'D' {
-			return true
-		}
-	}
-	return false
 }
 
 // What SIGKILL does not end is a lookup behind another one that hangs, in the same folder. The agent's workers never look by name, and so all of

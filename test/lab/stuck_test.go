@@ -62,13 +62,17 @@ func newStuckPod(t *testing.T, opts faultfs.Options, provoke func(*stuckPod)) *s
 		return status.Held > 0
 	})
 	s.must(s.container.cmd.Process.Kill())
-	// Of one that is about to wait and has not left its processor the kernel does not tell where yet (get_wchan of the kernel).
-	eventually(t, "it is killed and waits", func() bool {
-		tasks, err := proc.Tasks(s.proc, s.container.cmd.Process.Pid)
-		s.must(err)
-		return slices.ContainsFunc(tasks, func(p proc.Task) bool { return p.State == 'D' && (p.Wchan != "" || p.Execs || !tellsWhere(t)) })
-	})
+	eventually(t, "it is killed and waits", func() bool { return isStuck(t, s.proc, s.container.cmd.Process.Pid) })
 	return s
+}
+
+// isStuck reports whether a process of the /proc at root waits and cannot be killed. Of one that has not left its processor yet the
+// kernel does not tell where (get_wchan of the kernel).
+func isStuck(t *testing.T, root string, pid int) bool {
+	t.Helper()
+	tasks, err := proc.Tasks(root, pid)
+	must(t, err)
+	return slices.ContainsFunc(tasks, func(p proc.Task) bool { return p.State == 'D' && (p.Wchan != "" || p.Execs || !tellsWhere(t)) })
 }
 
 // list has the pod's process wait for the FUSE as most do.
