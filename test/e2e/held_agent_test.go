@@ -60,9 +60,10 @@ func (s *scene) hangs() {
 	s.parked(1)
 }
 
-// isAnyUnkillable reports whether a worker that was killed waits in the kernel. One that nobody has killed waits there interruptibly (state S).
+// isAnyUnkillable reports whether a thread of a worker that was killed waits in the kernel. One that nobody has killed waits there interruptibly
+// (state S). It may be any of the worker's: the first one is a zombie then, and tells nothing of the others.
 func isAnyUnkillable(context.Context) (bool, error) {
-	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	files, err := filepath.Glob("/proc/[0-9]*/task/[0-9]*/stat")
 	if err != nil {
 		return false, err
 	}
