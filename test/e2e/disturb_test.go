@@ -90,19 +90,25 @@ func TestTheAPIServerIsAwayInTheMiddle(t *testing.T) {
 	}
 }
 
-// A daemon that crashes soon after its pod has started has ended before the agent has found it.
+// A daemon that crashes soon after its pod has started may have ended before the agent has found it. Its end is not left to the next period
+// all the same. How soon that is depends on how busy the node is, so that what called for the look is counted.
 //
-// Not parallel: on a busy node it is looked for less often.
+// Not parallel: what it counts is the agent's.
 func TestADaemonThatDiesEarly(t *testing.T) {
 	s := newScene(t)
-	for i := range 4 {
-		pod := s.deploy(world.App{Name: member(i), Annotations: world.Watched()})[0]
+	announced := []string{"cause", "Disconnected", "trigger", "FUSEDaemon"}
+	before := total(s.scrape()["mountwarden_detections_total"], announced)
+	const deaths = 4
+	for i := range deaths {
+		pod := s.deploy(world.App{Name: member(i), Annotations: world.Watched("period-seconds", "60")})[0]
 		s.watched(&pod, "data")
 		broken := s.kill(&pod, "app", "data")
-		if took := s.ended(&pod, true).Ending.Sub(broken); took > atOnce {
-			t.Errorf("run %d: evicted %s after the breakage, want within %s", i+1, took.Round(time.Millisecond), atOnce)
-		}
+		t.Logf("evicted %s after the breakage", s.ended(&pod, true).Ending.Sub(broken).Round(time.Millisecond))
 		s.event(s.replaced(&pod), "SuccessorHealthy")
+	}
+	metrics := s.scrape()["mountwarden_detections_total"]
+	if after := total(metrics, announced); after-before != deaths {
+		t.Errorf("%.0f of %d deaths were announced: %v", after-before, deaths, metrics)
 	}
 }
 
