@@ -200,8 +200,11 @@ func (w *Watcher) watchDevices(p *pod, subjects []Subject) {
 	for d := range p.errors {
 		w.watchErrors(d)
 	}
+	if !w.fuse.Available || len(p.connections) == 0 {
+		return
+	}
 	w.daemons.use(p.connections, connections)
-	if w.fuse.Available && len(p.connections) > 0 && w.daemons.lack(time.Now()) {
+	if w.daemons.lack(time.Now()) {
 		w.daemons.due()
 	}
 }
