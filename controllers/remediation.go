@@ -16,6 +16,8 @@ type Request struct {
 	Pod          *corev1.Pod // as cached; its UID is the one that was judged
 	Policy       config.Policy
 	Decision     verdict.Decision
+	State        verdict.State   // of the pod's mounts, which the Decision was made from
+	Rules        verdict.Rules   // by which it was made
 	Look         probes.Pod      // what the prober is asked, for the last look
 	Volume       probes.Volume   // whose mount is the reason
 	Others       []probes.Volume // of the pod's other broken mounts, confirmed or not

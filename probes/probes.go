@@ -65,6 +65,17 @@ func (c Cause) Definitive() bool {
 	}
 }
 
+// Recoverable reports whether a backend that is away gives the cause, too: the mount may answer again
+// when the backend does, and until then a new mount may fail as this one did.
+func (c Cause) Recoverable() bool {
+	switch c {
+	case CauseHung, CauseIOError, CauseCanaryFailed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Warning says what is wrong around a mount that is Healthy itself, so that a new pod would not help. The values are an
 // API: they stand in metric labels. The zero value is WarningNone.
 type Warning string

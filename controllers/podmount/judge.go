@@ -54,7 +54,8 @@ func (r *Reconciler) remediate(ctx context.Context, t *tracked, looks round, dec
 		return left
 	}
 	request := controllers.Request{
-		Pod: looks.pod, Policy: looks.policy, Decision: decision, Look: looks.look, Volume: t.volume(looks.look, reason.Observation),
+		Pod: looks.pod, Policy: looks.policy, Decision: decision, State: t.snapshot(), Rules: rules(looks.policy),
+		Look: looks.look, Volume: t.volume(looks.look, reason.Observation),
 		Others: t.others(looks.look, reason.Observation.Target), Mounts: r.Statuses(), Healthy: t.healthyBefore(reason.Since), BlockedSince: t.blockedSince,
 	}
 	result := r.Remediator.Remediate(ctx, request)

@@ -269,33 +269,115 @@ func TestLeavesItsServicesFirst(t *testing.T) {
 	}
 }
 
-func TestLastLook(t *testing.T) {
+// The last look is judged by the state machine that has found the mount failed: nothing but a mount that still is lets the pod go.
+func TestLastProbe(t *testing.T) {
+	looked := func(o probes.Observation) func(*world) {
+		return func(w *world) { w.look = &o }
+	}
 	for name, tc := range map[string]struct {
+		cause   probes.Cause // that was judged; "" is Disconnected
 		prepare func(*world)
 		outcome controllers.Outcome
 		held    controllers.Held
 	}{
-		"recovered": {func(w *world) { w.look = &probes.Observation{Health: probes.Healthy} }, controllers.OutcomeHealthy, ""},
-		"cannot tell": {
-			func(w *world) { w.look = &probes.Observation{Detail: "no turn"} }, controllers.OutcomeHeld, controllers.HeldNotConfirmed,
+		"recovered":        {"", looked(probes.Observation{Health: probes.Healthy}), controllers.OutcomeHealthy, ""},
+		"cannot tell":      {"", looked(probes.Observation{Detail: "no turn"}), controllers.OutcomeHeld, controllers.HeldNotConfirmed},
+		"does not find it": {"", func(w *world) { w.unlooked = true }, controllers.OutcomeHeld, controllers.HeldNotConfirmed},
+		"as it was from the beginning": {
+			probes.CauseIOError, looked(probes.Observation{Health: probes.Broken, Cause: probes.CauseReadOnly, ByDesign: true}), controllers.OutcomeHealthy, "",
 		},
-		"does not find it": {func(w *world) { w.unlooked = true }, controllers.OutcomeHeld, controllers.HeldNotConfirmed},
+		"a canary that was never there": {
+			probes.CauseIOError, looked(probes.Observation{Health: probes.Broken, Cause: probes.CauseCanaryFailed, ByDesign: true}),
+			controllers.OutcomeHeld, controllers.HeldNotConfirmed,
+		},
+		"slow, its timeout is not over": {probes.CauseIOError, looked(hung(4900 * time.Millisecond)), controllers.OutcomeHeld, controllers.HeldNotConfirmed},
+		"another question hangs":        {probes.CauseHung, looked(hung(3 * time.Second)), controllers.OutcomeHeld, controllers.HeldNotConfirmed},
+		"broken otherwise":              {"", looked(hung(5 * time.Second)), controllers.OutcomeEvicted, ""},
+		"hangs on":                      {probes.CauseHung, looked(hung(43 * time.Second)), controllers.OutcomeEvicted, ""},
+		"hung, and is broken now":       {probes.CauseHung, looked(broken(probes.CauseDisconnected)), controllers.OutcomeEvicted, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
+			if tc.cause != "" {
+				l.ask(tc.cause)
+			}
 			tc.prepare(&l.world)
 			l.requireResult(l.act(), tc.outcome, config.ActionEvict, tc.held)
+			if tc.outcome.Removed() {
+				return
+			}
 			l.requireUntouched()
 			l.requireNoEntry()
 			l.world.look, l.world.unlooked = nil, false
 			l.requireEvicted()
 		})
 	}
-	t.Run("broken otherwise", func(t *testing.T) {
-		l := newLab(t)
-		l.world.look = &probes.Observation{Health: probes.Broken, Cause: probes.CauseHung}
-		l.requireEvicted()
-	})
+}
+
+// hung is what a look finds that has waited for so long.
+func hung(waited time.Duration) probes.Observation {
+	o := broken(probes.CauseHung)
+	o.Started, o.Finished = now.Add(-waited), now
+	return o
+}
+
+// A new question is given the pod's own timeout, however long; one that hangs has had that already.
+func TestLastProbeWaitsAsThePodAsks(t *testing.T) {
+	for name, tc := range map[string]struct {
+		cause   probes.Cause
+		timeout string
+		want    time.Duration
+	}{
+		"as by default":  {probes.CauseDisconnected, "5", 5 * time.Second},
+		"for long":       {probes.CauseIOError, "60", time.Minute},
+		"hangs already":  {probes.CauseHung, "60", confirmWithin},
+		"hangs, briefly": {probes.CauseHung, "1", time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, annotate(config.AnnotationTimeoutSeconds, tc.timeout), annotate(config.AnnotationHangSeconds, "120"))
+			l.ask(tc.cause)
+			l.world.look = &probes.Observation{Health: probes.Healthy}
+			l.requireResult(l.act(), controllers.OutcomeHealthy, config.ActionEvict, "")
+			if l.world.waited != tc.want {
+				t.Errorf("waited for %s, want %s", l.world.waited, tc.want)
+			}
+		})
+	}
+}
+
+// confirmWithin is for how long a hang is waited for once more.
+const confirmWithin = 3 * time.Second
+
+// A removal whose cause may be the backend's says for how long its replacement must be well: for longer than the failure took to show.
+func TestAReplacementMustProveItself(t *testing.T) {
+	for name, tc := range map[string]struct {
+		cause probes.Cause
+		shown time.Duration // from the first broken look until it was believed
+		want  time.Duration
+	}{
+		"a dead daemon":           {probes.CauseDisconnected, time.Hour, 0},
+		"not mounted":             {probes.CauseNotMounted, time.Hour, 0},
+		"by design no more":       {probes.CauseReadOnly, time.Hour, 0},
+		"hung as by default":      {probes.CauseHung, 40 * time.Second, 105 * time.Second}, // hang 40 s and two periods of 10 s; then as long again as a hang takes
+		"hung for long":           {probes.CauseHung, 300500 * time.Millisecond, 346 * time.Second},
+		"errors":                  {probes.CauseIOError, 20 * time.Second, 105 * time.Second},
+		"a canary that was there": {probes.CauseCanaryFailed, 20 * time.Second, 105 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.ask(tc.cause)
+			failure := &l.request.Decision.Failures[0]
+			failure.Since, failure.Confirmed = now.Add(-tc.shown), now
+			if tc.cause == probes.CauseHung {
+				o := hung(tc.shown)
+				l.world.look = &o
+			}
+			l.requireEvicted()
+			if got := time.Duration(l.world.followed[0].WellFor) * time.Second; got != tc.want {
+				t.Errorf("must be well for %s, want %s", got, tc.want)
+			}
+		})
+	}
 }
 
 // deaf is a ledger that grants everything and does not hear of the rest.
@@ -319,11 +401,13 @@ func TestWhatCannotBeGivenBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
-			l.world.look = &probes.Observation{Health: probes.Healthy}
+			l.budget("none", 0)
 			o := l.remediator(server.Config).Options
 			o.Ledger = tc.ledger
 			remediate.New(o).Remediate(apitest.Context(t), l.request)
-			l.requireUntouched()
+			if live := server.Get(t, l.pod); live.DeletionTimestamp != nil {
+				t.Error("the pod was removed")
+			}
 			if l.world.recalled != tc.recalled {
 				t.Errorf("recalled %d times, want %d", l.world.recalled, tc.recalled)
 			}

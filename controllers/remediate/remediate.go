@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -87,9 +88,11 @@ func (r *Remediator) Remediate(ctx context.Context, req controllers.Request) con
 		refusal.Action = cmp.Or(a.policy.Action, config.ActionEvict)
 		return *refusal
 	}
-	if refusal := r.reserve(ctx, a); refusal != nil {
-		refusal.Action = a.policy.Action
-		return *refusal
+	for _, ask := range []gate{r.lastProbe, r.reserve} {
+		if refusal := ask(ctx, a); refusal != nil {
+			refusal.Action = a.policy.Action
+			return *refusal
+		}
 	}
 	result := r.act(ctx, a)
 	if result.Outcome != controllers.OutcomeFailed {
@@ -106,6 +109,7 @@ func (r *Remediator) attempt(req controllers.Request) *attempt {
 		Entry: ledger.Entry{
 			Node: r.Config.NodeName, Namespace: req.Pod.Namespace, Pod: req.Pod.Name, PodUID: req.Pod.UID, Owner: ledger.OwnerOf(req.Pod),
 			Backend: req.Volume.Backend.String(), Cause: a.reason.Cause, Since: r.ClusterTime(reason.Since),
+			WellFor: int64(math.Ceil(wellFor(reason, req.Policy).Seconds())),
 		},
 		Failing: failing(req.Mounts, req.Volume.Backend),
 		Created: req.Pod.CreationTimestamp.Time,

@@ -59,17 +59,25 @@ func (l *lab) ask(cause probes.Cause) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.request = controllers.Request{Pod: l.pod, Policy: policy, Decision: decision(cause), Volume: probes.Volume{
+	l.request = controllers.Request{Pod: l.pod, Policy: policy, Decision: decision(cause), State: failed(cause), Volume: probes.Volume{
 		Backend: probes.Backend{Kind: probes.BackendCSI, Name: "fuse.csi.example"}, PodUID: string(l.pod.UID), Device: "0:77", Source: "src",
 	}}
 }
 
+// target is the mount of every pod.
+var target = probes.Target{Container: "app", Volume: "data", Path: "/data"}
+
+func broken(cause probes.Cause) probes.Observation {
+	return probes.Observation{Target: target, Health: probes.Broken, Cause: cause}
+}
+
 func decision(cause probes.Cause) verdict.Decision {
-	target := probes.Target{Container: "app", Volume: "data", Path: "/data"}
-	return verdict.Decision{Remediate: true, Failures: []verdict.Failure{{
-		Observation: probes.Observation{Target: target, Health: probes.Broken, Cause: cause},
-		Looks:       3, Definitive: cause.Definitive(),
-	}}}
+	return verdict.Decision{Remediate: true, Failures: []verdict.Failure{{Observation: broken(cause), Looks: 3, Definitive: cause.Definitive()}}}
+}
+
+// failed is the state that the decision is made from.
+func failed(cause probes.Cause) verdict.State {
+	return verdict.State{target: {Phase: verdict.Failed, Looks: 3, Observation: broken(cause)}}
 }
 
 func (l *lab) act() controllers.Result {

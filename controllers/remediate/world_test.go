@@ -26,6 +26,7 @@ type world struct {
 	other     *answers            // of the node, for a volume whose source is "other"
 	look      *probes.Observation // the last look; nil is broken
 	unlooked  bool                // the last look tells nothing of the mount
+	waited    time.Duration       // by the last look
 
 	mu       sync.Mutex
 	asked    []probes.Volume
@@ -68,13 +69,15 @@ func (w *world) List(_ context.Context, into client.ObjectList, _ ...client.List
 }
 
 // Probe implements remediate.Node.
-func (w *world) Probe(context.Context, probes.Pod, time.Duration) []probes.Observation {
-	o := probes.Observation{Target: probes.Target{Container: "app", Volume: "data", Path: "/data"}, Health: probes.Broken}
-	switch {
-	case w.unlooked:
+func (w *world) Probe(_ context.Context, _ probes.Pod, timeout time.Duration) []probes.Observation {
+	w.waited = timeout
+	o := probes.Observation{Health: probes.Broken, Cause: probes.CauseDisconnected}
+	if w.look != nil {
+		o = *w.look
+	}
+	o.Target = target
+	if w.unlooked {
 		o.Target.Path = "/other"
-	case w.look != nil:
-		o.Health, o.Cause, o.Detail = w.look.Health, w.look.Cause, w.look.Detail
 	}
 	return []probes.Observation{{Target: probes.Target{Container: "other"}, Health: probes.Healthy}, o}
 }
