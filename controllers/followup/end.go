@@ -85,18 +85,19 @@ func (p *pursuit) note(ctx context.Context, now time.Time) {
 	}
 	p.noted = true
 	p.announce(*p.end)
+	p.late = p.late || p.end.isOfNothing() && p.enterLate()
 }
 
 func (p *pursuit) write(ctx context.Context) error {
 	if p.end.aftermath == controllers.AftermathPending {
 		return p.Books.Release(ctx, p.entry.PodUID, p.entry.At)
 	}
-	return p.Books.Close(ctx, p.entry.PodUID, p.end.aftermath)
+	return p.Books.Close(ctx, p.entry, p.end.aftermath)
 }
 
 // narrowDown watches nothing but the removed pod where that stays for long and its successors are of no interest any more.
 func (p *pursuit) narrowDown() {
-	if p.noted && p.told && !p.narrow {
+	if p.noted && p.told && !p.narrow && !p.isLate(p.Now()) {
 		p.narrow = true
 		p.disconnect()
 	}

@@ -24,6 +24,7 @@ type Follower struct {
 	mu       sync.Mutex
 	queue    []*pursuit
 	followed map[types.UID]*pursuit
+	late     int  // of them are followed beyond their end
 	resumed  bool // Pending is not being asked, and so cannot bring back what is over already
 }
 
@@ -41,7 +42,7 @@ func (f *Follower) Follow(e ledger.Entry, removed *corev1.Pod) {
 		e.At = now
 	}
 	p := newPursuit(f, e, now)
-	p.see(removed)
+	p.see(removed, now)
 	p.from = removed.ResourceVersion
 	f.enqueue(p)
 }
@@ -179,6 +180,9 @@ func (f *Follower) leave(p *pursuit) {
 	defer f.mu.Unlock()
 	p.cancel()
 	p.left = true
+	if p.late {
+		f.late--
+	}
 	if f.resumed && f.followed[p.entry.PodUID] == p {
 		delete(f.followed, p.entry.PodUID)
 	}

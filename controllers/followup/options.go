@@ -17,8 +17,8 @@ import (
 
 // Books is where the end of a removal is noted, so that all agents know and an agent that starts again goes on. ledger.Store is one.
 type Books interface {
-	// Close notes the end of a removal. It may be asked again.
-	Close(ctx context.Context, pod types.UID, a controllers.Aftermath) error
+	// Close notes the end of a removal. It may be asked again, and later once more for one that has healed after all.
+	Close(ctx context.Context, e ledger.Entry, a controllers.Aftermath) error
 	// Release takes back a removal that was reserved at that time and never done.
 	Release(ctx context.Context, pod types.UID, at time.Time) error
 	// Pending returns the removals of this node whose end was not noted yet.

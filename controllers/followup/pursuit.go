@@ -64,6 +64,7 @@ type pursuit struct {
 	why     string // that
 	end     *finding
 	noted   bool      // in the books
+	late    bool      // it is followed beyond an end of which nothing came
 	noteAt  time.Time // not before
 	noting  wait.Backoff
 	refused bool // the last try to write into the books has failed
@@ -90,7 +91,7 @@ func (p *pursuit) run(ctx context.Context) {
 
 func (p *pursuit) over(now time.Time) bool {
 	ended := p.presence != present || p.end != nil && p.end.aftermath == controllers.AftermathPending
-	return p.noted && ended || now.Sub(p.removedAt) > longest
+	return p.noted && ended && !p.isLate(now) || now.Sub(p.removedAt) > longest
 }
 
 // step does what is due.
@@ -114,6 +115,10 @@ func (p *pursuit) inSight(now time.Time) bool {
 
 // conclude judges once. Before it says that there was nothing to be seen it asks the API server: a watch may have died in silence.
 func (p *pursuit) conclude(ctx context.Context, now time.Time) {
+	if p.isLate(now) {
+		p.concludeLate(now)
+		return
+	}
 	if p.end != nil || p.doubtful() {
 		return
 	}
@@ -157,7 +162,10 @@ func (p *pursuit) due() time.Time {
 	seeing, settled := p.watch != nil, p.news.IsZero()
 	sooner(!seeing, p.openAt)
 	sooner(seeing && !settled, p.news.Add(settle))
-	sooner(seeing && settled && p.end == nil, p.next())
+	now := p.Now()
+	next, late := p.next(now), p.isLate(now)
+	sooner(seeing && settled && (p.end == nil || late) && !next.IsZero(), next)
+	sooner(late, p.deadline.Add(lateFor))
 	sooner(seeing && settled && p.isEnding() && !p.told, p.stuckAt)
 	sooner(seeing && settled && p.doubtful(), p.entry.At.Add(lastCall))
 	sooner(p.end != nil && !p.noted, p.noteAt)

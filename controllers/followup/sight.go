@@ -88,6 +88,7 @@ type health int
 const (
 	unclear health = iota
 	broken
+	proving // well, and not for long enough yet
 	healthy
 )
 

@@ -43,6 +43,9 @@ func (p *pursuit) announce(f finding) {
 
 func (p *pursuit) healed(f finding) string {
 	how := "its mounts are healthy"
+	if p.entry.WellFor > 0 {
+		how = fmt.Sprintf("its mounts have been healthy for %s", time.Duration(p.entry.WellFor)*time.Second)
+	}
 	if f.successor.mounts == nil {
 		how = fmt.Sprintf("it has been ready for %s, and no agent tells of its mounts", f.successor.silent)
 		if f.successor.phase == corev1.PodSucceeded {
@@ -59,14 +62,18 @@ func (p *pursuit) stillBroken(f finding) string {
 }
 
 func (p *pursuit) stuckCreating(f finding) string {
-	return fmt.Sprintf("replaces pod %s (%s), which was removed %s ago, and is not up: %s. It is not followed any longer: see its own events",
-		p.entry.Pod, p.entry.Cause, span(f.at.Sub(p.removedAt)), f.successor.waits)
+	return fmt.Sprintf("replaces pod %s (%s), which was removed %s ago, and is not up: %s. See its own events; %s",
+		p.entry.Pod, p.entry.Cause, span(f.at.Sub(p.removedAt)), f.successor.waits, p.keptMeanwhile())
 }
 
 func (p *pursuit) noSuccessor(f finding) string {
-	return fmt.Sprintf("nothing replaces pod %s (%s), which was removed %s ago. Nothing more is done: see whether %s still wants as many pods, "+
-		"and may make them",
-		p.entry.Pod, p.entry.Cause, span(f.at.Sub(p.removedAt)), p.entry.Owner)
+	return fmt.Sprintf("nothing replaces pod %s (%s), which was removed %s ago. See whether %s still wants as many pods, and may make them; %s",
+		p.entry.Pod, p.entry.Cause, span(f.at.Sub(p.removedAt)), p.entry.Owner, p.keptMeanwhile())
+}
+
+// keptMeanwhile says what becomes of the owner's other pods while nothing healthy replaces the removed one.
+func (p *pursuit) keptMeanwhile() string {
+	return fmt.Sprintf("the other pods of %s are kept until a replacement is healthy, but for one from time to time", p.entry.Owner)
 }
 
 // stuckTerminating goes to the removed pod and its owner.

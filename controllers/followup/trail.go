@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mountwarden/mountwarden/config"
@@ -43,12 +44,21 @@ type trail struct {
 	owner    *corev1.ObjectReference
 	pods     map[types.UID]sight // of the same owner, the removed one left out
 	siblings map[types.UID]bool  // those that were there before the removal, as far as a watch has told
+	well     map[types.UID]well  // since when each of the pods has been seen well
+}
+
+// well is since when a pod has been seen with healthy mounts.
+type well struct {
+	since time.Time   // by the follower's own clock: the one of the pod's node may be wrong
+	told  metav1.Time // by the pod's condition: another time means that it was not well in between
 }
 
 // newTrail allows the removed pod its own grace period on top, in which it may well be and its successor not yet.
 func newTrail(e ledger.Entry, removedAt time.Time, cfg config.Config) trail {
 	grace := time.Duration(e.Grace) * time.Second
-	t := trail{entry: e, config: cfg, removedAt: removedAt, pods: map[types.UID]sight{}, siblings: map[types.UID]bool{}}
+	t := trail{
+		entry: e, config: cfg, removedAt: removedAt, pods: map[types.UID]sight{}, siblings: map[types.UID]bool{}, well: map[types.UID]well{},
+	}
 	t.deadline = removedAt.Add(grace + time.Duration(cfg.FollowUpSeconds)*time.Second)
 	t.stuckAt = removedAt.Add(grace + controllers.StuckAfter)
 	if t.deadline.Before(t.stuckAt) {
@@ -58,7 +68,7 @@ func newTrail(e ledger.Entry, removedAt time.Time, cfg config.Config) trail {
 }
 
 // see takes a pod in as it is now. One that is nil, or of another owner, is none of the trail's.
-func (t *trail) see(pod *corev1.Pod) {
+func (t *trail) see(pod *corev1.Pod, now time.Time) {
 	if pod == nil || pod.UID != t.entry.PodUID && ledger.OwnerOf(pod).UID != t.entry.Owner.UID {
 		return
 	}
@@ -69,8 +79,18 @@ func (t *trail) see(pod *corev1.Pod) {
 	switch {
 	case pod.UID != t.entry.PodUID:
 		t.pods[pod.UID] = s
+		t.noteWell(s, now)
 	case t.presence != gone: // a watch may begin with what was
 		t.presence, t.removed = present, s
+	}
+}
+
+func (t *trail) noteWell(s sight, now time.Time) {
+	switch before, known := t.well[s.ref.UID]; {
+	case s.mounts == nil || s.mounts.Status != corev1.ConditionTrue:
+		delete(t.well, s.ref.UID)
+	case !known || !before.told.Equal(&s.mounts.LastTransitionTime):
+		t.well[s.ref.UID] = well{now, s.mounts.LastTransitionTime}
 	}
 }
 
@@ -83,7 +103,10 @@ func (t *trail) meet(pod types.UID, made bool) {
 }
 
 // lose forgets a pod that is not in the API any more.
-func (t *trail) lose(pod types.UID) { delete(t.pods, pod) }
+func (t *trail) lose(pod types.UID) {
+	delete(t.pods, pod)
+	delete(t.well, pod)
+}
 
 // finding is how a removal ended. Its zero value says that it has not.
 type finding struct {
@@ -106,7 +129,7 @@ func (t *trail) judge(now time.Time) finding {
 		f.aftermath = controllers.AftermathHealed
 	case h == broken:
 		f.aftermath = controllers.AftermathStillBroken
-	case now.Before(t.deadline):
+	case h == proving || now.Before(t.deadline):
 		return finding{}
 	case t.presence == present:
 		f.aftermath = controllers.AftermathStuckTerminating
@@ -126,17 +149,41 @@ func (t *trail) within(at, now time.Time) time.Time {
 	return at
 }
 
-// best returns the successor that says the most: a healthy one, or else a broken one, and of equals the oldest.
+// best returns the successor that says the most: a healthy one, or else one that may be found to be so, or else a broken one, and of
+// equals the oldest.
 func (t *trail) best(now time.Time) (best *sight, h health, since time.Time) {
 	for _, s := range slices.SortedFunc(maps.Values(t.pods), olderFirst) {
 		if !t.succeeds(s) {
 			continue
 		}
-		if was, at := s.health(now); best == nil || was > h {
+		if was, at := t.health(s, now); best == nil || was > h {
 			best, h, since = &s, was, at
 		}
 	}
 	return best, h, since
+}
+
+// health also returns since when, which is the zero time when the status does not tell. A removal that asks for proof is not told healed
+// before the pod has been well for as long.
+func (t *trail) health(s sight, now time.Time) (h health, since time.Time) {
+	h, since = s.health(now)
+	if h == healthy && now.Before(t.proven(s)) {
+		h = proving
+	}
+	return h, since
+}
+
+// proven returns from when on a pod counts as healthy that is well now, if it stays so.
+func (t *trail) proven(s sight) time.Time {
+	proof := time.Duration(t.entry.WellFor) * time.Second
+	switch {
+	case s.phase == corev1.PodSucceeded || proof == 0:
+		return time.Time{}
+	case s.mounts != nil:
+		return t.well[s.ref.UID].since.Add(proof)
+	default:
+		return s.ready.Add(s.silent + proof)
+	}
 }
 
 // succeeds tells a successor from a sibling that was there before, and from one that is being replaced itself.
@@ -148,12 +195,22 @@ func olderFirst(a, b sight) int {
 	return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.ref.Name, b.ref.Name))
 }
 
-// next returns when time alone may change what judge says, if nothing else does.
-func (t *trail) next() time.Time {
-	at := t.deadline
+// next returns when time alone may change what judge says, if nothing else does; the zero time when it never does.
+func (t *trail) next(now time.Time) (at time.Time) {
+	sooner := func(due time.Time) {
+		if due.After(now) && (at.IsZero() || due.Before(at)) {
+			at = due
+		}
+	}
+	sooner(t.deadline)
 	for _, s := range t.pods {
-		if t.succeeds(s) && s.mounts == nil && !s.ready.IsZero() && s.ready.Add(s.silent).Before(at) {
-			at = s.ready.Add(s.silent)
+		switch {
+		case !t.succeeds(s):
+		case s.mounts != nil && s.mounts.Status == corev1.ConditionTrue:
+			sooner(t.proven(s))
+		case s.mounts == nil && !s.ready.IsZero():
+			sooner(s.ready.Add(s.silent))
+			sooner(t.proven(s))
 		}
 	}
 	return at

@@ -128,9 +128,57 @@ func TestJudge(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			trail := newTrail(entryOf(old), removal, config.Default())
 			for _, pod := range tc.seen {
-				trail.see(pod)
+				trail.see(pod, after(0))
 			}
 			expect(t, trail.judge(after(tc.now)), tc.want, tc.best, after(max(tc.at, 0)), after(tc.now))
+		})
+	}
+}
+
+// A replacement after a cause that the backend may have is healthy only after it was well for long, by the follower's own clock.
+func TestWhatMustProveItself(t *testing.T) {
+	const proof = 100 * time.Second
+	for _, tc := range []struct {
+		name string
+		seen []*corev1.Pod   // in this order
+		at   []time.Duration // when each was seen
+		now  time.Duration
+		want controllers.Aftermath
+		next time.Duration // when it is judged the next time, unless something comes; 0: never
+	}{
+		{"well for a moment", []*corev1.Pod{podOf("new", 1, mounts("True", time.Second))}, []time.Duration{2 * time.Second}, 3 * time.Second, "", 102 * time.Second},
+		{"nearly for long", []*corev1.Pod{podOf("new", 1, mounts("True", time.Second))}, []time.Duration{2 * time.Second}, 101 * time.Second, "", 102 * time.Second},
+		{"for long", []*corev1.Pod{podOf("new", 1, mounts("True", time.Second))}, []time.Duration{2 * time.Second}, 102 * time.Second, "Healed", 330 * time.Second},
+		{"a clock that is behind says nothing", []*corev1.Pod{podOf("new", 1, mounts("True", -time.Hour))}, []time.Duration{2 * time.Second}, 101 * time.Second, "", 102 * time.Second},
+		{"seen again", []*corev1.Pod{podOf("new", 1, mounts("True", 1)), podOf("new", 1, mounts("True", 1), ready(9))},
+			[]time.Duration{2 * time.Second, 90 * time.Second}, 102 * time.Second, "Healed", 330 * time.Second},
+		{"broken in between, and nobody saw it", []*corev1.Pod{podOf("new", 1, mounts("True", 1)), podOf("new", 1, mounts("True", 60*time.Second))},
+			[]time.Duration{2 * time.Second, 62 * time.Second}, 110 * time.Second, "", 162 * time.Second},
+		{"broken", []*corev1.Pod{podOf("new", 1, mounts("True", 1)), podOf("new", 1, mounts("False", 55*time.Second))},
+			[]time.Duration{2 * time.Second, 55 * time.Second}, 56 * time.Second, "StillBroken", 330 * time.Second},
+		{"well at the deadline, not for long", []*corev1.Pod{podOf("new", 1, mounts("True", 300*time.Second))}, []time.Duration{300 * time.Second}, 331 * time.Second, "", 400 * time.Second},
+		{"well beyond the deadline", []*corev1.Pod{podOf("new", 1, mounts("True", 300*time.Second))}, []time.Duration{300 * time.Second}, 400 * time.Second, "Healed", 0},
+		{"no agent tells, ready for a minute", []*corev1.Pod{podOf("new", 1, ready(2*time.Second))}, []time.Duration{2 * time.Second}, 63 * time.Second, "", 162 * time.Second},
+		{"no agent tells, ready for long", []*corev1.Pod{podOf("new", 1, ready(2*time.Second))}, []time.Duration{2 * time.Second}, 162 * time.Second, "Healed", 330 * time.Second},
+		{"a Job's that has succeeded", []*corev1.Pod{podOf("new", 1, phase(corev1.PodSucceeded))}, []time.Duration{2 * time.Second}, 3 * time.Second, "Healed", 330 * time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := entryOf(podOf("old", -time.Hour, ending))
+			e.WellFor = int64(proof.Seconds())
+			trail := newTrail(e, removal, config.Default())
+			for i, pod := range tc.seen {
+				trail.see(pod, after(tc.at[i]))
+			}
+			if got := trail.judge(after(tc.now)); got.aftermath != tc.want {
+				t.Errorf("%q, want %q", got.aftermath, tc.want)
+			}
+			want := time.Time{}
+			if tc.next > 0 {
+				want = after(tc.next)
+			}
+			if got := trail.next(after(tc.now)); !got.Equal(want) {
+				t.Errorf("judged next in %s, want %s", got.Sub(removal), tc.next)
+			}
 		})
 	}
 }
@@ -165,7 +213,7 @@ func TestJudgeBarePod(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			trail := newTrail(entryOf(old), removal, config.Default())
-			trail.see(tc.pod)
+			trail.see(tc.pod, after(0))
 			if got := trail.judge(after(afterDeadline)); got.aftermath != tc.want {
 				t.Errorf("%q, want %q", got.aftermath, tc.want)
 			}
@@ -176,9 +224,9 @@ func TestJudgeBarePod(t *testing.T) {
 func TestForgottenSuccessor(t *testing.T) {
 	trail := newTrail(entryOf(podOf("old", -time.Hour)), removal, config.Default())
 	pod := podOf("new", 1, mounts("False", 1))
-	trail.see(pod)
+	trail.see(pod, after(0))
 	trail.lose(pod.UID)
-	trail.see(nil)
+	trail.see(nil, after(0))
 	if got := trail.judge(after(beforeDeadline)); got.aftermath != "" {
 		t.Errorf("%q by a pod that is gone", got.aftermath)
 	}
@@ -191,9 +239,9 @@ func TestSiblingsAreNoSuccessors(t *testing.T) {
 	trail := newTrail(entryOf(removed), removal, config.Default())
 	meet := func(pod *corev1.Pod, made bool) {
 		trail.meet(pod.UID, made)
-		trail.see(pod)
+		trail.see(pod, after(0))
 	}
-	trail.see(removed)
+	trail.see(removed, after(0))
 	meet(podOf("made before", -time.Second, healthy), true)
 	meet(podOf("old", -time.Hour, ending), false)
 	meet(podOf("changed only", -time.Second, healthy), false)
@@ -202,7 +250,7 @@ func TestSiblingsAreNoSuccessors(t *testing.T) {
 		t.Errorf("%s by %s", got.aftermath, got.successor.ref.Name)
 	}
 	trail.pods = map[types.UID]sight{} // the next watch begins with what is there
-	trail.see(podOf("made before", -time.Second, healthy))
+	trail.see(podOf("made before", -time.Second, healthy), after(0))
 	if got := trail.judge(after(beforeDeadline)); got.aftermath != "" {
 		t.Errorf("after another watch: %s by %s", got.aftermath, got.successor.ref.Name)
 	}
@@ -217,7 +265,7 @@ func TestGoneStaysGone(t *testing.T) {
 	old := podOf("old", -time.Hour)
 	trail := newTrail(entryOf(old), removal, config.Default())
 	trail.presence = gone
-	trail.see(old)
+	trail.see(old, after(0))
 	if trail.presence != gone {
 		t.Error("back again")
 	}
@@ -238,8 +286,8 @@ func TestWhenTimeAloneDecides(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			trail := newTrail(entryOf(podOf("old", -time.Hour)), removal, config.Default())
-			trail.see(tc.pod)
-			if got := trail.next(); !got.Equal(after(tc.want)) {
+			trail.see(tc.pod, after(0))
+			if got := trail.next(removal); !got.Equal(after(tc.want)) {
 				t.Errorf("in %s, want %s", got.Sub(removal), tc.want)
 			}
 		})

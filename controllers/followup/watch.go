@@ -103,7 +103,7 @@ func (p *pursuit) ask(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read pod %s/%s: %w", p.entry.Namespace, p.entry.Pod, err)
 	default:
-		p.see(pod)
+		p.see(pod, p.Now())
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (p *pursuit) take(ctx context.Context, e watch.Event, ok bool) {
 	}
 	switch {
 	case e.Type != watch.Deleted:
-		p.see(pod)
+		p.see(pod, p.Now())
 	case pod.UID != p.entry.PodUID:
 		p.lose(pod.UID)
 	case hasEnded(pod):

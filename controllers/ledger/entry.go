@@ -1,7 +1,10 @@
 package ledger
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -10,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/mountwarden/mountwarden/controllers"
 	"github.com/mountwarden/mountwarden/probes"
@@ -22,13 +26,35 @@ type Owner struct {
 	UID  types.UID `json:"uid"`
 }
 
-// OwnerOf returns the pod's controller. A pod without one stands for itself, by its name, since whoever makes it anew
-// gives it another UID.
+// The API server bounds neither the kind nor the name nor the UID of an owner reference
+// (apimachinery, ValidateOwnerReferences), and the ledger is shared: longer ones are abbreviated.
+const (
+	maxOwnerKind = validation.DNS1035LabelMaxLength
+	maxOwnerName = validation.DNS1123SubdomainMaxLength
+	maxOwnerUID  = 64 // bytes; the API server's own UIDs have 36
+)
+
+// maxSelector bounds the selector of an entry, in bytes. It has room for the one label that the built-in controllers set.
+const maxSelector = 512
+
+// OwnerOf returns the pod's controller, with bounded fields. A pod without one stands for itself, by its name, since
+// whoever makes a new one gives it another UID.
 func OwnerOf(pod *corev1.Pod) Owner {
 	if c := metav1.GetControllerOf(pod); c != nil {
-		return Owner{Kind: c.Kind, Name: c.Name, UID: c.UID}
+		return Owner{
+			Kind: abbreviate(c.Kind, maxOwnerKind), Name: abbreviate(c.Name, maxOwnerName), UID: types.UID(abbreviate(string(c.UID), maxOwnerUID)),
+		}
 	}
 	return Owner{Kind: "Pod", Name: pod.Name, UID: types.UID("pod/" + pod.Namespace + "/" + pod.Name)}
+}
+
+// abbreviate cuts text that is longer than limit bytes, and ends it with a hash of the whole: what differs stays different.
+func abbreviate(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	sum := fmt.Sprintf("-%x", sha256.Sum256([]byte(text)))[:17]
+	return strings.ToValidUTF8(text[:limit-len(sum)], "") + sum
 }
 
 // String returns the owner as people write it, such as "ReplicaSet/web".
@@ -48,14 +74,23 @@ type Entry struct {
 	Cause     probes.Cause          `json:"cause,omitempty"`
 	Since     time.Time             `json:"since,omitzero"`     // since when the mount has been broken
 	Grace     int64                 `json:"grace,omitempty"`    // the pod's own grace period, in seconds
-	Selector  string                `json:"selector,omitempty"` // label selector that the pod's successors match, too
+	WellFor   int64                 `json:"wellFor,omitempty"`  // seconds for which a replacement must be seen well before it counts as healthy
+	Selector  string                `json:"selector,omitempty"` // label selector that the pod's successors match, too; at most 512 bytes
 	Aftermath controllers.Aftermath `json:"aftermath,omitempty"`
 	Closed    time.Time             `json:"closed,omitzero"` // when the aftermath was written
 }
 
 // SelectorFor returns a label selector that the pod's successors match, too: by what their controller is known to set, or else by all
-// labels that are neither of one pod nor of one revision. "" when no label is left: every pod of the namespace matches.
+// labels that are neither of one pod nor of one revision. "" when no label is left, or too many are: every pod of the namespace matches.
 func SelectorFor(pod *corev1.Pod) string {
+	selector := selectorFor(pod)
+	if len(selector) > maxSelector {
+		return ""
+	}
+	return selector
+}
+
+func selectorFor(pod *corev1.Pod) string {
 	for _, key := range []string{appsv1.DefaultDeploymentUniqueLabelKey, batchv1.ControllerUidLabel} {
 		if value, set := pod.Labels[key]; set {
 			return labels.Set{key: value}.String()

@@ -52,16 +52,19 @@ func (s *Store) stamp(lease *coordinationv1.Lease) {
 	lease.Spec.HolderIdentity, lease.Spec.RenewTime = &s.config.NodeName, &now
 }
 
-// leaseName names the Lease of an owner: for people by its kind and name, for the API by what is hashed.
-func leaseName(namespace string, o Owner) string {
+// leaseName names the Lease of an owner's row: for people by its kind and name, for the API by what is hashed. Causes that a mount may
+// recover from have a row of their own (see recoverable).
+func leaseName(e Entry) string {
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%s/%s/%s", namespace, o.Kind, o.UID) // never fails
-	return fmt.Sprintf("mountwarden-%s-%s-%016x", cut(strings.ToLower(o.Kind), 40), cut(o.Name, 160), h.Sum64())
+	_, _ = fmt.Fprintf(h, "%s/%s/%s", e.Namespace, e.Owner.Kind, e.keyed(string(e.Owner.UID))) // never fails
+	return fmt.Sprintf("mountwarden-%s-%s-%016x", inName(e.Owner.Kind, 40), inName(e.Owner.Name, 160), h.Sum64())
 }
 
-// cut shortens text that has a place in a name.
-func cut(text string, limit int) string {
-	return strings.Trim(text[:min(len(text), limit)], "-.")
+// inName makes text a part of an object's name, of at most limit bytes. The API server lets an owner have any name.
+func inName(text string, limit int) string {
+	text = regexp.MustCompile(`[^a-z0-9.-]+`).ReplaceAllString(strings.ToLower(text), "-")
+	text = regexp.MustCompile(`[.-]*\.[.-]*`).ReplaceAllString(text[:min(len(text), limit)], ".") // no label of a name is empty, or begins or ends with a dash
+	return strings.Trim(text, "-.")
 }
 
 // label makes text a label's value: what is not allowed there becomes a dash.

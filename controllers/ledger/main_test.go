@@ -63,14 +63,16 @@ func entry(name string, change ...func(*Entry)) Entry {
 func at(age time.Duration) func(*Entry)          { return func(e *Entry) { e.At = ago(age) } }
 func onNode(e *Entry)                            { e.Node = "node-1" }
 func inNamespace(e *Entry)                       { e.Namespace = "a" }
-func ofOwner(e *Entry)                           { e.Owner.UID = "web-uid" }
+func ofOwner(e *Entry)                           { e.Namespace, e.Owner.UID = "a", "web-uid" }
 func ofBackend(e *Entry)                         { e.Backend = "CSI/driver" }
 func ended(a controllers.Aftermath) func(*Entry) { return func(e *Entry) { e.Aftermath = a } }
 func sharing(device, node string) func(*Entry) {
 	return func(e *Entry) { e.Case, e.Node = device, node }
 }
 
-func entries(all ...Entry) State { return State{Entries: all, Trials: map[string]Trial{}} }
+func entries(all ...Entry) State {
+	return State{Entries: all, Trials: map[string]Trial{}, Owners: map[string]Trial{}}
+}
 
 func requireHeld(t *testing.T, got *Refusal, want controllers.Held) {
 	t.Helper()

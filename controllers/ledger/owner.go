@@ -22,7 +22,7 @@ type owned struct {
 func (s *Store) owner(ctx context.Context, a Ask) (owned, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	name := leaseName(a.Namespace, a.Owner)
+	name := leaseName(a.Entry)
 	lease, err := s.leases.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return owned{lease: newLease(s.config.Namespace, name, recordOwner)}, nil

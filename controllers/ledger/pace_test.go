@@ -202,7 +202,7 @@ func TestOutrun(t *testing.T) {
 		t.Error("it was noted all the same")
 	}
 	before := w.calls.Load()
-	if err := s.Close(t.Context(), "x-uid", controllers.AftermathHealed); !errors.Is(err, errOutrun) {
+	if err := s.Close(t.Context(), ask().Entry, controllers.AftermathHealed); !errors.Is(err, errOutrun) {
 		t.Errorf("%v, want that it waits", err)
 	}
 	if n := w.calls.Load() - before; n != 0 || s.inLine() != 0 {

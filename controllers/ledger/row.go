@@ -28,7 +28,7 @@ func (r row) refuse(a Ask, b config.Backoff, now time.Time) *Refusal {
 	before := r.before(a)
 	if before >= b.MaxAttempts {
 		return &Refusal{controllers.HeldGaveUp, fmt.Sprintf("%d pods of %s were removed in a row and their successors failed as well: find out why, then delete the Lease %s; "+
-			"a pod of it that fails after %s of health begins anew, too", before, a.Owner, leaseName(a.Namespace, a.Owner), time.Duration(b.ForgetSeconds)*time.Second), time.Minute}
+			"a pod of it that fails after %s of health begins anew, too", before, a.Owner, leaseName(a.Entry), time.Duration(b.ForgetSeconds)*time.Second), time.Minute}
 	}
 	if wait := a.Since.Add(delay(before, b)).Sub(now); wait > 0 {
 		return &Refusal{controllers.HeldBackoff, fmt.Sprintf("%d pods of %s were removed in a row; this one waits %s", before, a.Owner, delay(before, b)), wait}

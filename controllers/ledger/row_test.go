@@ -59,7 +59,7 @@ func TestGaveUpSaysWhatToDo(t *testing.T) {
 	a := ask(func(a *Ask) { a.Created, a.Since = ago(time.Minute), ago(time.Second) })
 	refusal := row{attempts: b.MaxAttempts, first: ago(2 * time.Minute), pod: "before"}.refuse(a, b, now)
 	requireHeld(t, refusal, controllers.HeldGaveUp)
-	for _, part := range []string{"delete the Lease " + leaseName(a.Namespace, a.Owner), "after 1m30s of health"} {
+	for _, part := range []string{"delete the Lease " + leaseName(a.Entry), "after 1m30s of health"} {
 		if !strings.Contains(refusal.Message, part) {
 			t.Errorf("%q does not say %q", refusal.Message, part)
 		}

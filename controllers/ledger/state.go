@@ -14,7 +14,8 @@ import (
 // State is what the ledger says.
 type State struct {
 	Entries []Entry          `json:"entries,omitempty"`
-	Trials  map[string]Trial `json:"trials,omitempty"` // by Entry.Backend
+	Trials  map[string]Trial `json:"trials,omitempty"` // of backends, by Entry.backendKey
+	Owners  map[string]Trial `json:"owners,omitempty"` // of those whose latest removal has no healthy replacement, by Entry.ownerKey
 }
 
 // ActWithin is how long after its reservation a pod may be removed. It is added to the window of the budgets, so that no window of
@@ -49,7 +50,7 @@ type Refusal struct {
 // admit refuses an Ask or says nothing. The pod's own entry does not count against it.
 func (s State) admit(a Ask, cfg config.Config, now time.Time) *Refusal {
 	s = s.without(a)
-	return cmp.Or(s.storm(a, cfg.Storm, now), s.ownerBusy(a), s.spent(a, cfg.Budgets, now))
+	return cmp.Or(s.storm(a, cfg.Storm, now), s.ownerBusy(a), s.unreplaced(a, cfg, now), s.spent(a, cfg.Budgets, now))
 }
 
 func (s State) without(a Ask) State {
@@ -64,7 +65,7 @@ const busyRetry = 3 * time.Second
 // that share one broken mount are the exception: one alone would not get a fresh one.
 func (s State) ownerBusy(a Ask) *Refusal {
 	for _, e := range s.Entries {
-		if e.pending() && e.Owner.UID == a.Owner.UID && !e.sameCase(a.Entry) {
+		if e.pending() && e.ownedBy() == a.ownedBy() && e.holds(a) && !e.sameCase(a.Entry) {
 			return &Refusal{controllers.HeldOwnerBusy, fmt.Sprintf("another pod of %s is being replaced: %s on node %s; one goes at a time", a.Owner, e.Pod, e.Node), busyRetry}
 		}
 	}
@@ -72,6 +73,10 @@ func (s State) ownerBusy(a Ask) *Refusal {
 }
 
 func (e Entry) pending() bool { return e.Aftermath == controllers.AftermathPending }
+
+// holds reports whether the entry may hold the pod at all. A removal for a recoverable cause is open for as long as its replacement has
+// to prove itself, and a dead daemon does not wait for that.
+func (e Entry) holds(a Ask) bool { return a.Cause.Recoverable() || !e.Cause.Recoverable() }
 
 func (e Entry) sameCase(other Entry) bool {
 	return e.Case != "" && e.Case == other.Case && e.Node == other.Node
@@ -81,6 +86,9 @@ func (e Entry) sameCase(other Entry) bool {
 func (s State) spent(a Ask, b config.Budgets, now time.Time) *Refusal {
 	if len(s.Entries) >= maxEntries {
 		return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals are being followed, more than one ledger holds", len(s.Entries)), 10 * time.Second}
+	}
+	if n := len(s.of(a.Namespace)); n >= shareOf(maxEntries, b) {
+		return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals of the namespace %s are being followed, its share of the ledger", n, a.Namespace), 10 * time.Second}
 	}
 	for _, budget := range []struct {
 		key   string
@@ -96,6 +104,19 @@ func (s State) spent(a Ask, b config.Budgets, now time.Time) *Refusal {
 		}
 	}
 	return nil
+}
+
+// shareOf is how much of a limit of the ledger one namespace may use up: a quarter, or what its budget asks for.
+func shareOf(limit int, b config.Budgets) int { return max(limit/4, limit*b.Namespace/maxEntries) }
+
+// of returns the entries of a namespace.
+func (s State) of(namespace string) (entries []Entry) {
+	for _, e := range s.Entries {
+		if e.Namespace == namespace {
+			entries = append(entries, e)
+		}
+	}
+	return entries
 }
 
 // full returns how long it takes until a window that holds the limit has room again; 0 when it has.
@@ -115,21 +136,34 @@ func (s State) full(limit int, window time.Duration, now time.Time, of func(Entr
 
 func span(window time.Duration) time.Duration { return window + ActWithin + clockSlack }
 
-// expiry is for how long an entry is believed to be followed by somebody.
+// maxHeld is how much of what a pod's author chooses, a grace period or a hang-seconds, counts for others.
+const maxHeld = 10 * time.Minute
+
+// expiry is for how long an entry is believed to be followed by somebody. Beyond it the entry holds nobody, whatever its pod asked for.
 func expiry(cfg config.Config, e Entry) time.Duration {
-	return time.Duration(cfg.FollowUpSeconds)*time.Second + time.Duration(e.Grace)*time.Second + 2*time.Minute
+	return time.Duration(cfg.FollowUpSeconds)*time.Second + heldFor(e.Grace) + heldFor(e.WellFor) + 2*time.Minute
+}
+
+func heldFor(seconds int64) time.Duration {
+	return time.Duration(min(max(seconds, 0), int64(maxHeld/time.Second))) * time.Second
+}
+
+// endOfExpired is how an entry has ended that nobody has told the end of. A pod may still be within its grace period, which says nothing of
+// the backend; else nothing good is known of its successor.
+func (e Entry) endOfExpired() controllers.Aftermath {
+	if e.Grace > int64(maxHeld/time.Second) {
+		return controllers.AftermathStuckTerminating
+	}
+	return controllers.AftermathStuckCreating
 }
 
 // pruned drops what is of no use any more. An entry whose agent has not told its end in time proves nothing good: it has ended when that
 // time was over, whoever reads it, and however often before somebody writes it.
 func (s State) pruned(cfg config.Config, now time.Time) State {
-	next := State{Trials: maps.Clone(s.Trials)}
-	if next.Trials == nil {
-		next.Trials = map[string]Trial{}
-	}
+	next := State{Trials: cloned(s.Trials), Owners: cloned(s.Owners)}
 	for _, e := range s.Entries {
 		if end := e.At.Add(expiry(cfg, e)); e.pending() && now.After(end) {
-			e = next.end(e, controllers.AftermathStuckCreating, end)
+			e = next.end(e, e.endOfExpired(), end)
 		}
 		if e.pending() || now.Sub(e.At) <= span(cfg.Budgets.Window()) {
 			next.Entries = append(next.Entries, e)
@@ -139,7 +173,16 @@ func (s State) pruned(cfg config.Config, now time.Time) State {
 	for len(next.Trials) > maxTrials {
 		delete(next.Trials, next.leastTelling())
 	}
+	next.forgetOwners(cfg, now)
 	return next
+}
+
+// cloned returns a copy that may be written to.
+func cloned(trials map[string]Trial) map[string]Trial {
+	if trials == nil {
+		return map[string]Trial{}
+	}
+	return maps.Clone(trials)
 }
 
 // leastTelling names the backend of which is known the longest that it is well; where none is well, the longest that it is not.
@@ -156,9 +199,9 @@ func (s State) leastTelling() string {
 	})
 }
 
-// end notes how a removal ended, and what that teaches of the backend. Of the entry remains what the budgets count, and for people the pod.
+// end notes how a removal ended, and what that teaches. Of the entry remains what the budgets count, and for people the pod.
 func (s State) end(e Entry, a controllers.Aftermath, now time.Time) Entry {
-	s.Trials[e.Backend] = s.Trials[e.Backend].after(e.At, a, now)
+	s.learn(e, a, now)
 	return Entry{At: e.At, Node: e.Node, Namespace: e.Namespace, Pod: e.Pod, PodUID: e.PodUID, Aftermath: a, Closed: now}
 }
 

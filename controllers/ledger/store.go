@@ -132,7 +132,7 @@ func (s *Store) note(ctx context.Context, a Ask) (since time.Time, refusal *Refu
 		next := state.without(a)
 		a.At = now
 		next.Entries = append(next.Entries, a.Entry)
-		refusal = tooLong(next)
+		refusal = tooLong(next, a, s.config.Budgets)
 		return next, refusal == nil
 	})
 	s.mu.Lock()
@@ -147,13 +147,18 @@ func (s *Store) note(ctx context.Context, a Ask) (since time.Time, refusal *Refu
 // TotalAnnotationSizeLimitB); closing an entry adds nothing to it.
 const maxText = 200 << 10
 
-// tooLong refuses what would not fit into the Lease.
-func tooLong(s State) *Refusal {
-	text, err := json.Marshal(s)
-	if err == nil && len(text) <= maxText {
-		return nil
+// tooLong refuses an entry that would not fit into the Lease, or into the share of its namespace.
+func tooLong(s State, a Ask, b config.Budgets) *Refusal {
+	for _, part := range []struct {
+		of    string
+		text  any
+		limit int
+	}{{"", s, maxText}, {" of the namespace " + a.Namespace, s.of(a.Namespace), shareOf(maxText, b)}} {
+		if text, err := json.Marshal(part.text); err != nil || len(text) > part.limit {
+			return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals%s are in the ledger, which holds no more of them", len(s.Entries)-1, part.of), 10 * time.Second}
+		}
 	}
-	return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals are in the ledger, which holds no more", len(s.Entries)-1), 10 * time.Second}
+	return nil
 }
 
 // Release takes back what was reserved at that time and not done; at the zero time, whenever it was.
@@ -168,16 +173,25 @@ func (s *Store) Release(ctx context.Context, pod types.UID, at time.Time) error 
 	})
 }
 
-// Close notes how a removal ended, be it late. A pod that is not in the ledger, or has been closed, is no error.
-func (s *Store) Close(ctx context.Context, pod types.UID, a controllers.Aftermath) error {
+// Close notes how a removal ended, be it late. One that is not in the ledger any more, or has been closed, is no error; that it has healed after all
+// is still worth to be known.
+func (s *Store) Close(ctx context.Context, e Entry, a controllers.Aftermath) error {
 	err := s.change(ctx, anyAge, func(state State, now time.Time) (State, bool) {
-		open := s.text.find(string(pod)) // as it is written: state has given up what is late
-		if open < 0 || !s.text.Entries[open].pending() {
+		written := s.text.find(string(e.PodUID)) // as it is written: state has given up what is late
+		i := state.find(string(e.PodUID))
+		switch {
+		case written >= 0 && s.text.Entries[written].pending():
+			closed := state.end(s.text.Entries[written], a, now)
+			if i >= 0 {
+				state.Entries[i] = closed
+			}
+		case a != controllers.AftermathHealed || i >= 0 && state.Entries[i].Aftermath == a:
 			return state, false
-		}
-		closed := state.end(s.text.Entries[open], a, now)
-		if i := state.find(string(pod)); i >= 0 {
-			state.Entries[i] = closed
+		default:
+			state.learn(e, a, now)
+			if i >= 0 {
+				state.Entries[i].Aftermath, state.Entries[i].Closed = a, now
+			}
 		}
 		return state, true
 	})

@@ -131,7 +131,7 @@ func TestReserveIsSeenByAll(t *testing.T) {
 	one, two := a.store("node-1", &wire{}, still), a.store("node-2", &wire{}, still)
 	a.reserve(one, ask(), "")
 	a.reserve(two, ask(func(a *Ask) { a.Node, a.Pod, a.PodUID = "node-2", "y", "y-uid" }), controllers.HeldOwnerBusy)
-	if err := one.Close(t.Context(), "x-uid", controllers.AftermathHealed); err != nil {
+	if err := one.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
 	two.read = time.Time{} // its copy is out of date
@@ -158,7 +158,7 @@ func TestCallsOfAReservation(t *testing.T) {
 	}
 	s.read = s.read.Add(-time.Hour) // nobody else has changed it
 	before := w.calls.Load()
-	if err := s.Close(t.Context(), "x-uid", controllers.AftermathHealed); err != nil {
+	if err := s.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
 	if n := w.calls.Load() - before; n != 1 {
@@ -240,11 +240,11 @@ func TestCutAtTheEnd(t *testing.T) {
 		w := &wire{cut: func(n int32, _ *http.Request) (bool, bool) { return n == 3 && !after, n == 3 && after }}
 		s := a.store("node-1", w, still)
 		a.reserve(s, ask(), "")
-		if err := s.Close(t.Context(), "x-uid", controllers.AftermathStillBroken); !errors.Is(err, errCut) {
+		if err := s.Close(t.Context(), ask().Entry, controllers.AftermathStillBroken); !errors.Is(err, errCut) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := s.Close(t.Context(), "x-uid", controllers.AftermathStillBroken); err != nil {
+			if err := s.Close(t.Context(), ask().Entry, controllers.AftermathStillBroken); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -263,7 +263,7 @@ func TestALateEndCounts(t *testing.T) {
 	clock = now.Add(expiry(s.config, ask().Entry) + time.Second)
 	another := ask(func(a *Ask) { a.PodUID, a.Since = "y-uid", clock })
 	a.reserve(s, another, controllers.HeldBackendStorm)
-	if err := s.Close(t.Context(), "x-uid", controllers.AftermathHealed); err != nil {
+	if err := s.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
 	if trial := a.ledger().Trials["CSI/driver"]; trial.failing() || !trial.HealedAt.Equal(clock) {
@@ -322,7 +322,7 @@ func TestPendingIsOfThisNode(t *testing.T) {
 	a.reserve(a.store("node-2", &wire{}, still), ask(func(a *Ask) { a.Node, a.PodUID, a.Owner.UID = "node-2", "y", "y" }), "")
 	ended := another("z")
 	a.reserve(s, ended, "")
-	if err := s.Close(t.Context(), "z", controllers.AftermathHealed); err != nil {
+	if err := s.Close(t.Context(), Entry{PodUID: "z"}, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
 	own, err := a.store("node-1", &wire{}, still).Pending(t.Context())
@@ -337,9 +337,9 @@ func TestMalformedLeases(t *testing.T) {
 		lease, key, value string
 	}{
 		"ledger":          {ledgerName, annotationLedger, `{"entries": 7}`},
-		"owner's row":     {leaseName("a", ask().Owner), annotationAttempts, "many"},
-		"owner's row, -1": {leaseName("a", ask().Owner), annotationAttempts, "-1"},
-		"owner's start":   {leaseName("a", ask().Owner), annotationFirst, "yesterday"},
+		"owner's row":     {leaseName(ask().Entry), annotationAttempts, "many"},
+		"owner's row, -1": {leaseName(ask().Entry), annotationAttempts, "-1"},
+		"owner's start":   {leaseName(ask().Entry), annotationFirst, "yesterday"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAgents(t)
@@ -402,7 +402,7 @@ func TestARowEndsWithAPerson(t *testing.T) {
 	for i := range settings().Backoff.MaxAttempts {
 		s, ask := next(i)
 		a.reserve(s, ask, "")
-		if err := s.Close(t.Context(), ask.PodUID, controllers.AftermathHealed); err != nil {
+		if err := s.Close(t.Context(), ask.Entry, controllers.AftermathHealed); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -452,7 +452,7 @@ func TestSweep(t *testing.T) {
 	a.reserve(s, another("young"), "")
 	stranded := another("stranded")
 	a.reserve(s, stranded, "")
-	name := leaseName("a", stranded.Owner)
+	name := leaseName(stranded.Entry)
 	lease, err := server.Client.CoordinationV1().Leases(a.namespace).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -464,7 +464,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock = clock.Add(time.Second)
-	if err := s.Close(t.Context(), "young", controllers.AftermathHealed); err != nil {
+	if err := s.Close(t.Context(), Entry{PodUID: "young"}, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
 	var left []string
@@ -534,7 +534,7 @@ func TestALedgerFits(t *testing.T) {
 	s := a.store("node-1", &wire{}, still)
 	full := State{}
 	long := strings.Repeat("x", 250)
-	for i := 0; tooLong(full) == nil; i++ {
+	for i := 0; tooLong(full, ask(), s.config.Budgets) == nil; i++ {
 		full.Entries = append(full.Entries, entry(fmt.Sprint("p", i), func(e *Entry) { e.Pod, e.Owner.Name = long, long }))
 	}
 	full.Entries = full.Entries[:len(full.Entries)-1]
@@ -543,7 +543,7 @@ func TestALedgerFits(t *testing.T) {
 	}
 	a.reserve(s, ask(func(a *Ask) { a.Pod, a.Owner.Name = long, long }), controllers.HeldRateLimit)
 	for _, e := range full.Entries[:20] {
-		if err := s.Close(t.Context(), e.PodUID, controllers.AftermathStuckTerminating); err != nil {
+		if err := s.Close(t.Context(), e, controllers.AftermathStuckTerminating); err != nil {
 			t.Fatalf("%s of %d: %v", e.PodUID, len(full.Entries), err)
 		}
 	}

@@ -2,17 +2,19 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// Trial is what removals of a backend's pods have taught so far.
+// Trial is what removals have taught so far of a backend, or of an owner.
 type Trial struct {
-	Failures int       `json:"failures,omitempty"` // tries in vain, a success in between takes half of them back
-	FailedAt time.Time `json:"failedAt,omitzero"`  // when the latest of them was known
-	HealedAt time.Time `json:"healedAt,omitzero"`  // when a successor was last found healthy
+	Failures  int       `json:"failures,omitempty"` // tries that failed; a success in between takes half of them back
+	RemovedAt time.Time `json:"removedAt,omitzero"` // when the pod of the latest of them was removed
+	FailedAt  time.Time `json:"failedAt,omitzero"`  // when the latest of them was known
+	HealedAt  time.Time `json:"healedAt,omitzero"`  // when a successor was last found healthy
 }
 
 const (
@@ -20,19 +22,59 @@ const (
 	forgetTrialIn = 30 * time.Minute
 )
 
-// after returns what is known after one more removal has ended, perhaps before others that are known already. One that says nothing of the backend changes nothing. Those that were
-// removed before the first of them failed are one try: as many may have gone by then as Storm.Threshold lets go together.
-func (t Trial) after(removed time.Time, a controllers.Aftermath, now time.Time) Trial {
+// recoverable marks the keys of what is only known of causes that a mount may recover from
+// (probes.Cause.Recoverable). Such failures say nothing of a dead daemon, which a new mount cures at once: they have trials of their
+// own, so that they never delay its removal.
+const recoverable = " (recoverable)"
+
+func (e Entry) backendKey() string { return e.keyed(e.Backend) }
+
+// ownerKey names the owner. Its UID is text that the pod's author may choose, so that it is told with its namespace.
+func (e Entry) ownerKey() string { return e.keyed(e.ownedBy()) }
+
+func (e Entry) ownedBy() string { return e.Namespace + "/" + string(e.Owner.UID) }
+
+func (e Entry) keyed(name string) string {
+	if e.Cause.Recoverable() {
+		return name + recoverable
+	}
+	return name
+}
+
+// learn notes what the end of a removal teaches of its backend and of its owner.
+//
+// Only a healthy replacement frees the owner's other pods. One that is broken, too, holds those that fail as its predecessor did; none
+// at all holds every pod of the owner, since each further removal would cost one more replica.
+func (s State) learn(e Entry, a controllers.Aftermath, now time.Time) {
 	switch a {
 	case controllers.AftermathHealed:
-		t.HealedAt = later(t.HealedAt, now)
-		t.Failures /= 2
-	case controllers.AftermathStillBroken, controllers.AftermathStuckCreating:
-		if t.Failures == 0 || removed.After(t.FailedAt) {
-			t.Failures++
-		}
-		t.FailedAt = later(t.FailedAt, now)
+		s.Trials[e.backendKey()] = s.Trials[e.backendKey()].healed(now)
+		delete(s.Owners, e.ownedBy())
+		delete(s.Owners, e.ownerKey())
+	case controllers.AftermathStillBroken:
+		s.Trials[e.backendKey()] = s.Trials[e.backendKey()].failed(e.At, now)
+		s.Owners[e.ownerKey()] = s.Owners[e.ownerKey()].failed(e.At, now)
+	case controllers.AftermathStuckCreating:
+		s.Trials[e.backendKey()] = s.Trials[e.backendKey()].failed(e.At, now)
+		s.Owners[e.ownedBy()] = s.Owners[e.ownedBy()].failed(e.At, now)
+	case controllers.AftermathStuckTerminating, controllers.AftermathNoSuccessor: // no word of the backend
+		s.Owners[e.ownedBy()] = s.Owners[e.ownedBy()].failed(e.At, now)
 	}
+}
+
+func (t Trial) healed(now time.Time) Trial {
+	t.HealedAt = later(t.HealedAt, now)
+	t.Failures /= 2
+	return t
+}
+
+// failed returns what is known after one more failure, perhaps before others that are known already. Those that were removed before the
+// first of them failed are one try: as many may have gone by then as Storm.Threshold lets go together.
+func (t Trial) failed(removed, now time.Time) Trial {
+	if t.Failures == 0 || removed.After(t.FailedAt) {
+		t.Failures++
+	}
+	t.RemovedAt, t.FailedAt = later(t.RemovedAt, removed), later(t.FailedAt, now)
 	return t
 }
 
@@ -68,18 +110,22 @@ func (t Trial) forgotten(now time.Time) bool { return now.Sub(t.latest()) > forg
 func (t Trial) latest() time.Time { return later(t.FailedAt, t.HealedAt) }
 
 // storm refuses when so many mounts of a backend fail together that it is the backend's incident: then one pod is removed
-// first, and the others when its successor is healthy.
+// first, and the others when its successor is healthy. A cause that the backend may have is such an incident from the first pod on.
 func (s State) storm(a Ask, limits config.Storm, now time.Time) *Refusal {
-	t := s.Trials[a.Backend]
-	if t.proves(a.Since) {
+	trials := s.trialsOf(a.Entry)
+	if proven(trials, a.Since) {
 		return nil
 	}
-	if wait := t.cooldown(limits, now); wait > 0 {
+	var wait time.Duration
+	for _, t := range trials {
+		wait = max(wait, t.cooldown(limits, now))
+	}
+	if wait > 0 {
 		return &Refusal{controllers.HeldBackendStorm, fmt.Sprintf("%s: the latest pod that was removed got no healthy mount; the next one is tried in %s",
 			a.Backend, wait.Round(time.Second)), wait}
 	}
 	allowed := limits.Threshold
-	if a.Failing > limits.Threshold || t.failing() {
+	if a.Failing > limits.Threshold || a.Cause.Recoverable() || trials[0].failing() {
 		allowed = 1
 	}
 	unproven := s.unproven(a)
@@ -90,11 +136,25 @@ func (s State) storm(a Ask, limits config.Storm, now time.Time) *Refusal {
 		"the others follow when one has", a.Backend, a.Failing, unproven), busyRetry}
 }
 
+// trialsOf returns what is known of the backend, first of the entry's own kind of causes. A recoverable cause waits for both kinds.
+func (s State) trialsOf(e Entry) []Trial {
+	trials := []Trial{s.Trials[e.backendKey()]}
+	if e.Cause.Recoverable() {
+		trials = append(trials, s.Trials[e.Backend])
+	}
+	return trials
+}
+
+// proven reports whether a fresh mount was found healthy after the mount broke, by evidence of its own kind.
+func proven(trials []Trial, broken time.Time) bool {
+	return trials[0].proves(broken) && !slices.ContainsFunc(trials, Trial.failing)
+}
+
 // unproven counts the removed pods of the backend of whose successors nothing is known yet. Those that share one mount are one.
 func (s State) unproven(a Ask) int {
 	n := 0
 	for _, e := range s.Entries {
-		if e.pending() && e.Backend == a.Backend && !e.sameCase(a.Entry) {
+		if e.pending() && e.Backend == a.Backend && e.holds(a) && !e.sameCase(a.Entry) {
 			n++
 		}
 	}

@@ -52,12 +52,13 @@ func TestStorm(t *testing.T) {
 }
 
 func TestTrialLearns(t *testing.T) {
-	learn := func(all ...controllers.Aftermath) (trial Trial) {
+	learn := func(all ...controllers.Aftermath) Trial {
+		s := entries()
 		for i, a := range all {
 			ended := now.Add(time.Duration(i) * time.Second)
-			trial = trial.after(ended.Add(-time.Second/2), a, ended) // it was removed when the one before had ended
+			s.learn(Entry{At: ended.Add(-time.Second / 2)}, a, ended) // it was removed when the one before had ended
 		}
-		return trial
+		return s.Trials[""]
 	}
 	for name, tc := range map[string]struct {
 		trial    Trial
@@ -87,16 +88,16 @@ func TestTrialLearns(t *testing.T) {
 func TestThoseOfOneTryFailOnce(t *testing.T) {
 	var trial Trial
 	for i := range 8 {
-		trial = trial.after(ago(time.Minute-time.Duration(i)*time.Second), "StuckCreating", ago(8*time.Second-time.Duration(i)*time.Second))
+		trial = trial.failed(ago(time.Minute-time.Duration(i)*time.Second), ago(8*time.Second-time.Duration(i)*time.Second))
 	}
 	if trial.Failures != 1 || trial.cooldown(settings().Storm, now) != 29*time.Second {
 		t.Errorf("%+v, and it waits for %s", trial, trial.cooldown(settings().Storm, now))
 	}
-	again := trial.after(ago(time.Second/2), "StillBroken", now)
+	again := trial.failed(ago(time.Second/2), now)
 	if again.Failures != 2 || again.cooldown(settings().Storm, now) != time.Minute {
 		t.Errorf("after the next try: %+v, and it waits for %s", again, again.cooldown(settings().Storm, now))
 	}
-	if late := again.after(ago(time.Minute), "StillBroken", now.Add(time.Second)); late.Failures != 2 || !late.FailedAt.After(again.FailedAt) {
+	if late := again.failed(ago(time.Minute), now.Add(time.Second)); late.Failures != 2 || !late.FailedAt.After(again.FailedAt) {
 		t.Errorf("after the last of the first try: %+v", late)
 	}
 }

@@ -1,0 +1,136 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/probes"
+)
+
+const tenYears = 10 * 365 * 24 * 60 * 60
+
+// A pod's own grace period and hang-seconds count for ten minutes at most for others: beyond that the entry holds nobody.
+func TestWhatAPodAsksForHoldsNobodyForLong(t *testing.T) {
+	cfg := settings()
+	bound := time.Duration(cfg.FollowUpSeconds)*time.Second + 2*maxHeld + 2*time.Minute
+	long := entry("tenant", at(bound+time.Second), ofBackend, func(e *Entry) {
+		e.Grace, e.WellFor, e.Cause = tenYears, tenYears, probes.CauseDisconnected
+	})
+	s := entries(long).pruned(cfg, now)
+	requireHeld(t, s.admit(ask(func(a *Ask) { a.Failing = 10 }), cfg, now), "")
+	if s.Trials["CSI/driver"].failing() {
+		t.Error("a pod within its grace period says something of the backend")
+	}
+	own := ask(func(a *Ask) { a.Namespace, a.Owner = long.Namespace, long.Owner })
+	requireHeld(t, s.admit(own, cfg, now), controllers.HeldBackoff) // its own owner has no healthy replacement
+	long.At = long.At.Add(2 * time.Second)
+	requireHeld(t, entries(long).pruned(cfg, now).admit(ask(func(a *Ask) { a.Failing = 10 }), cfg, now), controllers.HeldBackendStorm)
+}
+
+// 648 labels, as many as an object may have: the selector then is every pod of the namespace.
+func TestSelectorIsBounded(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{}}}
+	for i := range 648 {
+		pod.Labels[fmt.Sprintf("%s.example/k%03d", strings.Repeat("a", 63), i)] = strings.Repeat("v", 63)
+	}
+	if got := SelectorFor(pod); got != "" {
+		t.Errorf("%d bytes", len(got))
+	}
+	pod.Labels["pod-template-hash"] = "abc"
+	if got := SelectorFor(pod); got != "pod-template-hash=abc" {
+		t.Errorf("%q: what the controller sets is short", got)
+	}
+	few := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web", "tier": "front"}}}
+	if selector, err := labels.Parse(SelectorFor(few)); err != nil || !selector.Matches(labels.Set(few.Labels)) {
+		t.Errorf("%v, %v", selector, err)
+	}
+}
+
+func podOwnedBy(kind, name, uid string) *corev1.Pod {
+	yes := true
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Kind: kind, Name: name, UID: types.UID(uid), Controller: &yes}}}}
+}
+
+// An owner reference may be of any length. It is bounded before it is shared, and what differs stays different.
+func TestOwnerIsBounded(t *testing.T) {
+	long := strings.Repeat("é", 50_000)
+	a, b := OwnerOf(podOwnedBy(long+"a", long+"a", long+"a")), OwnerOf(podOwnedBy(long+"b", long+"b", long+"b"))
+	for _, o := range []Owner{a, b} {
+		if len(o.Kind) > 63 || len(o.Name) > 253 || len(o.UID) > 64 {
+			t.Errorf("%d, %d and %d bytes", len(o.Kind), len(o.Name), len(o.UID))
+		}
+	}
+	if a.Kind == b.Kind || a.Name == b.Name || a.UID == b.UID {
+		t.Errorf("%v and %v are two", a, b)
+	}
+	const uid = "0b9a8c7d-6e5f-4a3b-9c1d-0123456789ab"
+	if got := OwnerOf(podOwnedBy("ReplicaSet", "web", uid)); got != (Owner{"ReplicaSet", "web", uid}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// Whatever an owner is called, its Lease has a name that the API server takes.
+func TestLeaseNamesAreValid(t *testing.T) {
+	seen := map[string]string{}
+	for _, name := range []string{
+		"web", "Bad_Kind/x_y", "..", "a..b", "-a.-b-", "ÄÖ", "", strings.Repeat("a.", 500), strings.Repeat("x", 1000), "a" + strings.Repeat("-", 300) + ".b",
+	} {
+		for _, cause := range []probes.Cause{probes.CauseHung, probes.CauseDisconnected} {
+			e := Entry{Namespace: "shop", Owner: OwnerOf(podOwnedBy(name, name, name)), Cause: cause}
+			got := leaseName(e)
+			if problems := validation.IsDNS1123Subdomain(got); len(problems) > 0 {
+				t.Errorf("%q: %q: %v", name, got, problems)
+			}
+			if other, twice := seen[got]; twice {
+				t.Errorf("%q and %q are both %q", name, other, got)
+			}
+			seen[got] = name
+		}
+	}
+}
+
+// Nobody's pods fill the ledger: a namespace has its share, in entries and in bytes, and others are granted beside it.
+func TestANamespaceHasItsShare(t *testing.T) {
+	cfg := config.Default()
+	cfg.NodeName = "node-1"
+	s := entries()
+	for i := range maxEntries {
+		a := another(fmt.Sprint(i))
+		a.Namespace, a.Node, a.Grace, a.At = "tenant", fmt.Sprint("n", i), tenYears, ago(3*time.Minute)
+		if s.admit(a, cfg, now) == nil {
+			s.Entries = append(s.Entries, a.Entry)
+		}
+	}
+	if len(s.Entries) != maxEntries/4 {
+		t.Errorf("%d entries of one namespace", len(s.Entries))
+	}
+	requireHeld(t, s.admit(ask(), cfg, now), "")
+	cfg.Budgets.Namespace = maxEntries
+	requireHeld(t, s.admit(ask(func(a *Ask) { a.Namespace = "tenant" }), cfg, now), "") // who allows a namespace more gives it more
+}
+
+func TestANamespaceHasItsShareOfTheText(t *testing.T) {
+	b := config.Default().Budgets
+	s := entries()
+	long := another("x")
+	long.Namespace, long.Pod, long.Owner.Name, long.Selector = "tenant", strings.Repeat("p", 253), strings.Repeat("o", 253), strings.Repeat("s", maxSelector)
+	for tooLong(s, long, b) == nil {
+		s.Entries = append(s.Entries, long.Entry)
+	}
+	if text, err := json.Marshal(s); err != nil || len(text) > maxText/3 {
+		t.Errorf("%d bytes of %d are one namespace's, %v", len(text), maxText, err)
+	}
+	s.Entries = append(s.Entries, ask().Entry)
+	requireHeld(t, tooLong(s, ask(), b), "")
+}
