@@ -22,7 +22,10 @@ type node struct {
 // Probe implements podmount.Prober.
 func (n *node) Probe(_ context.Context, pod probes.Pod, _ time.Duration) (all []probes.Observation) {
 	started := n.now()
-	health, cause := n.world.Look(types.UID(pod.UID))
+	health, cause, broken := n.world.Look(types.UID(pod.UID))
+	if cause == probes.CauseHung {
+		started = started.Add(-broken) // the question has been open since
+	}
 	for _, c := range pod.Containers {
 		for _, m := range c.Mounts {
 			o := probes.Observation{

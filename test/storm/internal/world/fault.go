@@ -13,18 +13,18 @@ import (
 	"github.com/mountwarden/mountwarden/test/storm/internal/observer"
 )
 
-// Look returns what a look at the pod's mount would find.
-func (w *World) Look(uid types.UID) (probes.Health, probes.Cause) {
+// Look returns what a look at the pod's mount would find, and for how long it has been broken.
+func (w *World) Look(uid types.UID) (health probes.Health, cause probes.Cause, broken time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p, ok := w.pods[uid]
 	switch {
 	case !ok || !p.mounted || p.unknown:
-		return probes.Unknown, probes.CauseNone
+		return probes.Unknown, probes.CauseNone, 0
 	case p.fault != probes.CauseNone:
-		return probes.Broken, p.fault
+		return probes.Broken, p.fault, time.Since(p.broken)
 	default:
-		return probes.Healthy, probes.CauseNone
+		return probes.Healthy, probes.CauseNone, 0
 	}
 }
 
@@ -80,7 +80,7 @@ func (w *World) Break(ctx context.Context, cause probes.Cause, uids ...types.UID
 		return err
 	}
 	w.eachOf(uids, func(p *pod) {
-		p.fault = cause
+		p.fault, p.broken = cause, time.Now()
 		for _, f := range w.onFault {
 			f(p.node, p.uid)
 		}

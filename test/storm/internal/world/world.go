@@ -65,6 +65,7 @@ type pod struct {
 	ending  bool
 	due     time.Time    // when it starts, or ends
 	fault   probes.Cause // CauseNone is healthy
+	broken  time.Time    // when that began
 	unknown bool         // no look can tell
 	scarred bool         // it is well again, and its annotation does not say so yet
 }
