@@ -70,6 +70,26 @@ func (p *pursuit) doubt(ctx context.Context, now time.Time) {
 	}
 }
 
+// mustMarkUp reports whether the books do not say yet that a replacement is up.
+func (p *pursuit) mustMarkUp(now time.Time) bool {
+	if p.markedUp || p.end != nil || p.doubtful() {
+		return false
+	}
+	_, h, _ := p.best(now)
+	return h == proving
+}
+
+// markUp writes once that a replacement is up and proves itself: the owner's next pod need not wait for the end of that when others have
+// proven the backend.
+func (p *pursuit) markUp(ctx context.Context, now time.Time) {
+	if !p.mustMarkUp(now) || now.Before(p.markAt) {
+		return
+	}
+	if p.markedUp = p.Books.MarkUp(ctx, p.entry.PodUID) == nil; !p.markedUp {
+		p.markAt = p.Now().Add(p.marking.Step())
+	}
+}
+
 // note writes the end into the books, again and again until it is there, and then tells everybody.
 func (p *pursuit) note(ctx context.Context, now time.Time) {
 	if p.end == nil || p.noted || now.Before(p.noteAt) {

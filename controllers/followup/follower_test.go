@@ -104,6 +104,44 @@ func TestHealedAfterAll(t *testing.T) {
 	}
 }
 
+// A replacement after a hang is told healed only when it has proven itself; until then the books say that it is up.
+func TestAReplacementProvesItself(t *testing.T) {
+	s := newScene(t)
+	f, _ := s.run(t, s.client)
+	e := s.remove()
+	e.Cause, e.WellFor = probes.CauseHung, 105
+	f.Follow(e, s.old)
+	server.Vanish(t, s.old)
+	s.do(func() { s.deaf = errors.New("the books are away") })
+	next := s.successor("web-2")
+	s.tell(next, corev1.ConditionTrue, "")
+	apitest.Eventually(t, "the books were asked", func() (asked bool) {
+		s.do(func() { asked = s.asked > 1 })
+		return asked
+	})
+	s.do(func() { s.deaf = nil })
+	apitest.Eventually(t, "it is noted that it is up", func() (noted bool) {
+		s.do(func() { noted = len(s.up) > 0 })
+		return noted
+	})
+	s.do(func() { s.ahead += 100 * time.Second })
+	server.Change(t, next, func(pod *corev1.Pod) { pod.Annotations["poke"] = "x" }) // wakes it up
+	s.expectEvents(t)
+	if end := s.end(s.entry.PodUID); end != "" {
+		t.Errorf("closed as %s after 100 s", end)
+	}
+	s.do(func() { s.ahead += 10 * time.Second })
+	server.Change(t, next, func(pod *corev1.Pod) { pod.Annotations["poke"] = "y" })
+	s.expectEnd(controllers.AftermathHealed)
+	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-2 ReplicaSet/web", "Normal SuccessorHealthy ReplicaSet/web Pod/web-2")
+	s.expectNote(t, "its mounts have been healthy for 1m45s")
+	s.do(func() {
+		if len(s.up) != 1 {
+			t.Errorf("noted %d times that it is up", len(s.up))
+		}
+	})
+}
+
 // To be followed for long is bounded, in time and in number.
 func TestLateIsBounded(t *testing.T) {
 	s := newScene(t)

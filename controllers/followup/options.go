@@ -17,6 +17,8 @@ import (
 
 // Books is where the end of a removal is noted, so that all agents know and an agent that starts again goes on. ledger.Store is one.
 type Books interface {
+	// MarkUp notes that a replacement is up and has to prove itself yet. It may be asked again.
+	MarkUp(ctx context.Context, pod types.UID) error
 	// Close notes the end of a removal. It may be asked again, and later once more for one that has healed after all.
 	Close(ctx context.Context, e ledger.Entry, a controllers.Aftermath) error
 	// Release takes back a removal that was reserved at that time and never done.

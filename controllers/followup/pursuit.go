@@ -60,6 +60,10 @@ type pursuit struct {
 	news    time.Time // when something came that was not judged yet; zero when all was
 	blind   bool      // the last try to open the watch has failed
 
+	markedUp bool      // in the books: a replacement proves itself
+	markAt   time.Time // not before
+	marking  wait.Backoff
+
 	told    bool   // why the removed pod does not end
 	why     string // that
 	end     *finding
@@ -72,7 +76,7 @@ type pursuit struct {
 
 func newPursuit(f *Follower, e ledger.Entry, removedAt time.Time) *pursuit {
 	return &pursuit{
-		Follower: f, trail: newTrail(e, removedAt, f.Config), opening: patience(), noting: patience(),
+		Follower: f, trail: newTrail(e, removedAt, f.Config), opening: patience(), noting: patience(), marking: patience(),
 		log: f.Log.WithValues(controllers.KeyPodUID, e.PodUID, controllers.KeyOwner, e.Namespace+"/"+e.Owner.String()),
 	}
 }
@@ -102,6 +106,7 @@ func (p *pursuit) step(ctx context.Context) {
 		p.doubt(ctx, now)
 		p.checkEnd(ctx, now)
 		p.conclude(ctx, now)
+		p.markUp(ctx, now)
 	}
 	p.note(ctx, p.Now())
 	p.narrowDown()
@@ -166,6 +171,7 @@ func (p *pursuit) due() time.Time {
 	next, late := p.next(now), p.isLate(now)
 	sooner(seeing && settled && (p.end == nil || late) && !next.IsZero(), next)
 	sooner(late, p.deadline.Add(lateFor))
+	sooner(seeing && settled && p.mustMarkUp(now), p.markAt)
 	sooner(seeing && settled && p.isEnding() && !p.told, p.stuckAt)
 	sooner(seeing && settled && p.doubtful(), p.entry.At.Add(lastCall))
 	sooner(p.end != nil && !p.noted, p.noteAt)

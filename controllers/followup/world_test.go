@@ -42,6 +42,7 @@ type world struct {
 	deaf    error // what the books answer
 	closed  map[types.UID]controllers.Aftermath
 	given   []types.UID // released
+	up      []types.UID // whose replacement proves itself
 	asked   int         // of the books
 	why     probes.Stuck
 	refusal error // of an abort
@@ -84,6 +85,17 @@ func (w *world) Close(_ context.Context, e ledger.Entry, a controllers.Aftermath
 	w.asked++
 	if w.deaf == nil {
 		w.closed[e.PodUID] = a
+	}
+	return w.deaf
+}
+
+// MarkUp implements Books.
+func (w *world) MarkUp(_ context.Context, pod types.UID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked++
+	if w.deaf == nil {
+		w.up = append(w.up, pod)
 	}
 	return w.deaf
 }

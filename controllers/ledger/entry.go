@@ -75,6 +75,7 @@ type Entry struct {
 	Since     time.Time             `json:"since,omitzero"`     // since when the mount has been broken
 	Grace     int64                 `json:"grace,omitempty"`    // the pod's own grace period, in seconds
 	WellFor   int64                 `json:"wellFor,omitempty"`  // seconds for which a replacement must be seen well before it counts as healthy
+	Up        bool                  `json:"up,omitempty"`       // a replacement is well, and has to be so for WellFor
 	Selector  string                `json:"selector,omitempty"` // label selector that the pod's successors match, too; at most 512 bytes
 	Aftermath controllers.Aftermath `json:"aftermath,omitempty"`
 	Closed    time.Time             `json:"closed,omitzero"` // when the aftermath was written

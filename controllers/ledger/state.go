@@ -62,10 +62,12 @@ func (s State) without(a Ask) State {
 const busyRetry = 3 * time.Second
 
 // ownerBusy refuses while another pod of the owner is being replaced, so that a controller is never left without pods. Pods
-// that share one broken mount are the exception: one alone would not get a fresh one.
+// that share one broken mount are the exception: one alone would not get a fresh one. A replacement that is up and has to prove
+// itself holds the next pod no longer once another one of the backend has.
 func (s State) ownerBusy(a Ask) *Refusal {
+	isProven := proven(s.trialsOf(a.Entry), a.Since)
 	for _, e := range s.Entries {
-		if e.pending() && e.ownedBy() == a.ownedBy() && e.holds(a) && !e.sameCase(a.Entry) {
+		if e.pending() && e.ownedBy() == a.ownedBy() && e.holds(a) && !e.sameCase(a.Entry) && !(e.Up && isProven) {
 			return &Refusal{controllers.HeldOwnerBusy, fmt.Sprintf("another pod of %s is being replaced: %s on node %s; one goes at a time", a.Owner, e.Pod, e.Node), busyRetry}
 		}
 	}

@@ -173,6 +173,18 @@ func (s *Store) Release(ctx context.Context, pod types.UID, at time.Time) error 
 	})
 }
 
+// MarkUp notes that a replacement is up and has to prove itself yet. It may be asked again.
+func (s *Store) MarkUp(ctx context.Context, pod types.UID) error {
+	return s.change(ctx, anyAge, func(state State, _ time.Time) (State, bool) {
+		i := state.find(string(pod))
+		if i < 0 || !state.Entries[i].pending() || state.Entries[i].Up {
+			return state, false
+		}
+		state.Entries[i].Up = true
+		return state, true
+	})
+}
+
 // Close notes how a removal ended, be it late. One that is not in the ledger any more, or has been closed, is no error; that it has healed after all
 // is still worth to be known.
 func (s *Store) Close(ctx context.Context, e Entry, a controllers.Aftermath) error {

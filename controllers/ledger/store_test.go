@@ -21,6 +21,7 @@ import (
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/probes"
 )
 
 // wire is between a Store and the API server: it counts, and may cut.
@@ -328,6 +329,55 @@ func TestPendingIsOfThisNode(t *testing.T) {
 	own, err := a.store("node-1", &wire{}, still).Pending(t.Context())
 	if err != nil || len(own) != 1 || own[0].PodUID != "x-uid" || !own[0].Since.Equal(ask().Since) || own[0].Grace != 30 {
 		t.Errorf("%+v, %v", own, err)
+	}
+}
+
+// That a replacement is up is written once, while the removal is open.
+func TestMarkUp(t *testing.T) {
+	a, w := newAgents(t), &wire{}
+	s := a.store("node-1", w, still)
+	a.reserve(s, ask(func(a *Ask) { a.Cause, a.WellFor = probes.CauseHung, 105 }), "")
+	for range 3 {
+		if err := s.MarkUp(t.Context(), "x-uid"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e := a.ledger().Entries[0]; !e.Up || e.WellFor != 105 {
+		t.Errorf("%+v", e)
+	}
+	if err := s.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
+		t.Fatal(err)
+	}
+	before := w.writes.Load()
+	for _, uid := range []types.UID{"x-uid", "nobody"} {
+		if err := s.MarkUp(t.Context(), uid); err != nil || w.writes.Load() != before {
+			t.Errorf("%s: %v, %d writes", uid, err, w.writes.Load()-before)
+		}
+	}
+}
+
+// A replacement that is healthy after all frees its owner, and tells of its backend, be the entry there or not.
+func TestCloseOfWhatHealedLate(t *testing.T) {
+	for name, later := range map[string]time.Duration{"it is still written": time.Second, "it is not": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			a, clock := newAgents(t), now
+			s := a.store("node-1", &wire{}, func() time.Time { return clock })
+			a.reserve(s, ask(), "")
+			if err := s.Close(t.Context(), ask().Entry, controllers.AftermathStuckCreating); err != nil {
+				t.Fatal(err)
+			}
+			a.reserve(s, ask(func(a *Ask) { a.Pod, a.PodUID, a.Backend = "y", "y-uid", "CSI/another" }), controllers.HeldBackoff)
+			clock = clock.Add(later)
+			for range 2 {
+				if err := s.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := s.text; len(got.Owners) > 0 || !got.Trials["CSI/driver"].HealedAt.Equal(clock) {
+				t.Errorf("%+v", got)
+			}
+			a.reserve(s, ask(func(a *Ask) { a.Pod, a.PodUID, a.Backend = "y", "y-uid", "CSI/another" }), "")
+		})
 	}
 }
 

@@ -166,6 +166,31 @@ func TestWhomAnEndHolds(t *testing.T) {
 	}
 }
 
+// Once a replacement has proven the backend, the owner's next pod waits no longer than until the latest replacement is up.
+func TestTheNextPodDoesNotWaitForEachProof(t *testing.T) {
+	for name, tc := range map[string]struct {
+		healed time.Duration // how long ago a replacement of the backend had proven itself; 0: none has
+		cause  probes.Cause
+		up     bool
+		want   controllers.Held
+	}{
+		"proven, and up":                        {30 * time.Second, probes.CauseHung, true, ""},
+		"proven, and not up yet":                {30 * time.Second, probes.CauseHung, false, controllers.HeldOwnerBusy},
+		"proven before this one broke":          {2 * time.Minute, probes.CauseHung, true, controllers.HeldBackendStorm},
+		"up, and nothing is proven":             {0, probes.CauseHung, true, controllers.HeldBackendStorm},
+		"a dead daemon waits for neither":       {0, probes.CauseDisconnected, false, ""},
+		"a dead daemon, the hang has its proof": {30 * time.Second, probes.CauseDisconnected, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := entries(entry("b", ofOwner, ofBackend, func(e *Entry) { e.Cause, e.WellFor, e.Up = probes.CauseHung, 105, tc.up }))
+			if tc.healed > 0 {
+				s.learn(entry("c", ofBackend, func(e *Entry) { e.Cause = probes.CauseHung }), "Healed", ago(tc.healed))
+			}
+			requireHeld(t, s.admit(ask(func(a *Ask) { a.Cause = tc.cause }), settings(), now), tc.want)
+		})
+	}
+}
+
 // The delay grows with each failure, and a replacement that is healthy after all ends it.
 func TestTheDelayOfAnOwnerGrows(t *testing.T) {
 	s, cfg := entries(), config.Default()

@@ -100,11 +100,13 @@ func hasHealthySibling(a *attempt, v probes.Volume) bool {
 	})
 }
 
-// failing counts the pods of the node that have a failed mount of the backend.
-func failing(mounts []controllers.Status, b probes.Backend) int {
+// failing counts the pods of the node that have a failed mount of the backend. Those that may recover by themselves, and wait for that,
+// do not hold one that cannot.
+func failing(mounts []controllers.Status, b probes.Backend, cause probes.Cause) int {
 	pods := map[any]bool{}
 	for _, s := range mounts {
-		if s.Backend == b && s.Mount.Phase == verdict.Failed {
+		counts := cause.Recoverable() || !s.Mount.Observation.Cause.Recoverable()
+		if s.Backend == b && s.Mount.Phase == verdict.Failed && counts {
 			pods[s.PodUID] = true
 		}
 	}

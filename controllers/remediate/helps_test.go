@@ -3,6 +3,7 @@ package remediate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -375,6 +376,42 @@ func TestAReplacementMustProveItself(t *testing.T) {
 			l.requireEvicted()
 			if got := time.Duration(l.world.followed[0].WellFor) * time.Second; got != tc.want {
 				t.Errorf("must be well for %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// asked is a ledger that notes what it is asked, and refuses.
+type asked struct {
+	deaf
+	ask ledger.Ask
+}
+
+func (l *asked) Refuse(_ context.Context, a ledger.Ask) (*ledger.Refusal, error) {
+	l.ask = a
+	return &ledger.Refusal{Held: controllers.HeldBackendStorm, Message: "no", RetryAfter: time.Second}, nil
+}
+
+// Pods that hang, and may recover, do not make one whose daemon has died wait as one of many; the reverse is no proof either way.
+func TestWhatFailsTogether(t *testing.T) {
+	backend := probes.Backend{Kind: probes.BackendCSI, Name: "fuse.csi.example"}
+	var mounts []controllers.Status
+	for i, cause := range []probes.Cause{probes.CauseHung, probes.CauseIOError, probes.CauseDisconnected, probes.CauseHung, probes.CauseNotMounted} {
+		mounts = append(mounts, controllers.Status{
+			PodUID: types.UID(fmt.Sprint(i)), Backend: backend, Mount: verdict.Mount{Phase: verdict.Failed, Observation: broken(cause)},
+		})
+	}
+	for cause, want := range map[probes.Cause]int{probes.CauseDisconnected: 2, probes.CauseHung: 5} {
+		t.Run(string(cause), func(t *testing.T) {
+			l := newLab(t)
+			l.ask(cause)
+			l.request.Volume.Backend, l.request.Mounts = backend, mounts
+			books := &asked{}
+			o := l.remediator(server.Config).Options
+			o.Ledger = books
+			l.requireResult(remediate.New(o).Remediate(apitest.Context(t), l.request), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldBackendStorm)
+			if books.ask.Failing != want {
+				t.Errorf("%d fail together, want %d", books.ask.Failing, want)
 			}
 		})
 	}

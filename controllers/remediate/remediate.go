@@ -111,7 +111,7 @@ func (r *Remediator) attempt(req controllers.Request) *attempt {
 			Backend: req.Volume.Backend.String(), Cause: a.reason.Cause, Since: r.ClusterTime(reason.Since),
 			WellFor: int64(math.Ceil(wellFor(reason, req.Policy).Seconds())),
 		},
-		Failing: failing(req.Mounts, req.Volume.Backend),
+		Failing: failing(req.Mounts, req.Volume.Backend, a.reason.Cause),
 		Created: req.Pod.CreationTimestamp.Time,
 		Healthy: req.Healthy,
 	}
