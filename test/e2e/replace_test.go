@@ -121,7 +121,7 @@ func TestAHangThatLastsReplacesThePod(t *testing.T) {
 		pod := s.deploy(world.App{Name: fault, Annotations: world.Watched("period-seconds", "2", "timeout-seconds", "2", "hang-seconds", "8")})[0]
 		s.watched(&pod, "data")
 		broken := time.Now()
-		must(t, s.Fault(s.ctx, &pod, "data", fault))
+		must(t, s.driver.Fault(s.ctx, &pod, "data", fault))
 		life := s.ended(&pod, true)
 		took := life.Ending.Sub(broken)
 		t.Logf("%s: evicted %s after it stopped answering", pod.Name, took.Round(time.Millisecond))
