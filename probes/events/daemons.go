@@ -7,13 +7,14 @@ import (
 
 	"github.com/mountwarden/mountwarden/probes"
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
-	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
 const (
-	shortestRest = time.Second     // between two scans of /proc: daemons end and start in groups
-	rescanAfter  = 5 * time.Minute // descriptors are handed over without anybody's end
-	missedAfter  = time.Minute     // a mount that is repaired inside its pod may have the number of the broken one
+	shortestRest = time.Second      // between two scans of /proc: daemons end and start in groups
+	longestRest  = 30 * time.Second // however long a scan took
+	scanShare    = 20               // the rest is that many times as long as the scan: a tenant chooses how many files he opens
+	rescanAfter  = 5 * time.Minute  // descriptors are handed over without anybody's end
+	missedAfter  = time.Minute      // a mount that is repaired inside its pod may have the number of the broken one
 	tendInterval = time.Minute
 )
 
@@ -61,9 +62,9 @@ func (d *daemons) lack(now time.Time) bool {
 	return len(d.fresh) > 0 || age > rescanAfter || d.missed && age > missedAfter
 }
 
-// tend scans /proc when that is due and has paused long enough since the last time, and lets go of what was not renewed. It does not
-// wait for a scan: a process can keep that waiting where the kernel does not tell the connections (see findHolders). Then this source is
-// lost for as long, and no other.
+// tend scans /proc when that is due and has paused long enough since the last time, and lets go of what was
+// not renewed. It does not wait for a scan: a process that goes into execve at the wrong moment can keep
+// that waiting (see proc.Descriptors). Then this source is lost for as long, and no other.
 func (w *Watcher) tend() {
 	ticker := time.NewTicker(tendInterval)
 	defer ticker.Stop()
@@ -97,7 +98,7 @@ func (w *Watcher) scan() time.Duration {
 		return 0
 	}
 	start := time.Now()
-	found, err := findHolders(w.opts.ProcRoot, wanted, w.quit)
+	found, err := findHolders(w.opts.ProcRoot, w.tells, wanted, w.quit)
 	took := time.Since(start)
 	if err == nil {
 		w.settle(found, wanted, fresh)
@@ -107,7 +108,9 @@ func (w *Watcher) scan() time.Duration {
 	return rest(took)
 }
 
-func rest(took time.Duration) time.Duration { return max(proc.Rest(took), shortestRest) }
+func rest(took time.Duration) time.Duration {
+	return min(max(scanShare*took, shortestRest), longestRest)
+}
 
 // wanted returns the connections of all pods, and takes those of them that are fresh.
 func (w *Watcher) wanted() (wanted, fresh map[connection]bool) {
@@ -151,7 +154,8 @@ func (w *Watcher) settle(found []holder, wanted, fresh map[connection]bool) {
 	w.dropUnused() // a pod may have been forgotten during the scan
 }
 
-// unheld returns the connections that no process holds. Where the kernel does not tell them, any holder may hold each.
+// unheld returns the connections that no process is known to hold. Where the kernel does not tell them, any
+// holder may hold each; where it does, one that was not asked is nobody's excuse: a tenant may have made it.
 func unheld(connections map[connection]bool, found []holder) map[connection]bool {
 	none := map[connection]bool{}
 	for c := range connections {
@@ -210,10 +214,10 @@ func (w *Watcher) announceFUSE(connections map[connection]bool) {
 	}
 }
 
-// uses reports whether one of the connections is the pod's.
+// uses reports whether one of the connections is the pod's, or may be.
 func (p *pod) uses(connections map[connection]bool) bool {
 	for c := range p.connections {
-		if connections[c] || connections[anyConnection] {
+		if connections[c] || connections[anyConnection] || connections[untoldConnection] {
 			return true
 		}
 	}

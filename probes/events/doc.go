@@ -15,12 +15,17 @@
 //   - Who closes the last reference of a namespace takes down its file systems inside close(2), and may wait there for a dead
 //     disk or server, unkillable. Hence a short-lived process of its own (Options.Closer) gets a copy of such a descriptor and ends
 //     after it was closed here, which cannot block then.
-//   - A FUSE connection ends with the last descriptor of /dev/fuse, at the latest when its processes end. fdinfo tells the
-//     connection of such a descriptor as "fuse_connection: N", N being the device number of the mount (Linux 6.16); older kernels
-//     do not, and the end of any holder is announced for every pod with a FUSE. Other users' processes need CAP_SYS_PTRACE
-//     and CAP_DAC_READ_SEARCH; those that cannot be read are passed over.
-//     A connection that no process is found to hold is announced once: its daemon has ended before it was looked for. The number of
-//     a connection that has ended is given to the next one, so that daemons are looked for whenever a number is new to a pod.
+//   - A FUSE connection ends with the last descriptor of /dev/fuse, at the latest when its processes end. The
+//     link of such a descriptor reads "/dev/fuse". fdinfo tells its connection as "fuse_connection: N", N being
+//     the device number of the mount (Linux 6.16); older kernels do not, and the end of any holder is announced
+//     for every pod with a FUSE. fdinfo can keep its reader waiting, unkillable, and cost it as much memory as a
+//     process likes, so it is read of privileged processes only, which most drivers are (see
+//     proc.Process.IsPrivileged): the end of any other holder is announced for every pod with a FUSE, too. A
+//     daemon below a chroot, whose link reads "/host/dev/fuse" for example, is not found. Other users' processes
+//     need CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; those that cannot be read are passed over.
+//     A connection that no process is known to hold is announced once: its daemon has ended before it was looked
+//     for, or is not privileged. The number of a connection that has ended is given to the next one, so that
+//     daemons are looked for whenever a number is new to a pod.
 //   - /sys/fs/ext4/DEV/errors_count polls as POLLPRI|POLLERR when it grows (Linux 5.14; before that it is left to polling). It needs
 //     no capability and pins nothing: the file system can be unmounted meanwhile, reads answer ENODEV then, and no event tells of that.
 //

@@ -3,9 +3,6 @@ package events
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -16,8 +13,11 @@ import (
 // connection is the number of a FUSE connection: the kernel's device number of its super block.
 type connection uint64
 
-// anyConnection stands for a descriptor of /dev/fuse of which the kernel does not tell the connection.
-const anyConnection = ^connection(0)
+// What stands for a descriptor of /dev/fuse whose connection is not known. No device has such a number.
+const (
+	anyConnection    = ^connection(0) - iota // the kernel does not tell it
+	untoldConnection                         // it was not asked, since the process is not privileged
+)
 
 // minorBits is the width of the minor in a device number of the kernel (MINORBITS).
 const minorBits = 20
@@ -38,26 +38,36 @@ type holder struct {
 }
 
 const (
-	maxHolders     = 1024 // processes
-	maxDescriptors = 4096 // of one process; the kernel lists the lowest first
-	namesAtOnce    = 256
+	maxHolders = 1024           // processes
+	maxUntold  = maxHolders / 2 // of them that are not privileged: anybody can have so many
 )
 
-// findHolders reads the descriptors of all processes below the /proc at root and returns those that hold one of a wanted connection, or,
-// where the kernel does not tell the connections, any. Processes that may not be read, or end meanwhile, are passed over. It ends
-// early when quit is closed. The caller releases the processes.
+// findHolders returns the processes below the /proc at root that hold a descriptor of a wanted connection,
+// or of /dev/fuse where the connection is not told. Processes that may not be read, or end meanwhile, are
+// passed over. It ends early when quit is closed. The caller releases the processes.
 //
-// It reads fdinfo, which does not wait. Only a kernel that tells no connection there has the links of fd read, too: those of a process
-// within execve may take for ever (see proc.Tasks). Such a process is passed over, but for one that begins at that very moment.
-func findHolders(root string, wanted map[connection]bool, quit <-chan struct{}) ([]holder, error) {
+// tells says that this kernel tells the connection of a descriptor, in its fdinfo. That is opened of none
+// but /dev/fuse, and of none but privileged processes: others can keep its reader waiting (see
+// proc.IsPrivileged).
+//
+// A link that reads /dev/fuse can be had by who may mount, or make files in the /dev of his container. The
+// end of his processes then calls for looks at pods with a FUSE, at a bounded rate, and for nothing else.
+func findHolders(root string, tells bool, wanted map[connection]bool, quit <-chan struct{}) ([]holder, error) {
 	pids, err := proc.All(root)
 	if err != nil {
 		return nil, fmt.Errorf("find FUSE daemons: %w", err)
 	}
-	s := search{root: root, wanted: wanted, quit: quit}
-	s.each(pids, s.told)
-	if !s.tells {
-		s.each(pids, s.linked)
+	s := search{root: root, tells: tells, wanted: wanted}
+	for _, pid := range pids {
+		select {
+		case <-quit:
+			return s.found, nil
+		default:
+		}
+		if len(s.found) >= maxHolders {
+			break
+		}
+		s.addProcess(pid)
 	}
 	return s.found, nil
 }
@@ -65,95 +75,57 @@ func findHolders(root string, wanted map[connection]bool, quit <-chan struct{}) 
 // search is one scan of /proc.
 type search struct {
 	root   string
+	tells  bool
 	wanted map[connection]bool
-	quit   <-chan struct{}
 	found  []holder
-	tells  bool // the kernel tells the connection of a descriptor
+	untold int // of them
 }
 
-// each enters the processes of which connections returns any.
-func (s *search) each(pids []int, connections func(pid int) map[connection]bool) {
-	for _, pid := range pids {
-		select {
-		case <-s.quit:
-			return
-		default:
-		}
-		if len(s.found) >= maxHolders {
-			return
-		}
-		if held := connections(pid); len(held) > 0 {
-			if p, err := proc.Hold(s.root, pid); err == nil {
-				s.found = append(s.found, holder{process: p, connections: held})
-			}
-		}
-	}
-}
-
-// told returns the wanted connections of which the process's fdinfo tells.
-func (s *search) told(pid int) (held map[connection]bool) {
-	eachDescriptor(s.folder(pid, "fdinfo"), func(info string) bool {
-		c, ok := connectionIn(info)
-		s.tells = s.tells || ok
-		if ok && s.wanted[c] {
-			if held == nil {
-				held = map[connection]bool{}
-			}
-			held[c] = true
-		}
-		return true
-	})
-	return held
-}
-
-// linked returns anyConnection when a descriptor of the process is one of /dev/fuse.
-func (s *search) linked(pid int) (held map[connection]bool) {
-	tasks, err := proc.Tasks(s.root, pid)
-	if err != nil || slices.ContainsFunc(tasks, func(t proc.Task) bool { return t.Execs }) {
-		return nil
-	}
-	eachDescriptor(s.folder(pid, "fd"), func(descriptor string) bool {
-		if link, err := os.Readlink(descriptor); err == nil && isDevice(link) {
-			held = map[connection]bool{anyConnection: true}
-		}
-		return held == nil
-	})
-	return held
-}
-
-func (s *search) folder(pid int, name string) string {
-	return filepath.Join(s.root, strconv.Itoa(pid), name)
-}
-
-// eachDescriptor calls f for every file of a folder of descriptors, until that returns false.
-func eachDescriptor(folder string, f func(path string) bool) {
-	dir, err := os.Open(folder) //nolint:gosec // a folder of /proc
+// addProcess enters a process if it is a holder.
+func (s *search) addProcess(pid int) {
+	p, err := proc.Peek(s.root, pid)
 	if err != nil {
 		return
 	}
-	defer func() { _ = dir.Close() }() // read only
-	for read := 0; read < maxDescriptors; read += namesAtOnce {
-		names, err := dir.Readdirnames(namesAtOnce)
-		for _, name := range names {
-			if !f(filepath.Join(folder, name)) {
-				return
-			}
-		}
-		if err != nil {
-			return // io.EOF, or the process has ended
-		}
+	held := s.connectionsOf(p)
+	if held[untoldConnection] {
+		s.untold++
 	}
+	if len(held) == 0 || held[untoldConnection] && s.untold > maxUntold {
+		p.Release()
+		return
+	}
+	s.found = append(s.found, holder{process: p, connections: held})
 }
 
-// isDevice reports whether a descriptor's link leads to /dev/fuse, as seen from another mount namespace perhaps.
-func isDevice(link string) bool { return link == "/fuse" || strings.HasSuffix(link, "/dev/fuse") }
+// connectionsOf returns which of the wanted connections the process holds.
+func (s *search) connectionsOf(p *proc.Process) map[connection]bool {
+	// As its own mount namespace has it; the second one is that of a /dev which was unmounted.
+	descriptors, err := p.Descriptors("/dev/fuse", "/fuse")
+	switch {
+	case err != nil || len(descriptors) == 0:
+		return nil
+	case !s.tells:
+		return map[connection]bool{anyConnection: true}
+	case !p.IsPrivileged(s.root):
+		return map[connection]bool{untoldConnection: true}
+	}
+	held := map[connection]bool{}
+	for _, name := range descriptors {
+		if c, ok := readConnection(p, name); ok && s.wanted[c] {
+			held[c] = true
+		}
+	}
+	return held
+}
 
 // maxInfo is more than the fdinfo of a character device holds.
 const maxInfo = 4096
 
-// connectionIn reads the line that fuse_dev_show_fdinfo of the kernel writes. It is not ok when there is none.
-func connectionIn(info string) (c connection, ok bool) {
-	f, err := os.Open(info) //nolint:gosec // a file of /proc
+// readConnection reads the line that fuse_dev_show_fdinfo of the kernel writes. It is not ok when there is
+// none: nothing is mounted with the descriptor.
+func readConnection(p *proc.Process, descriptor string) (c connection, ok bool) {
+	f, err := p.Open("fdinfo/" + descriptor)
 	if err != nil {
 		return 0, false
 	}

@@ -61,6 +61,8 @@ func (w *Watcher) try() {
 	w.mountinfo = source(SourceMountinfo, "mounts attached, detached and remounted in a container that fanotify does not watch", err,
 		func() error { return tryPidfd(root) })
 	w.fuse = source(SourceFUSE, "the end of a process that holds the connection of a FUSE mount", err, func() error { return tryPidfd(root) })
+	release, _ := readRelease(root) // "" tells nothing
+	w.tells = tellsConnections(release)
 	w.ext4 = source(SourceExt4, "errors that ext4 counts", err, func() error { return tryExt4(root, w.opts.SysRoot) })
 }
 
@@ -139,22 +141,39 @@ func tryExt4(procRoot, sysRoot string) error {
 	if _, err := os.Stat(filepath.Join(sysRoot, "fs")); err != nil {
 		return fmt.Errorf("find file systems: %w: show the host's /sys as %s", err, sysRoot)
 	}
-	text, err := os.ReadFile(filepath.Join(procRoot, "sys/kernel/osrelease")) //nolint:gosec // a file of /proc
+	release, err := readRelease(procRoot)
 	if err != nil {
-		return fmt.Errorf("read the kernel's version: %w", err)
+		return err
 	}
-	if release := strings.TrimSpace(string(text)); !announcesErrors(release) {
+	if !announcesErrors(release) {
 		return fmt.Errorf("%w: Linux %s counts them silently: they are found at the next look; it needs Linux 5.14", errors.ErrUnsupported, release)
 	}
 	return nil
 }
 
-// announcesErrors reports whether ext4 of a kernel, such as "6.1.0-56-cloud-amd64", announces the errors that it counts: since Linux 5.14, with
+// readRelease returns the kernel's version, such as "6.1.0-56-cloud-amd64".
+func readRelease(procRoot string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(procRoot, "sys/kernel/osrelease")) //nolint:gosec // a file of /proc
+	if err != nil {
+		return "", fmt.Errorf("read the kernel's version: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// announcesErrors reports whether ext4 of a kernel announces the errors that it counts: since Linux 5.14, with
 // commit d578b99443fd (ext4: notify sysfs on errors_count value change).
-func announcesErrors(release string) bool {
+func announcesErrors(release string) bool { return isSince(release, 5, 14) }
+
+// tellsConnections reports whether a kernel tells the connection of a descriptor of /dev/fuse: since Linux
+// 6.16, with commit 514d9210bf45 (fs: fuse: add dev id to /dev/fuse fdinfo). Of one that got it earlier from
+// its distributor it is not used.
+func tellsConnections(release string) bool { return isSince(release, 6, 16) }
+
+// isSince reports whether a kernel's version is at least another. One that is not understood is not.
+func isSince(release string, wantMajor, wantMinor int) bool {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
 		return false
 	}
-	return major > 5 || major == 5 && minor >= 14
+	return major > wantMajor || major == wantMajor && minor >= wantMinor
 }

@@ -50,6 +50,8 @@ type Watcher struct {
 
 	fanotify, mountinfo, fuse, ext4 Source
 
+	tells bool // this kernel tells the connection of a FUSE daemon
+
 	mu      sync.Mutex
 	closed  bool
 	poller  *poller // nil when nothing can be watched

@@ -47,7 +47,7 @@ func open(root string, pid int) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.status()
+	t, err := p.Status()
 	if err == nil && t.dead() {
 		err = p.moveToLiveThread(filepath.Join(root, strconv.Itoa(pid), "task"))
 	}
@@ -83,7 +83,7 @@ func (p *Process) moveToLiveThread(task string) error {
 			continue // exited since it was listed
 		}
 		thread := &Process{dir: os.NewFile(uintptr(fd), task+"/"+t.Name())}
-		if t, err := thread.status(); err == nil && !t.dead() {
+		if t, err := thread.Status(); err == nil && !t.dead() {
 			p.Release()
 			p.dir = thread.dir
 			return nil
@@ -125,7 +125,7 @@ func CloseMounts(f *os.File) { go func() { _ = f.Close() }() } // read only
 
 // Check returns ErrGone when the process has exited.
 func (p *Process) Check() error {
-	t, err := p.status()
+	t, err := p.Status()
 	if err == nil && t.dead() {
 		return ErrGone
 	}
@@ -157,7 +157,8 @@ func (p *Process) control(f func(dir int) error) error {
 	return gone(answer)
 }
 
-func (p *Process) status() (Task, error) {
+// Status returns what the status file of the process tells of its first thread. It does not wait (see Tasks).
+func (p *Process) Status() (Task, error) {
 	text, err := p.Read("status")
 	if err != nil {
 		return Task{}, err

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
 // maxTasks is how many threads of one process are looked at.
@@ -14,13 +16,14 @@ const maxTasks = 1024
 // Task is one thread.
 type Task struct {
 	TID    int
-	Comm   string // its own choice
-	State  byte   // of proc_pid_status(5): D waits and cannot be killed, Z has exited
-	Kernel bool   // it is the kernel's own
-	Ending bool   // it was killed, and has given its memory back: it waits for others before it is gone
-	Execs  bool   // it is within execve(2), past the point of no return
-	Wchan  string // the function of the kernel that it waits in; told of state D only, and not while it execs
-	inner  int    // its process's id in its own pid namespace
+	Comm   string           // its own choice
+	State  byte             // of proc_pid_status(5): D waits and cannot be killed, Z has exited
+	Kernel bool             // it is the kernel's own
+	Ending bool             // it was killed, and has given its memory back: it waits for others before it is gone
+	Execs  bool             // it is within execve(2), past the point of no return
+	Wchan  string           // the function of the kernel that it waits in; told of state D only, and not while it execs
+	inner  int              // its process's id in its own pid namespace
+	caps   sys.Capabilities // effective ones, in its own user namespace
 }
 
 // dead reports whether the task has exited: a zombie (Z) has no mounts any more.
@@ -30,9 +33,12 @@ var errStatus = errors.New("malformed status of a process")
 
 // Tasks returns the threads of a process, up to 1024 of them. It is ErrGone when there is no such process.
 //
-// What it reads does not wait. Of a process within execve that cannot be said of stat, wchan, syscall, stack and ns (measured on
-// Linux 6.18.44), nor of the links root, cwd, exe and fd: it holds exec_update_lock while it closes its files, for ever where one is on
-// a dead FUSE. And cmdline and environ wait for the process's memory. This process reads status, cgroup, mountinfo and fdinfo only.
+// What it reads does not wait. Of a process within execve that cannot be said of stat, wchan, syscall,
+// stack and ns (measured on Linux 6.18.44), nor of the links root, cwd, exe and fd: it holds
+// exec_update_lock while it closes its files (begin_new_exec of the kernel), indefinitely where one is
+// on a dead FUSE. And cmdline and environ wait for the process's memory. This process reads status,
+// cgroup and mountinfo of any process; the links of fd and ns of one that is not within execve; and
+// fdinfo of one that IsPrivileged (see there).
 func Tasks(root string, pid int) ([]Task, error) {
 	folder := root + "/" + strconv.Itoa(pid) + "/task"
 	names, err := readNames(folder)
@@ -83,6 +89,9 @@ func parseStatus(text string) (t Task, err error) {
 			t.State = (value + " ")[0]
 		case "NSpid": // of every namespace from the reader's to its own
 			t.inner, _ = strconv.Atoi(value[strings.LastIndexByte(value, '\t')+1:]) // 0 when it is not told
+		case "CapEff":
+			caps, _ := strconv.ParseUint(value, 16, 64) // none when it is not told
+			t.caps = sys.Capabilities(caps)
 		case "Kthread": // since Linux 6.10
 			t.Kernel = value == "1"
 		case "VmSize":

@@ -337,6 +337,12 @@ func obey(words []string) error {
 			return err
 		}
 		return syscall.Exec(staticProgram, os.Args, os.Environ())
+	case "map":
+		return mapFile(words[1])
+	case "epoll":
+		return holdEpoll()
+	case "swap":
+		return swapDescriptors(words[1])
 	case "become": // another user, who has no capability
 		uid, err := strconv.Atoi(words[1])
 		return errors.Join(err, syscall.Setuid(uid))

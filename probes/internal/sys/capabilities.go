@@ -15,6 +15,9 @@ const (
 	CapDACReadSearch Capabilities = 1 << unix.CAP_DAC_READ_SEARCH
 )
 
+// CapSysAdmin is what makes a process as good as root on the node. The agent has no use for it itself.
+const CapSysAdmin Capabilities = 1 << unix.CAP_SYS_ADMIN
+
 // EffectiveCapabilities returns those that the kernel grants this thread now. It never blocks.
 func EffectiveCapabilities() (Capabilities, error) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}

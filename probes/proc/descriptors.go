@@ -1,0 +1,109 @@
+package proc
+
+import (
+	"errors"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/mountwarden/mountwarden/probes/internal/sys"
+)
+
+const (
+	maxDescriptors = 4096 // of one process; the kernel lists the lowest first
+	namesAtOnce    = 256
+	maxLink        = 64 // of a link that is asked for, in bytes
+)
+
+// errExecs tells that the links of the process may keep waiting whoever reads them.
+var errExecs = errors.New("process is within execve")
+
+// Descriptors returns the numbers of the process's descriptors whose link is one of the texts, of its first 4,096.
+//
+// A link is made from names in memory (d_path of the kernel): to read it asks no file system, however
+// dead. That of a process within execve may keep waiting (see Tasks), so such a process is refused. It
+// is so from the moment when its memory is new, and has no thread but the first one then (exec_mmap after
+// de_thread of the kernel), so that the status of the first one is enough. What remains is a process that
+// goes there between the look at its status and the last of the links that follow, at most 256. That wait
+// ends when the process is killed, or when this one is (down_read_killable).
+func (p *Process) Descriptors(links ...string) ([]string, error) {
+	folder, err := p.Open("fd")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = folder.Close() }() // read only
+	var found []string
+	for read := 0; read < maxDescriptors; read += namesAtOnce {
+		if err := p.checkLinks(); err != nil {
+			return nil, err
+		}
+		names, err := folder.Readdirnames(namesAtOnce)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, gone(err)
+		}
+		found = append(found, linked(folder, names, links)...)
+	}
+	return found, nil
+}
+
+// checkLinks returns an error when to read the links of the process may wait.
+func (p *Process) checkLinks() error {
+	t, err := p.Status()
+	if err == nil && t.Execs {
+		err = errExecs
+	}
+	return err
+}
+
+// linked returns those of the descriptors whose link is one of the texts.
+func linked(folder *os.File, names, links []string) (found []string) {
+	dir := int(folder.Fd())
+	var buf [maxLink]byte
+	for _, name := range names {
+		n, err := sys.ReadLinkAt(dir, name, buf[:])
+		if err == nil && slices.Contains(links, string(buf[:n])) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// IsPrivileged reports whether the process has CAP_SYS_ADMIN in the user namespace of the one that reads,
+// the node's. It may do to the node what it likes, so that there is nothing it could gain from this process.
+//
+// That matters where the kernel lets a process keep others waiting, or has them make room for as much text
+// as it likes, as with fdinfo: that of an epoll waits for the lock which epoll_wait(2) holds while it writes
+// to its caller's memory, a page of a dead FUSE perhaps (ep_show_fdinfo), and that of any file lists its locks,
+// a million perhaps, at the expense of who reads (seq_show of fs/proc/fd.c). Whatever is known of a descriptor
+// does not help there: it may stand for another file at the next moment.
+func (p *Process) IsPrivileged(root string) bool {
+	t, err := p.Status()
+	if err != nil || t.Execs || t.caps&sys.CapSysAdmin == 0 {
+		return false
+	}
+	theirs, err := p.link("ns/user")
+	if err != nil {
+		return false
+	}
+	self, err := Self(root)
+	if err != nil {
+		return false
+	}
+	defer self.Release()
+	ours, err := self.link("ns/user")
+	return err == nil && ours == theirs
+}
+
+// link returns the text of a link of the process's folder, cut at maxLink bytes.
+func (p *Process) link(name string) (text string, err error) {
+	var buf [maxLink]byte
+	err = p.control(func(dir int) error {
+		n, err := sys.ReadLinkAt(dir, name, buf[:])
+		text = string(buf[:n])
+		return err
+	})
+	return text, err
+}
