@@ -12,7 +12,7 @@ import (
 const (
 	shortestRest = time.Second      // between two scans of /proc: daemons end and start in groups
 	longestRest  = 30 * time.Second // however long a scan took
-	scanShare    = 20               // the rest is that many times as long as the scan: a tenant chooses how many files he opens
+	scanShare    = 20               // the rest is at least that many times as long as the scan
 	rescanAfter  = 5 * time.Minute  // descriptors are handed over without anybody's end
 	missedAfter  = time.Minute      // a mount that is repaired inside its pod may have the number of the broken one
 	tendInterval = time.Minute
@@ -62,9 +62,10 @@ func (d *daemons) lack(now time.Time) bool {
 	return len(d.fresh) > 0 || age > rescanAfter || d.missed && age > missedAfter
 }
 
-// tend scans /proc when that is due and has paused long enough since the last time, and lets go of what was
-// not renewed. It does not wait for a scan: a process that goes into execve at the wrong moment can keep
-// that waiting (see proc.Descriptors). Then this source is lost for as long, and no other.
+// tend scans /proc when that is due and has paused long enough since the last time, and lets go of
+// what was not renewed. It does not wait for a scan: a process that goes into execve at the wrong
+// moment can keep that waiting (see proc.Descriptors). Then this source is lost for as long, and no
+// other.
 func (w *Watcher) tend() {
 	ticker := time.NewTicker(tendInterval)
 	defer ticker.Stop()
@@ -154,8 +155,9 @@ func (w *Watcher) settle(found []holder, wanted, fresh map[connection]bool) {
 	w.dropUnused() // a pod may have been forgotten during the scan
 }
 
-// unheld returns the connections that no process is known to hold. Where the kernel does not tell them, any
-// holder may hold each; where it does, one that was not asked is nobody's excuse: a tenant may have made it.
+// unheld returns the connections that no process is known to hold. Where the kernel does not tell
+// them, any holder may hold each; where it does, one that was not asked is nobody's excuse: a
+// tenant may have made it.
 func unheld(connections map[connection]bool, found []holder) map[connection]bool {
 	none := map[connection]bool{}
 	for c := range connections {

@@ -13,7 +13,8 @@ import (
 // connection is the number of a FUSE connection: the kernel's device number of its super block.
 type connection uint64
 
-// What stands for a descriptor of /dev/fuse whose connection is not known. No device has such a number.
+// What stands for a descriptor of /dev/fuse whose connection is not known. No device has such a
+// number.
 const (
 	anyConnection    = ^connection(0) - iota // the kernel does not tell it
 	untoldConnection                         // it was not asked, since the process is not privileged
@@ -42,16 +43,18 @@ const (
 	maxUntold  = maxHolders / 2 // of them that are not privileged: anybody can have so many
 )
 
-// findHolders returns the processes below the /proc at root that hold a descriptor of a wanted connection,
-// or of /dev/fuse where the connection is not told. Processes that may not be read, or end meanwhile, are
-// passed over. It ends early when quit is closed. The caller releases the processes.
+// findHolders returns the processes below the /proc at root that hold a descriptor of a wanted
+// connection, or of /dev/fuse where the connection is not told. Processes that may not be read, or
+// end meanwhile, are passed over. It ends early when quit is closed. The caller releases the
+// processes.
 //
-// tells says that this kernel tells the connection of a descriptor, in its fdinfo. That is opened of none
-// but /dev/fuse, and of none but privileged processes: others can keep its reader waiting (see
-// proc.IsPrivileged).
+// tells says that this kernel tells the connection of a descriptor, in its fdinfo. That is opened
+// of none but /dev/fuse, and of none but privileged processes: others can keep its reader waiting
+// (see proc.IsPrivileged).
 //
-// A link that reads /dev/fuse can be had by who may mount, or make files in the /dev of his container. The
-// end of his processes then calls for looks at pods with a FUSE, at a bounded rate, and for nothing else.
+// A link that reads /dev/fuse can be had by who may mount, or make files in the /dev of his
+// container. The end of his processes then calls for looks at pods with a FUSE, at a bounded rate,
+// and for nothing else.
 func findHolders(root string, tells bool, wanted map[connection]bool, quit <-chan struct{}) ([]holder, error) {
 	pids, err := proc.All(root)
 	if err != nil {
@@ -87,7 +90,7 @@ func (s *search) addProcess(pid int) {
 	if err != nil {
 		return
 	}
-	held := s.connectionsOf(p)
+	held := s.findConnections(p)
 	if held[untoldConnection] {
 		s.untold++
 	}
@@ -98,8 +101,8 @@ func (s *search) addProcess(pid int) {
 	s.found = append(s.found, holder{process: p, connections: held})
 }
 
-// connectionsOf returns which of the wanted connections the process holds.
-func (s *search) connectionsOf(p *proc.Process) map[connection]bool {
+// findConnections returns which of the wanted connections the process holds.
+func (s *search) findConnections(p *proc.Process) map[connection]bool {
 	// As its own mount namespace has it; the second one is that of a /dev which was unmounted.
 	descriptors, err := p.Descriptors("/dev/fuse", "/fuse")
 	switch {
@@ -122,8 +125,8 @@ func (s *search) connectionsOf(p *proc.Process) map[connection]bool {
 // maxInfo is more than the fdinfo of a character device holds.
 const maxInfo = 4096
 
-// readConnection reads the line that fuse_dev_show_fdinfo of the kernel writes. It is not ok when there is
-// none: nothing is mounted with the descriptor.
+// readConnection reads the line that fuse_dev_show_fdinfo of the kernel writes. It is not ok when
+// there is none: nothing is mounted with the descriptor.
 func readConnection(p *proc.Process, descriptor string) (c connection, ok bool) {
 	f, err := p.Open("fdinfo/" + descriptor)
 	if err != nil {

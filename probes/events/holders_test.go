@@ -112,9 +112,9 @@ func TestHolders(t *testing.T) {
 	}
 }
 
-// fdinfo is text of the kernel's that a process may make as long as it likes, and have its reader wait for. So
-// none is read but of /dev/fuse, and of none but who may do to the node what he likes anyway: each of these
-// would be found by its connection.
+// fdinfo is text of the kernel's that a process may make as long as it likes, and have its reader
+// wait for. So none is read but of /dev/fuse, and of none but who may do to the node what he likes
+// anyway: each of these would be found by its connection.
 func TestFdinfoIsReadOfPrivilegedFUSEOnly(t *testing.T) {
 	const told = "fuse_connection:\t40\n"
 	for _, row := range []struct {

@@ -171,7 +171,7 @@ func (c *container) device(point string) Device {
 	c.t.Helper()
 	text, err := c.held.Read("mountinfo")
 	must(c.t, err)
-	table, err := mountinfo.Read(strings.NewReader(text))
+	table, err := mountinfo.Read(strings.NewReader(text), nil)
 	must(c.t, err)
 	m, ok := table.At(point)
 	if !ok {

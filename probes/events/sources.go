@@ -160,16 +160,17 @@ func readRelease(procRoot string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// announcesErrors reports whether ext4 of a kernel announces the errors that it counts: since Linux 5.14, with
-// commit d578b99443fd (ext4: notify sysfs on errors_count value change).
+// announcesErrors reports whether ext4 of a kernel announces the errors that it counts: since Linux
+// 5.14, with commit d578b99443fd (ext4: notify sysfs on errors_count value change).
 func announcesErrors(release string) bool { return isSince(release, 5, 14) }
 
-// tellsConnections reports whether a kernel tells the connection of a descriptor of /dev/fuse: since Linux
-// 6.16, with commit 514d9210bf45 (fs: fuse: add dev id to /dev/fuse fdinfo). Of one that got it earlier from
-// its distributor it is not used.
+// tellsConnections reports whether a kernel tells the connection of a descriptor of /dev/fuse:
+// since Linux 6.16, with commit 514d9210bf45 (fs: fuse: add dev id to /dev/fuse fdinfo). Of one
+// that got it earlier from its distributor it is not used.
 func tellsConnections(release string) bool { return isSince(release, 6, 16) }
 
-// isSince reports whether a kernel's version is at least another. One that is not understood is not.
+// isSince reports whether a kernel's version is at least another. One that is not understood is
+// not.
 func isSince(release string, wantMajor, wantMinor int) bool {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {

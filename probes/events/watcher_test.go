@@ -409,8 +409,9 @@ func TestSourcesTellWhatTheyWatch(t *testing.T) {
 	}
 }
 
-// A tenant chooses how long a scan takes, by how many files he opens: it never takes more than a twentieth of
-// the time, unless it takes more than 1.5 s. And daemons that have just started are not left unknown for long.
+// A tenant chooses how long a scan takes, by how many files he opens: it never takes more than a
+// twentieth of the time, unless it takes more than 1.5 s. And daemons that have just started are
+// not left unknown for long.
 func TestRestAfterAScan(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{
 		0: time.Second, 10 * time.Millisecond: time.Second, 100 * time.Millisecond: 2 * time.Second,

@@ -43,7 +43,7 @@ func TestReader(t *testing.T) {
 	var r mountinfo.Reader
 	read := func(text string) *mountinfo.Table {
 		t.Helper()
-		table, err := r.Read(strings.NewReader(text))
+		table, err := r.Read(strings.NewReader(text), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestReader(t *testing.T) {
 	if second := read(b); second == first || second.Mounts[0].MountPoint != "/b" || first.Mounts[0].MountPoint != "/a" {
 		t.Errorf("%+v, then %+v", first, second)
 	}
-	if _, err := r.Read(strings.NewReader(strings.Repeat("x", mountinfo.MaxBytes+1))); err == nil {
+	if _, err := r.Read(strings.NewReader(strings.Repeat("x", mountinfo.MaxBytes+1)), nil); err == nil {
 		t.Error("too large, no error")
 	}
 	if table := read(a); table.Mounts[0].MountPoint != "/a" {
@@ -74,7 +74,7 @@ func BenchmarkReaderUnchanged(b *testing.B) {
 	var r mountinfo.Reader
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := r.Read(strings.NewReader(text)); err != nil {
+		if _, err := r.Read(strings.NewReader(text), nil); err != nil {
 			b.Fatal(err)
 		}
 	}

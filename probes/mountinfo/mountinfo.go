@@ -29,13 +29,26 @@ type Mount struct {
 	SuperOptions string // of the super block
 }
 
+// Clone returns the same mount with texts of its own: those of m keep a part of the table that it
+// was read in.
+func (m Mount) Clone() Mount {
+	for _, text := range []*string{&m.Root, &m.MountPoint, &m.Options, &m.Optional, &m.FSType, &m.Source, &m.SuperOptions} {
+		*text = strings.Clone(*text)
+	}
+	return m
+}
+
 // Table is one reading of a process's mounts, in the kernel's order.
 type Table struct {
 	Mounts    []Mount
 	Malformed int // lines that could not be understood; with any, "not in the table" proves nothing
 
 	index *index // nil when there are few mounts
+	bytes int
 }
+
+// Bytes returns how much memory the table takes, and what its Mounts refer to, at most.
+func (t *Table) Bytes() int { return t.bytes }
 
 // ByID returns the mount with the id.
 func (t *Table) ByID(id int) (Mount, bool) {

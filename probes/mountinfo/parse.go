@@ -2,7 +2,9 @@ package mountinfo
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,29 +19,79 @@ const (
 	MaxTime  = time.Second
 )
 
-// ErrTooLarge tells that a table exceeds MaxBytes, MaxLines or MaxTime.
+// ErrTooLarge tells that a table exceeds MaxBytes, MaxLines or MaxTime, or has a line of more than
+// 64 KiB.
 var ErrTooLarge = errors.New("mount table too large")
 
-// Read reads a whole table. A line that cannot be understood is counted, and never fails the others.
-func Read(r io.Reader) (*Table, error) {
+// Read reads a whole table. A line that cannot be understood is counted, and never fails the
+// others. Without a Grow only the limits above hold.
+func Read(from io.Reader, grow Grow) (*Table, error) {
 	var once Reader
-	return once.Read(r)
+	return once.Read(from, grow)
 }
 
-func parse(text string) *Table {
-	t := &Table{Mounts: make([]Mount, 0, strings.Count(text, "\n"))}
-	for line := range strings.Lines(text) {
-		m, ok := parseLine(strings.TrimSuffix(line, "\n"))
-		if !ok {
-			t.Malformed++
-			continue
+// Each calls f with every mount of a table and returns how many lines could not be understood. It
+// holds a small part of the text at a time, which f keeps as a whole by keeping a Mount: clone what
+// outlives the call.
+func Each(from io.Reader, f func(Mount)) (malformed int, err error) {
+	text := newParts(from)
+	for {
+		part, err := text.nextLines()
+		if err != nil {
+			return malformed, fmt.Errorf("read mount table: %w", err)
 		}
-		t.Mounts = append(t.Mounts, m)
+		if len(part) == 0 {
+			return malformed, nil
+		}
+		malformed += parseLines(string(part), f)
 	}
-	if len(t.Mounts) >= indexFrom {
-		t.index = newIndex(t.Mounts)
+}
+
+func parseLines(lines string, f func(Mount)) (malformed int) {
+	for line := range strings.Lines(lines) {
+		if m, ok := parseLine(strings.TrimSuffix(line, "\n")); ok {
+			f(m)
+		} else {
+			malformed++
+		}
 	}
-	return t
+	return malformed
+}
+
+// What a mount costs beside its text, in bytes of memory. TestBytes measures it.
+const (
+	mountBytes = 2 * 136 // a slice that grows has room for twice as many at most
+	indexBytes = 192     // its part of the index
+)
+
+// addLines parses more lines.
+func (t *Table) addLines(lines string, grow Grow) error {
+	mounts := strings.Count(lines, "\n") + 1
+	cost := len(lines) + mountBytes*mounts
+	if strings.Contains(lines, `\`) {
+		cost += len(lines) // for fields without their escapes
+	}
+	if err := grow.request(cost); err != nil {
+		return err
+	}
+	t.bytes += cost
+	t.Mounts = slices.Grow(t.Mounts, mounts)
+	t.Malformed += parseLines(lines, func(m Mount) { t.Mounts = append(t.Mounts, m) })
+	return nil
+}
+
+// buildIndex makes the index of a table of many mounts.
+func (t *Table) buildIndex(grow Grow) error {
+	if len(t.Mounts) < indexFrom {
+		return nil
+	}
+	cost := indexBytes * len(t.Mounts)
+	if err := grow.request(cost); err != nil {
+		return err
+	}
+	t.bytes += cost
+	t.index = newIndex(t.Mounts)
+	return nil
 }
 
 // parseLine understands

@@ -15,7 +15,7 @@ import (
 
 func read(t testing.TB, text string) *mountinfo.Table {
 	t.Helper()
-	table, err := mountinfo.Read(strings.NewReader(text))
+	table, err := mountinfo.Read(strings.NewReader(text), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestMalformedLinesAreCountedAndFailNoOther(t *testing.T) {
 }
 
 func TestLongLine(t *testing.T) {
-	options := "lowerdir=" + strings.Repeat("/a-folder", 20_000)
+	options := "lowerdir=" + strings.Repeat("/a-folder", 7000)
 	table := read(t, "1 2 3:4 / /a rw - overlay overlay "+options+"\n2 2 3:4 / /b rw - x s rw\n")
 	if len(table.Mounts) != 2 || table.Mounts[0].SuperOptions != options {
 		t.Errorf("a line of %d bytes was not read whole", len(options))
@@ -94,14 +94,15 @@ func TestLongLine(t *testing.T) {
 
 func TestTooLarge(t *testing.T) {
 	line := "1 2 3:4 / /a rw - x s rw\n"
-	if _, err := mountinfo.Read(strings.NewReader(strings.Repeat(line, mountinfo.MaxLines))); err != nil {
+	if _, err := mountinfo.Read(strings.NewReader(strings.Repeat(line, mountinfo.MaxLines)), nil); err != nil {
 		t.Errorf("%d lines are allowed: %v", mountinfo.MaxLines, err)
 	}
 	for name, text := range map[string]string{
-		"lines": strings.Repeat(line, mountinfo.MaxLines+1),
-		"bytes": strings.Repeat("x", mountinfo.MaxBytes+1),
+		"lines":           strings.Repeat(line, mountinfo.MaxLines+1),
+		"bytes":           strings.Repeat(strings.Repeat("x", 1<<10-1)+"\n", mountinfo.MaxBytes>>10) + "x",
+		"bytes of a line": strings.Repeat("x", 64<<10+1),
 	} {
-		if _, err := mountinfo.Read(strings.NewReader(text)); !errors.Is(err, mountinfo.ErrTooLarge) {
+		if _, err := mountinfo.Read(strings.NewReader(text), nil); !errors.Is(err, mountinfo.ErrTooLarge) {
 			t.Errorf("too many %s: %v", name, err)
 		}
 	}
@@ -117,13 +118,13 @@ func (endless) Read(b []byte) (int, error) {
 
 func TestTooSlow(t *testing.T) {
 	t.Parallel()
-	if _, err := mountinfo.Read(endless{}); !errors.Is(err, mountinfo.ErrTooLarge) {
+	if _, err := mountinfo.Read(endless{}, nil); !errors.Is(err, mountinfo.ErrTooLarge) {
 		t.Errorf("a table without an end: %v", err)
 	}
 }
 
 func TestReadError(t *testing.T) {
-	if _, err := mountinfo.Read(iotest.ErrReader(os.ErrClosed)); !errors.Is(err, os.ErrClosed) {
+	if _, err := mountinfo.Read(iotest.ErrReader(os.ErrClosed), nil); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("the reader's error is lost: %v", err)
 	}
 }
@@ -147,7 +148,7 @@ func FuzzRead(f *testing.F) {
 	f.Add("1 2 3:4 / / rw - x  rw\n2 1 3:4 / / rw - x \\043 rw\n\n", "/")
 	f.Add("1 1 3:4 / /a\\040b rw - x s rw\n", "/a b/c")
 	f.Fuzz(func(t *testing.T, text, path string) {
-		table, err := mountinfo.Read(strings.NewReader(text))
+		table, err := mountinfo.Read(strings.NewReader(text), nil)
 		if err != nil {
 			if !errors.Is(err, mountinfo.ErrTooLarge) {
 				t.Fatal(err)
@@ -177,7 +178,7 @@ func BenchmarkRead(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				table, err := mountinfo.Read(strings.NewReader(text))
+				table, err := mountinfo.Read(strings.NewReader(text), nil)
 				if err != nil || len(table.Mounts) != lines {
 					b.Fatal(err)
 				}

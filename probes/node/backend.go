@@ -9,16 +9,12 @@ import (
 	"github.com/mountwarden/mountwarden/probes/view"
 )
 
-var errNoHost = errors.New("the host's first process cannot be looked through")
+var errNoHost = errors.New("the host's first process cannot be looked through, or its mount table not be read")
 
 // ProbeHost looks at the host's mount that covers a path, as ProbeSelf does at this process's: within about timeout, past symlinks of
 // the host, and with read-only by design as Healthy. A path that is not there is Unknown.
 func (p *Prober) ProbeHost(ctx context.Context, path string, timeout time.Duration) probes.Observation {
-	_, process := p.host.view()
-	c := &container{mounts: []probes.Mount{{Path: path}}, self: true, process: process, memory: newMemory()}
-	if process == nil {
-		c.err = errNoHost
-	}
+	c := &container{mounts: []probes.Mount{{Path: path}}, self: true, host: p.host, memory: newMemory()}
 	c.read()
 	l := newLook(p, "", timeout)
 	l.add(c)

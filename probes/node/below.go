@@ -56,6 +56,7 @@ func (l *look) child(v *subject, at string, declared bool) *subject {
 			return s
 		}
 	}
+	at = strings.Clone(at) // it outlives the table, in observations and with parked workers
 	s := newSubject(v.c, v.mount, at, l.began)
 	s.volume, s.declared = v, declared
 	l.children = append(l.children, s)

@@ -89,7 +89,7 @@ func (h *host) refresh() error {
 	if _, err := h.file.Seek(0, 0); err != nil {
 		return fmt.Errorf("read the host's mount table: %w", err)
 	}
-	table, err := h.reader.Read(h.file)
+	table, err := h.reader.Read(h.file, nil)
 	if err != nil {
 		return err
 	}

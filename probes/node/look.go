@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/mountwarden/mountwarden/probes"
@@ -67,6 +68,13 @@ func (l *look) run(ctx context.Context) []probes.Observation {
 	l.askHost(ctx)
 	l.remember()
 	return l.observations()
+}
+
+// releaseTables gives back the memory of the mount tables.
+func (l *look) releaseTables() {
+	for _, c := range l.containers {
+		c.releaseTable()
+	}
 }
 
 // isSelf reports whether the look is at what this process sees: the host's mounts do not count then.
@@ -198,8 +206,14 @@ func (l *look) observations() []probes.Observation {
 	all := make([]probes.Observation, 0, len(l.volumes)+len(l.children))
 	l.each(func(s *subject) {
 		if !s.silent() && s.tells() {
-			all = append(all, s.seen)
+			all = append(all, cloneTexts(s.seen))
 		}
 	})
 	return all
+}
+
+// cloneTexts returns an observation that keeps no part of a mount table: it outlives the look.
+func cloneTexts(o probes.Observation) probes.Observation {
+	o.FSType, o.Source = strings.Clone(o.FSType), strings.Clone(o.Source)
+	return o
 }

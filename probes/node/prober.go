@@ -33,6 +33,7 @@ type Prober struct {
 	pool     *worker.Pool
 	host     *host
 	memories *memories
+	tables   *tableMemory
 	events   *events.Watcher // nil without Options.Events
 }
 
@@ -51,7 +52,7 @@ func New(opts Options) (*Prober, error) {
 	root, sysRoot := or(opts.ProcRoot, "/proc"), or(opts.SysRoot, "/sys")
 	p := &Prober{
 		procRoot: root, sysRoot: sysRoot, finder: proc.NewFinder(root), pool: pool,
-		host: newHost(root, or(opts.HostPID, 1)), memories: newMemories(),
+		host: newHost(root, or(opts.HostPID, 1)), memories: newMemories(), tables: newTableMemory(sharedTableBytes),
 	}
 	if opts.Events {
 		p.events = events.New(events.Options{ProcRoot: root, SysRoot: sysRoot, Closer: pool.Path()})
@@ -72,8 +73,10 @@ func or[T comparable](value, otherwise T) T {
 // BelowOnly. Those of the mounts below them follow.
 func (p *Prober) Probe(ctx context.Context, pod probes.Pod, timeout time.Duration) []probes.Observation {
 	l := newLook(p, pod.UID, timeout)
+	defer l.releaseTables()
+	share := &tableShare{tables: p.tables, namespace: pod.Namespace}
 	for i := range pod.Containers {
-		l.add(p.open(&pod.Containers[i]))
+		l.add(p.open(&pod.Containers[i], share))
 	}
 	defer l.watch()
 	return l.run(ctx)

@@ -91,7 +91,7 @@ func TestDoubt(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:2 /a")
 	pod := n.pod("/a")
 	l := newLook(n.Prober, "", patience)
-	l.add(n.open(&pod.Containers[0]))
+	l.add(n.open(&pod.Containers[0], &tableShare{tables: n.tables}))
 	s := l.volumes[0]
 	s.seen.Health, s.seen.Cause = probes.Broken, probes.CauseHung
 	l.doubt()

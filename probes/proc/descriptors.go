@@ -18,14 +18,16 @@ const (
 // errExecs tells that the links of the process may keep waiting whoever reads them.
 var errExecs = errors.New("process is within execve")
 
-// Descriptors returns the numbers of the process's descriptors whose link is one of the texts, of its first 4,096.
+// Descriptors returns the numbers of the process's descriptors whose link is one of the texts, of
+// its first 4,096.
 //
-// A link is made from names in memory (d_path of the kernel): to read it asks no file system, however
-// dead. That of a process within execve may keep waiting (see Tasks), so such a process is refused. It
-// is so from the moment when its memory is new, and has no thread but the first one then (exec_mmap after
-// de_thread of the kernel), so that the status of the first one is enough. What remains is a process that
-// goes there between the look at its status and the last of the links that follow, at most 256. That wait
-// ends when the process is killed, or when this one is (down_read_killable).
+// A link is made from names in memory (d_path of the kernel): to read it asks no file system,
+// however dead. That of a process within execve may keep waiting (see Tasks), so such a process is
+// refused. It is so from the moment when its memory is new, and has no thread but the first one
+// then (exec_mmap after de_thread of the kernel), so that the status of the first one is enough.
+// What remains is a process that goes there between the look at its status and the last of the
+// links that follow, at most 256. That wait ends when the process is killed, or when this one is
+// (down_read_killable).
 func (p *Process) Descriptors(links ...string) ([]string, error) {
 	folder, err := p.Open("fd")
 	if err != nil {
@@ -44,7 +46,7 @@ func (p *Process) Descriptors(links ...string) ([]string, error) {
 		if err != nil {
 			return nil, gone(err)
 		}
-		found = append(found, linked(folder, names, links)...)
+		found = append(found, filterByLink(folder, names, links)...)
 	}
 	return found, nil
 }
@@ -58,8 +60,8 @@ func (p *Process) checkLinks() error {
 	return err
 }
 
-// linked returns those of the descriptors whose link is one of the texts.
-func linked(folder *os.File, names, links []string) (found []string) {
+// filterByLink returns those of the descriptors whose link is one of the texts.
+func filterByLink(folder *os.File, names, links []string) (found []string) {
 	dir := int(folder.Fd())
 	var buf [maxLink]byte
 	for _, name := range names {
@@ -71,20 +73,22 @@ func linked(folder *os.File, names, links []string) (found []string) {
 	return found
 }
 
-// IsPrivileged reports whether the process has CAP_SYS_ADMIN in the user namespace of the one that reads,
-// the node's. It may do to the node what it likes, so that there is nothing it could gain from this process.
+// IsPrivileged reports whether the process has CAP_SYS_ADMIN in the user namespace of the one that
+// reads, the node's. It may do to the node what it likes, so that there is nothing it could gain
+// from this process.
 //
-// That matters where the kernel lets a process keep others waiting, or has them make room for as much text
-// as it likes, as with fdinfo: that of an epoll waits for the lock which epoll_wait(2) holds while it writes
-// to its caller's memory, a page of a dead FUSE perhaps (ep_show_fdinfo), and that of any file lists its locks,
-// a million perhaps, at the expense of who reads (seq_show of fs/proc/fd.c). Whatever is known of a descriptor
-// does not help there: it may stand for another file at the next moment.
+// That matters where the kernel lets a process keep others waiting, or has them make room for as
+// much text as it likes, as with fdinfo: that of an epoll waits for the lock which epoll_wait(2)
+// holds while it writes to its caller's memory, a page of a dead FUSE perhaps (ep_show_fdinfo), and
+// that of any file lists its locks, a million perhaps, at the expense of who reads (seq_show of
+// fs/proc/fd.c). Whatever is known of a descriptor does not help there: it may stand for another
+// file at the next moment.
 func (p *Process) IsPrivileged(root string) bool {
 	t, err := p.Status()
 	if err != nil || t.Execs || t.caps&sys.CapSysAdmin == 0 {
 		return false
 	}
-	theirs, err := p.link("ns/user")
+	theirs, err := p.readLink("ns/user")
 	if err != nil {
 		return false
 	}
@@ -93,12 +97,12 @@ func (p *Process) IsPrivileged(root string) bool {
 		return false
 	}
 	defer self.Release()
-	ours, err := self.link("ns/user")
+	ours, err := self.readLink("ns/user")
 	return err == nil && ours == theirs
 }
 
-// link returns the text of a link of the process's folder, cut at maxLink bytes.
-func (p *Process) link(name string) (text string, err error) {
+// readLink returns the text of a link of the process's folder, cut at maxLink bytes.
+func (p *Process) readLink(name string) (text string, err error) {
 	var buf [maxLink]byte
 	err = p.control(func(dir int) error {
 		n, err := sys.ReadLinkAt(dir, name, buf[:])

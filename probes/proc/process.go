@@ -157,7 +157,8 @@ func (p *Process) control(f func(dir int) error) error {
 	return gone(answer)
 }
 
-// Status returns what the status file of the process tells of its first thread. It does not wait (see Tasks).
+// Status returns what the status file of the process tells of its first thread. It does not wait
+// (see Tasks).
 func (p *Process) Status() (Task, error) {
 	text, err := p.Read("status")
 	if err != nil {

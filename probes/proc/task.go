@@ -31,14 +31,15 @@ func (t Task) dead() bool { return t.State == 'Z' || t.State == 'X' || t.State =
 
 var errStatus = errors.New("malformed status of a process")
 
-// Tasks returns the threads of a process, up to 1024 of them. It is ErrGone when there is no such process.
+// Tasks returns the threads of a process, up to 1024 of them. It is ErrGone when there is no such
+// process.
 //
-// What it reads does not wait. Of a process within execve that cannot be said of stat, wchan, syscall,
-// stack and ns (measured on Linux 6.18.44), nor of the links root, cwd, exe and fd: it holds
-// exec_update_lock while it closes its files (begin_new_exec of the kernel), indefinitely where one is
-// on a dead FUSE. And cmdline and environ wait for the process's memory. This process reads status,
-// cgroup and mountinfo of any process; the links of fd and ns of one that is not within execve; and
-// fdinfo of one that IsPrivileged (see there).
+// What it reads does not wait. Of a process within execve that cannot be said of stat, wchan,
+// syscall, stack and ns (measured on Linux 6.18.44), nor of the links root, cwd, exe and fd: it
+// holds exec_update_lock while it closes its files (begin_new_exec of the kernel), indefinitely
+// where one is on a dead FUSE. And cmdline and environ wait for the process's memory. This process
+// reads status, cgroup and mountinfo of any process; the links of fd and ns of one that is not
+// within execve; and fdinfo of one that IsPrivileged (see there).
 func Tasks(root string, pid int) ([]Task, error) {
 	folder := root + "/" + strconv.Itoa(pid) + "/task"
 	names, err := readNames(folder)

@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
-	"github.com/mountwarden/mountwarden/probes/view"
 )
 
 // ErrRefused tells that a connection was not aborted, since that could hit somebody else or could not be ruled out to.
@@ -49,13 +48,16 @@ func parseDevice(text string) (mountinfo.Device, error) {
 
 // check refuses unless all that have the device mounted are the pod's own.
 func (e *Examiner) check(ctx context.Context, podUID string, d mountinfo.Device) error {
-	spaces, err := e.namespaces(ctx, podUID)
+	spaces, err := e.namespaces(ctx, podUID, d)
+	if errors.Is(err, ErrRefused) {
+		return err
+	}
 	if err != nil {
 		return refuse("who uses %s cannot be told: %w", d, err)
 	}
 	own := 0
 	for _, s := range spaces {
-		n, err := s.uses(podUID, d)
+		n, err := s.uses(d)
 		if err != nil {
 			return err
 		}
@@ -67,28 +69,16 @@ func (e *Examiner) check(ctx context.Context, podUID string, d mountinfo.Device)
 	return nil
 }
 
-// uses counts the mounts of the device that are the pod's, and refuses when one is not.
-func (s namespace) uses(podUID string, d mountinfo.Device) (own int, err error) {
-	if s.table.Malformed > 0 {
-		return 0, refuse("who uses %s cannot be told: %d mounts of process %d are not understood", d, s.table.Malformed, s.pid)
+// uses returns how many of the mounts of the device are the pod's, and refuses when one is not.
+func (s namespace) uses(d mountinfo.Device) (own int, err error) {
+	switch {
+	case s.own && s.pid != hostPID:
+		return s.mounts, nil
+	case s.elsewhere != "":
+		return 0, refuse("%s is mounted at %s of process %d as well, from where others may use it", d, s.elsewhere, s.pid)
+	default:
+		return s.ofPod, nil
 	}
-	for _, m := range s.table.Mounts {
-		if m.Device != d {
-			continue
-		}
-		if !view.IsFUSE(m.FSType) {
-			return 0, refuse("%s is no FUSE file system but %s", d, short(m.FSType))
-		}
-		switch pod := ofPod(m.MountPoint); {
-		case pod != "" && pod != podUID:
-			return 0, refuse("the pod %s uses %s as well, at %s", short(pod), d, short(m.MountPoint))
-		case pod == podUID || s.own && s.pid != hostPID:
-			own++
-		case !isStaged(m.MountPoint):
-			return 0, refuse("%s is mounted at %s of process %d as well, from where others may use it", d, short(m.MountPoint), s.pid)
-		}
-	}
-	return own, nil
 }
 
 // write tells the kernel. The file is of the host's fusectl; it takes no lock that a server could hold. Only the user who has mounted the FUSE

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
 // alone is a node where the FUSE 0:57 is the pod's alone: at its volume and in its container.
@@ -130,7 +132,7 @@ func TestNamespacesOnce(t *testing.T) {
 	n.process(60, 'S', "", "0::/system.slice/a.service", n.host...)
 	n.process(61, 'S', "", "0::/kubepods/pod"+podA, root(12))
 	n.process(62, 'S', "", "0::/kubepods/pod"+podA, root(30)) // entered the other pod's
-	got, err := New(n.root).namespaces(t.Context(), podA)
+	got, err := New(n.root).namespaces(t.Context(), podA, mountinfo.Device{Minor: 57})
 	if err != nil || len(got) != 3 {
 		t.Fatalf("%+v %v", got, err)
 	}
@@ -139,11 +141,11 @@ func TestNamespacesOnce(t *testing.T) {
 			t.Errorf("%+v, want %+v", got[i], want)
 		}
 	}
-	if _, err := New(n.root+"/none").namespaces(t.Context(), podA); err == nil {
+	if _, err := New(n.root+"/none").namespaces(t.Context(), podA, mountinfo.Device{Minor: 57}); err == nil {
 		t.Error("no /proc has namespaces")
 	}
 	n.remove("1")
-	if got, err := New(n.root).namespaces(t.Context(), podA); err == nil {
+	if got, err := New(n.root).namespaces(t.Context(), podA, mountinfo.Device{Minor: 57}); err == nil {
 		t.Errorf("%+v of a /proc that is not the host's", got)
 	}
 }

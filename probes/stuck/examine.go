@@ -35,21 +35,19 @@ func (e *Examiner) Examine(ctx context.Context, podUID string) Report {
 		r.Unseen = append(r.Unseen, err)
 	}
 	e.processes(ctx, pids, &r)
-	host, err := e.hostTable()
+	left, err := e.hostMounts(func(m *mountinfo.Mount) bool { return ofPod(m.MountPoint) == podUID })
 	if err != nil {
 		r.Unseen = append(r.Unseen, err)
 		return r
 	}
-	for _, m := range host.Mounts {
-		if ofPod(m.MountPoint) == podUID {
-			r.Left = append(r.Left, e.leftMount(m))
-		}
+	for _, m := range left {
+		r.Left = append(r.Left, e.leftMount(m))
 	}
 	slices.SortStableFunc(r.Left, func(a, b LeftMount) int { return b.weight() - a.weight() })
 	return r
 }
 
-// processes puts what each process does into the report.
+// processes puts what each process does into the report, and where, of those that tell the most.
 func (e *Examiner) processes(ctx context.Context, pids []int, r *Report) {
 	var all []Process
 	for _, pid := range pids[:min(len(pids), maxExamined)] {
@@ -68,6 +66,23 @@ func (e *Examiner) processes(ctx context.Context, pids []int, r *Report) {
 	slices.SortStableFunc(all, func(a, b Process) int { return b.weight() - a.weight() })
 	r.Processes = all[:min(len(all), maxProcesses)]
 	r.More = max(len(all)-maxProcesses, 0) + max(len(pids)-maxExamined, 0)
+	for i := range r.Processes {
+		if err := e.addMounts(ctx, &r.Processes[i]); err != nil {
+			r.Unseen = append(r.Unseen, err)
+		}
+	}
+}
+
+// addMounts adds the mounts that the process may wait for.
+func (e *Examiner) addMounts(ctx context.Context, p *Process) (err error) {
+	if !p.waits() {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("mounts of process %d: %w", p.PID, err)
+	}
+	p.Mounts, err = e.mounts(*p)
+	return err
 }
 
 // process is not ok when it has ended meanwhile, or is the kernel's own.
@@ -88,10 +103,7 @@ func (e *Examiner) process(pid int) (p Process, ok bool, err error) {
 			p, ok = q, true
 		}
 	}
-	if ok && p.waits() {
-		p.Mounts, err = e.mounts(pid, p)
-	}
-	return p, ok, err
+	return p, ok, nil
 }
 
 // waits reports whether it matters which mount the process waits for.
@@ -115,38 +127,33 @@ func (p Process) weight() int {
 // mounts returns the mounts that the process may wait for: those of the file systems that its function belongs to, of which
 // for a FUSE the server owes answers. In another function, such as one that waits for a lock, it may be any FUSE that owes some, and where pages
 // are waited for any mount of a network.
-func (e *Examiner) mounts(pid int, p Process) ([]mountinfo.Mount, error) {
-	t, err := e.table(pid)
+func (e *Examiner) mounts(p Process) ([]mountinfo.Mount, error) {
+	s, known := waitsFor(p.Wchan)
+	pages := waitsForPages(p.Wchan) || p.Wchan == "" // Linux 5.10 does not tell of most
+	seen := map[mountinfo.Device]bool{}
+	found, _, err := e.findMounts(p.PID, func(m *mountinfo.Mount) bool {
+		if seen[m.Device] || known && !s.serves(m.FSType) || !known && !view.IsFUSE(m.FSType) && !(pages && view.IsRemote(m.FSType)) {
+			return false
+		}
+		seen[m.Device] = true
+		return true
+	})
 	if errors.Is(err, proc.ErrGone) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	s, known := waitsFor(p.Wchan)
-	pages := waitsForPages(p.Wchan) || p.Wchan == "" // Linux 5.10 does not tell of most
 	var served, owing []mountinfo.Mount
-	for _, m := range t.Mounts {
-		isFUSE := view.IsFUSE(m.FSType)
-		isNetwork := pages && view.IsRemote(m.FSType) && !isFUSE
-		if known && !s.serves(m.FSType) || !known && !isFUSE && !isNetwork || has(served, m.Device) || has(owing, m.Device) {
-			continue
-		}
-		if known || isNetwork {
+	for _, m := range found {
+		if known || !view.IsFUSE(m.FSType) {
 			served = append(served, m)
 		}
-		if n, ok := e.waiting(m.Device); isFUSE && ok && n > 0 {
+		if n, ok := e.waiting(m.Device); ok && n > 0 && view.IsFUSE(m.FSType) {
 			owing = append(owing, m)
 		}
 	}
 	if len(owing) > 0 {
-		return owing, nil
+		return owing, err
 	}
-	return served, nil
-}
-
-func has(mounts []mountinfo.Mount, d mountinfo.Device) bool {
-	return slices.ContainsFunc(mounts, func(m mountinfo.Mount) bool { return m.Device == d })
+	return served, err
 }
 
 // weight says how much a mount tells: the memory of Secrets is left wherever anything is.

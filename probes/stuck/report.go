@@ -31,14 +31,14 @@ type Process struct {
 	Execs  bool              // it starts a program, and closes the files of the one before
 	Wchan  string            // the kernel's function that it waits in; "" when not told
 	Server string            // who does not answer: "fuse", "nfs" and so on; "" when that is not known
-	Mounts []mountinfo.Mount // where that may be, as the process sees them; more than one when it cannot be told which
+	Mounts []mountinfo.Mount // where that may be, as the process sees it; of each its device, mount point and type
 }
 
 // LeftMount is a mount of a volume that is still there.
 type LeftMount struct {
 	Volume  string
-	Mount   mountinfo.Mount
-	Waiting int // requests to its FUSE server without an answer
+	Mount   mountinfo.Mount // device, mount point and type
+	Waiting int             // requests to its FUSE server without an answer
 }
 
 // Known reports whether the report explains anything: something was found, or everything was looked at.

@@ -15,35 +15,52 @@ import (
 // hostPID is the process whose mounts are the host's.
 const hostPID = 1
 
-// table reads the mounts of a process. It is proc.ErrGone when that has exited.
-func (e *Examiner) table(pid int) (*mountinfo.Table, error) {
+// What is remembered of one table. A tenant makes as many mounts as he likes, and names them as he
+// likes.
+const (
+	maxFound = 256
+	maxText  = 1 << 10
+)
+
+// findMounts returns what tells of the mounts of a process that are wanted, the first 256, and how
+// many lines are not understood. It is proc.ErrGone when the process has exited. The table is not
+// held as a whole, and nothing of it is kept.
+func (e *Examiner) findMounts(pid int, wanted func(*mountinfo.Mount) bool) (found []mountinfo.Mount, malformed int, err error) {
 	p, err := proc.Peek(e.root, pid)
 	if err != nil {
-		return nil, fmt.Errorf("mounts of process %d: %w", pid, err)
+		return nil, 0, fmt.Errorf("mounts of process %d: %w", pid, err)
 	}
 	defer p.Release()
 	f, err := p.OpenMounts(e.root)
 	if err != nil {
-		return nil, fmt.Errorf("mounts of process %d: %w", pid, err)
+		return nil, 0, fmt.Errorf("mounts of process %d: %w", pid, err)
 	}
 	defer proc.CloseMounts(f)
-	t, err := mountinfo.Read(f)
+	malformed, err = mountinfo.Each(f, func(m mountinfo.Mount) {
+		if len(found) < maxFound && wanted(&m) {
+			found = append(found, mountinfo.Mount{Device: m.Device, MountPoint: cutText(m.MountPoint), FSType: cutText(m.FSType)})
+		}
+	})
 	if err != nil {
-		return nil, fmt.Errorf("mounts of process %d: %w", pid, err)
+		return nil, 0, fmt.Errorf("mounts of process %d: %w", pid, err)
 	}
-	return t, nil
+	return found, malformed, nil
 }
 
-// hostTable is the table of the host. A line that is not understood hides a mount, so that such a table proves nothing.
-func (e *Examiner) hostTable() (*mountinfo.Table, error) {
-	t, err := e.table(hostPID)
+// cutText returns a copy of the first bytes of a text.
+func cutText(text string) string { return strings.Clone(text[:min(len(text), maxText)]) }
+
+// hostMounts returns those of the host that are wanted. A line that is not understood hides a
+// mount, so that such a table proves nothing.
+func (e *Examiner) hostMounts(wanted func(*mountinfo.Mount) bool) ([]mountinfo.Mount, error) {
+	found, malformed, err := e.findMounts(hostPID, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("read the host's mounts: %w", err)
 	}
-	if t.Malformed > 0 {
-		return nil, fmt.Errorf("read the host's mounts: %d lines are not understood", t.Malformed)
+	if malformed > 0 {
+		return nil, fmt.Errorf("read the host's mounts: %d lines are not understood", malformed)
 	}
-	return t, nil
+	return found, nil
 }
 
 // ofPod returns which pod's folder of the kubelet a mount point lies in: the UID in "…/pods/UID/volumes/…" and

@@ -21,11 +21,11 @@ func (h *Host) Consumers(device string) (c probes.Consumers) {
 			continue
 		}
 		if c.Staged == "" && isStaged(m.MountPoint) {
-			c.Staged = m.MountPoint
+			c.Staged = strings.Clone(m.MountPoint) // the table may be gone sooner
 		}
 		eachVolume(m.MountPoint, func(uid, _ string) {
 			if !slices.Contains(c.PodUIDs, uid) {
-				c.PodUIDs = append(c.PodUIDs, uid)
+				c.PodUIDs = append(c.PodUIDs, strings.Clone(uid))
 			}
 		})
 	}

@@ -24,6 +24,14 @@ func NewHost(table *mountinfo.Table) *Host {
 	return h
 }
 
+// Table returns the table, nil of a nil Host.
+func (h *Host) Table() *mountinfo.Table {
+	if h == nil {
+		return nil
+	}
+	return h.table
+}
+
 // Relation says how a container's mount of a volume and the host's relate.
 type Relation uint8
 

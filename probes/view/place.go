@@ -17,7 +17,8 @@ type Place struct {
 	Mount    mountinfo.Mount // the first with the failed mount's device; the zero value when the host has none
 }
 
-// Place finds a volume whose mount has failed in the host's table. A nil Host knows nothing.
+// Place finds a volume whose mount has failed in the host's table. A nil Host knows nothing. What
+// is found keeps no part of the table.
 func (h *Host) Place(v probes.Volume) (p Place) {
 	if h == nil {
 		return p
@@ -27,11 +28,14 @@ func (h *Host) Place(v probes.Volume) (p Place) {
 	if !p.Certain {
 		p.Kubelets = h.anyKubelets()
 	}
-	p.Folder = h.csiFolder(v, p.Kubelets)
+	for i := range p.Kubelets {
+		p.Kubelets[i] = strings.Clone(p.Kubelets[i])
+	}
+	p.Folder = strings.Clone(h.csiFolder(v, p.Kubelets))
 	if v.Device != "" {
 		i := slices.IndexFunc(h.table.Mounts, func(m mountinfo.Mount) bool { return m.Device.String() == v.Device })
 		if i >= 0 {
-			p.Mount = h.table.Mounts[i]
+			p.Mount = h.table.Mounts[i].Clone()
 		}
 	}
 	return p

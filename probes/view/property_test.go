@@ -95,11 +95,11 @@ func FuzzVolumes(f *testing.F) {
 	f.Add("10 1 8:1 / / rw - ext4 s rw\n11 10 0:70 / "+pod+"/volumes/"+csi+" rw - fuse.x s rw\n", "10 1 0:50 / / rw - overlay s rw\n11 10 0:71 / /d rw - fuse.x s rw\n", "/mnt")
 	f.Add("10 10 8:1 / / rw - ext4 s rw\n11 12 0:70 / /mnt rw - fuse.x s rw\n12 11 0:70 / /mnt rw - autofs s rw\n", "11 10 0:71 //deleted /d rw - fuse.x s rw\n", "/mnt")
 	f.Fuzz(func(t *testing.T, host, container, path string) {
-		outside, err := mountinfo.Read(strings.NewReader(host))
+		outside, err := mountinfo.Read(strings.NewReader(host), nil)
 		if err != nil {
 			return
 		}
-		inside, err := mountinfo.Read(strings.NewReader(container))
+		inside, err := mountinfo.Read(strings.NewReader(container), nil)
 		if err != nil || !strings.HasPrefix(path, "/") {
 			return
 		}

@@ -43,7 +43,7 @@ func table(t testing.TB, lines ...string) *mountinfo.Table {
 		}
 		fmt.Fprintf(&text, "%d %d %s %s %s rw %s- %s source %s\n", 10+i, 10+parent, f[0], f[1], f[2], optional, f[3], f[4])
 	}
-	parsed, err := mountinfo.Read(strings.NewReader(text.String()))
+	parsed, err := mountinfo.Read(strings.NewReader(text.String()), nil)
 	if err != nil || parsed.Malformed > 0 {
 		t.Fatalf("%v %+v", err, parsed)
 	}

@@ -190,7 +190,7 @@ func (l *looker) findTasks(finder *proc.Finder) error {
 		return err
 	}
 	defer f.Close()
-	table, err := mountinfo.Read(f)
+	table, err := mountinfo.Read(f, nil)
 	if err != nil {
 		return err
 	}

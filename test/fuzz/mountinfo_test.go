@@ -23,7 +23,7 @@ func FuzzMountinfoLine(f *testing.F) {
 		next := want
 		next.ID, next.Source = int(id)+2, "next"
 		text := line(want) + line(next)
-		ours, err := mountinfo.Read(strings.NewReader(text))
+		ours, err := mountinfo.Read(strings.NewReader(text), nil)
 		if err != nil || ours.Malformed != 0 || len(ours.Mounts) != 2 || ours.Mounts[0] != want || ours.Mounts[1] != next {
 			t.Fatalf("%q\nread as %+v %v\nwritten %+v", text, ours, err, want)
 		}
@@ -36,7 +36,7 @@ func FuzzMountinfoText(f *testing.F) {
 	f.Add("36 35 98:7 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		for line := range strings.Lines(text) {
-			ours, err := mountinfo.Read(strings.NewReader(line))
+			ours, err := mountinfo.Read(strings.NewReader(line), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -24,9 +24,10 @@ const (
 	swapped   = 32
 )
 
-// A tenant has epoll_wait(2) write to a page of a FUSE that does not answer. Whoever reads the fdinfo of the epoll then waits for its lock,
-// and cannot be killed. Others of his descriptors read /dev/fuse at one moment and are that epoll at the next. The daemons of other pods are
-// found all the same, again and again.
+// A tenant has epoll_wait(2) write to a page of a FUSE that does not answer. Whoever reads the
+// fdinfo of the epoll then waits for its lock, and cannot be killed. Others of his descriptors read
+// /dev/fuse at one moment and are that epoll at the next. The daemons of other pods are found all
+// the same, again and again.
 func TestHostileEpoll(t *testing.T) {
 	dead := newVolume(t, faultfs.Options{Content: "a page"})
 	tenant := newContainer(t, spec{Binds: map[string]string{"/data": dead.Mountpoint()}, Modes: map[string]uint32{"/dev": 0o755}})
@@ -51,7 +52,8 @@ func TestHostileEpoll(t *testing.T) {
 	}
 }
 
-// expectReaderWaits shows that a process which reads the file waits in the kernel until the volume answers again.
+// expectReaderWaits shows that a process which reads the file waits in the kernel until the volume
+// answers again.
 func expectReaderWaits(t *testing.T, s *faultfs.Server, file string) {
 	t.Helper()
 	reader := exec.Command("cat", file)
@@ -79,7 +81,8 @@ func mapFile(path string) error {
 	return err
 }
 
-// holdEpoll has a thread wait for an event that is there, and the kernel write it to the mapped page.
+// holdEpoll has a thread wait for an event that is there, and the kernel write it to the mapped
+// page.
 func holdEpoll() error {
 	event, err := unix.Eventfd(1, unix.EFD_CLOEXEC)
 	if err != nil {
@@ -102,7 +105,8 @@ func holdEpoll() error {
 	return nil
 }
 
-// swapDescriptors makes descriptors stand for the file and for the epoll in turn, for as long as the process lives.
+// swapDescriptors makes descriptors stand for the file and for the epoll in turn, for as long as
+// the process lives.
 func swapDescriptors(path string) error {
 	file, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {

@@ -174,7 +174,7 @@ func mountedAt(t *testing.T, p *proc.Process, point string) events.Device {
 	f, err := p.Open("mountinfo")
 	must(t, err)
 	defer f.Close()
-	table, err := mountinfo.Read(f)
+	table, err := mountinfo.Read(f, nil)
 	must(t, err)
 	m, ok := table.At(point)
 	if !ok {

@@ -68,7 +68,7 @@ func deviceAt(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/thread-self/mountinfo")
 	must(t, err)
-	table, err := mountinfo.Read(bytes.NewReader(text))
+	table, err := mountinfo.Read(bytes.NewReader(text), nil)
 	must(t, err)
 	m, ok := table.At(path)
 	if !ok {

@@ -35,8 +35,9 @@ func OpenAt(dir int, name string) (int, error) {
 	return openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK)
 }
 
-// ReadLinkAt returns how many bytes of the link name beneath dir it has put into buf, which cuts a longer
-// one (readlinkat(2)). It follows nothing, so that a link of /proc/PID/fd is text, whatever file it is of.
+// ReadLinkAt returns how many bytes of the link name beneath dir it has put into buf, which cuts a
+// longer one (readlinkat(2)). It follows nothing, so that a link of /proc/PID/fd is text, whatever
+// file it is of.
 func ReadLinkAt(dir int, name string, buf []byte) (n int, err error) {
 	err = retry(func() error {
 		n, err = unix.Readlinkat(dir, name, buf)
