@@ -312,6 +312,26 @@ func testDaemonOf(t *testing.T, unknown connection) {
 	}
 }
 
+// A daemon that is not privileged is not asked for its connection: it is found, and its end concerns
+// every pod with a FUSE. Until then its own connection is known to be held by nobody.
+func TestFUSEDaemonThatIsNotPrivileged(t *testing.T) {
+	w, point, daemon, other := newWatcher(t, way{}), t.TempDir(), newContainer(t), newContainer(t)
+	own := serve(t, daemon, point)
+	daemon.do("become")
+	w.Watch("a", []Subject{{Devices: []Device{own}}})
+	if w.tells {
+		expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
+	}
+	w.Watch("b", []Subject{{Devices: []Device{serve(t, other, point)}}})
+	expectDaemons(t, w, 2)
+	daemon.kill()
+	got := map[string]bool{(<-w.Events()).Pod: true, (<-w.Events()).Pod: true}
+	if !got["a"] || !got["b"] {
+		t.Errorf("%v", got)
+	}
+	expectDaemons(t, w, 1)
+}
+
 // Who hands its descriptor to another process and ends is replaced by that.
 func TestFUSEDaemonWithAnHeir(t *testing.T) {
 	w, point, daemon := newWatcher(t, way{}), t.TempDir(), newContainer(t)

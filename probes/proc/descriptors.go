@@ -25,9 +25,12 @@ var errExecs = errors.New("process is within execve")
 // however dead. That of a process within execve may keep waiting (see Tasks), so such a process is
 // refused. It is so from the moment when its memory is new, and has no thread but the first one
 // then (exec_mmap after de_thread of the kernel), so that the status of the first one is enough.
-// What remains is a process that goes there between the look at its status and the last of the
-// links that follow, at most 256. That wait ends when the process is killed, or when this one is
-// (down_read_killable).
+//
+// Two things remain. A process may go there between the look at its status and the last of the
+// links that follow, at most 256; that wait ends when the process is killed, or when this one is
+// (down_read_killable). And while the kernel makes the text it holds the file and its mount
+// (proc_fd_link, proc_pid_readlink): if the process lets go of both in that moment, it is this one
+// that releases the file, and takes down a file system that was detached before.
 func (p *Process) Descriptors(links ...string) ([]string, error) {
 	folder, err := p.Open("fd")
 	if err != nil {
