@@ -105,7 +105,7 @@ func (p *pursuit) note(ctx context.Context, now time.Time) {
 	}
 	p.noted = true
 	p.announce(*p.end)
-	p.late = p.late || p.end.isOfNothing() && p.enterLate()
+	p.late = p.late || p.mayHealLate() && p.enterLate()
 }
 
 func (p *pursuit) write(ctx context.Context) error {

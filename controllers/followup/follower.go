@@ -180,9 +180,6 @@ func (f *Follower) leave(p *pursuit) {
 	defer f.mu.Unlock()
 	p.cancel()
 	p.left = true
-	if p.late {
-		f.late--
-	}
 	if f.resumed && f.followed[p.entry.PodUID] == p {
 		delete(f.followed, p.entry.PodUID)
 	}

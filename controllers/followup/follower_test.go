@@ -3,7 +3,6 @@ package followup
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,95 +81,6 @@ func TestStuckCreating(t *testing.T) {
 	s.expectNote(t, "is not up: container app: ContainerCreating", "the other pods of ReplicaSet/web are kept")
 }
 
-// A replacement that is only late frees its owner all the same.
-func TestHealedAfterAll(t *testing.T) {
-	s := newScene(t)
-	s.config.FollowUpSeconds = 2
-	f, _ := s.run(t, s.client)
-	f.Follow(s.remove(), s.old)
-	server.Vanish(t, s.old)
-	s.expectEnd(controllers.AftermathNoSuccessor)
-	broken := s.successor("web-2")
-	s.tell(broken, corev1.ConditionFalse, "data: IOError")
-	s.do(func() { s.events = nil })
-	s.tell(s.successor("web-3"), corev1.ConditionTrue, "")
-	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
-	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-3 ReplicaSet/web", "Normal SuccessorHealthy ReplicaSet/web Pod/web-3")
-	if s.end(s.entry.PodUID) != controllers.AftermathHealed || !slices.Equal(s.ended, []controllers.Aftermath{"NoSuccessor", "Healed"}) {
-		t.Errorf("closed as %v, counted as %v", s.closed, s.ended)
-	}
-	if f.late != 0 {
-		t.Errorf("%d are still followed late", f.late)
-	}
-}
-
-// A replacement after a hang is told healed only when it has proven itself; until then the books say that it is up.
-func TestAReplacementProvesItself(t *testing.T) {
-	s := newScene(t)
-	f, _ := s.run(t, s.client)
-	e := s.remove()
-	e.Cause, e.WellFor = probes.CauseHung, 105
-	f.Follow(e, s.old)
-	server.Vanish(t, s.old)
-	s.do(func() { s.deaf = errors.New("the books are away") })
-	next := s.successor("web-2")
-	s.tell(next, corev1.ConditionTrue, "")
-	apitest.Eventually(t, "the books were asked", func() (asked bool) {
-		s.do(func() { asked = s.asked > 1 })
-		return asked
-	})
-	s.do(func() { s.deaf = nil })
-	apitest.Eventually(t, "it is noted that it is up", func() (noted bool) {
-		s.do(func() { noted = len(s.up) > 0 })
-		return noted
-	})
-	s.do(func() { s.ahead += 100 * time.Second })
-	server.Change(t, next, func(pod *corev1.Pod) { pod.Annotations["poke"] = "x" }) // wakes it up
-	s.expectEvents(t)
-	if end := s.end(s.entry.PodUID); end != "" {
-		t.Errorf("closed as %s after 100 s", end)
-	}
-	s.do(func() { s.ahead += 10 * time.Second })
-	server.Change(t, next, func(pod *corev1.Pod) { pod.Annotations["poke"] = "y" })
-	s.expectEnd(controllers.AftermathHealed)
-	s.expectEvents(t, "Normal SuccessorHealthy Pod/web-2 ReplicaSet/web", "Normal SuccessorHealthy ReplicaSet/web Pod/web-2")
-	s.expectNote(t, "its mounts have been healthy for 1m45s")
-	s.do(func() {
-		if len(s.up) != 1 {
-			t.Errorf("noted %d times that it is up", len(s.up))
-		}
-	})
-}
-
-// To be followed for long is bounded, in time and in number.
-func TestLateIsBounded(t *testing.T) {
-	s := newScene(t)
-	s.config.FollowUpSeconds = 2
-	f, _ := s.run(t, s.client)
-	f.late = maxLate - 1
-	f.Follow(s.remove(), s.old)
-	server.Vanish(t, s.old)
-	s.expectEnd(controllers.AftermathNoSuccessor)
-	if f.enterLate() {
-		t.Error("one more than there is room for")
-	}
-	s.do(func() { s.ahead = lateFor + time.Minute })
-	server.Vanish(t, s.successor("web-2")) // a change wakes it up
-	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
-	if f.late != maxLate-1 {
-		t.Errorf("%d are followed late, want %d", f.late, maxLate-1)
-	}
-	f.late = maxLate
-	next := server.Run(t, s.pod("web-3"))
-	f.Follow(s.removeAlso(next), next)
-	server.Vanish(t, next)
-	apitest.Eventually(t, "it is counted", func() (counted bool) {
-		s.do(func() { counted = len(s.ended) == 2 })
-		return counted
-	})
-	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
-}
-
 func TestNoSuccessor(t *testing.T) {
 	s := newScene(t)
 	s.config.FollowUpSeconds = 2
@@ -191,6 +101,7 @@ func TestStuckTerminating(t *testing.T) {
 	s.config.FollowUpSeconds = 2
 	s.why = probes.Stuck{Known: true, Text: "process 7 (app) waits\nin fuse", FUSE: []string{"0:57"}}
 	f, _ := s.run(t, s.client)
+	f.late = maxLate // it is not followed for a successor
 	f.Follow(s.remove(), s.old)
 	s.expectEnd(controllers.AftermathStuckTerminating)
 	s.expectEvents(t, "Warning PodStuckTerminating Pod/web-1 ReplicaSet/web", "Warning PodStuckTerminating ReplicaSet/web Pod/web-1")
@@ -198,15 +109,14 @@ func TestStuckTerminating(t *testing.T) {
 	if s.aborted != nil || s.whys != 1 {
 		t.Errorf("asked why %d times, aborted %v though nobody allowed it", s.whys, s.aborted)
 	}
-	// With a healthy successor it is watched by its name until it is gone, to tell how long it took.
-	s.tell(s.successor("web-2"), corev1.ConditionTrue, "")
+	// It is watched by its name until it is gone, to tell how long it took.
 	apitest.Eventually(t, "a narrow watch", func() bool { return s.line.open() == 2 })
 	if !strings.Contains(s.line.asked[1], "fieldSelector=metadata.name%3Dweb-1") {
 		t.Errorf("watch: %s", s.line.asked[1])
 	}
 	server.Vanish(t, s.old)
 	apitest.Eventually(t, "nothing is followed", func() bool { return f.following() == 0 })
-	s.expectTook(t, map[controllers.Phase]int{controllers.PhaseAct: 1, controllers.PhaseTerminate: 1, controllers.PhaseHeal: 1, controllers.PhaseTotal: 1})
+	s.expectTook(t, map[controllers.Phase]int{controllers.PhaseAct: 1, controllers.PhaseTerminate: 1})
 }
 
 // A pod that hangs is told of although its successor was healthy long before.

@@ -68,7 +68,7 @@ type pursuit struct {
 	why     string // that
 	end     *finding
 	noted   bool      // in the books
-	late    bool      // it is followed beyond an end of which nothing came
+	late    bool      // it is followed beyond an end that was not healthy
 	noteAt  time.Time // not before
 	noting  wait.Backoff
 	refused bool // the last try to write into the books has failed
@@ -84,6 +84,7 @@ func newPursuit(f *Follower, e ledger.Entry, removedAt time.Time) *pursuit {
 // run follows until the end is noted and the removed pod is gone, or until ctx ends.
 func (p *pursuit) run(ctx context.Context) {
 	defer p.disconnect()
+	defer p.leaveLate()
 	for ctx.Err() == nil {
 		p.step(ctx)
 		if p.over(p.Now()) {
@@ -108,6 +109,9 @@ func (p *pursuit) step(ctx context.Context) {
 		p.conclude(ctx, now)
 		p.markUp(ctx, now)
 	}
+	if !p.isLate(p.Now()) {
+		p.leaveLate()
+	}
 	p.note(ctx, p.Now())
 	p.narrowDown()
 	p.record(p.Now())
@@ -118,26 +122,36 @@ func (p *pursuit) inSight(now time.Time) bool {
 	return p.watch != nil && (p.news.IsZero() || !now.Before(p.news.Add(settle)))
 }
 
-// conclude judges once. Before it says that there was nothing to be seen it asks the API server: a watch may have died in silence.
+// conclude judges once, and once more where a successor is healthy after all.
 func (p *pursuit) conclude(ctx context.Context, now time.Time) {
-	if p.isLate(now) {
-		p.concludeLate(now)
+	late := p.isLate(now)
+	if p.end != nil && !late || p.doubtful() {
 		return
 	}
-	if p.end != nil || p.doubtful() {
-		return
-	}
-	f := p.judge(now)
-	if f.isOfNothing() {
-		if p.ask(ctx) != nil {
-			p.disconnect()
-			return
-		}
-		f = p.judge(now)
-	}
-	if f.aftermath != controllers.AftermathPending {
+	f, err := p.judgeLive(ctx, now)
+	switch {
+	case err != nil:
+		p.disconnect()
+	case f.aftermath == controllers.AftermathPending:
+	case !late:
 		p.end = &f
+	case f.aftermath == controllers.AftermathHealed && p.presence != present:
+		p.healLate(f)
 	}
+}
+
+// judgeLive judges, and asks the API server before it says what time alone has brought: a watch may have died in silence.
+func (p *pursuit) judgeLive(ctx context.Context, now time.Time) (f finding, err error) {
+	f = p.judge(now)
+	switch {
+	case f.isOfNothing() && p.end == nil:
+		err = p.ask(ctx)
+	case f.aftermath == controllers.AftermathHealed && p.entry.WellFor > 0:
+		err = p.askFor(ctx, f.successor)
+	default:
+		return f, nil
+	}
+	return p.judge(now), err
 }
 
 // wait waits for the next event, or until something is due.

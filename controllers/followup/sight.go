@@ -24,6 +24,7 @@ type sight struct {
 	holders int  // finalizers
 	phase   corev1.PodPhase
 	ready   time.Time            // since when; zero when it is not
+	starts  int32                // of its containers, beyond the first
 	silent  time.Duration        // for how long it must be so while nobody tells
 	mounts  *corev1.PodCondition // controllers.ConditionMountsHealthy; nil while nobody tells
 	waits   string               // why it is not up, as the scheduler or the kubelet says
@@ -35,6 +36,9 @@ func look(pod *corev1.Pod, cfg config.Config) sight {
 		owner:   ownerOf(pod),
 		created: pod.CreationTimestamp.Time, ending: pod.DeletionTimestamp != nil, holders: len(pod.Finalizers),
 		phase: pod.Status.Phase, waits: waitsFor(pod), silent: silence(pod, cfg),
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		s.starts += c.RestartCount
 	}
 	for i := range pod.Status.Conditions {
 		switch c := &pod.Status.Conditions[i]; {

@@ -47,10 +47,11 @@ type trail struct {
 	well     map[types.UID]well  // since when each of the pods has been seen well
 }
 
-// well is since when a pod has been seen with healthy mounts.
+// well is since when a pod has been seen up, with healthy mounts.
 type well struct {
-	since time.Time   // by the follower's own clock: the one of the pod's node may be wrong
-	told  metav1.Time // by the pod's condition: another time means that it was not well in between
+	since  time.Time   // by the follower's own clock: the one of the pod's node may be wrong
+	told   metav1.Time // by the pod's condition: another time means that it was not well in between
+	starts int32       // of its containers: nobody sees a mount while none runs
 }
 
 // newTrail allows the removed pod its own grace period on top, in which it may well be and its successor not yet.
@@ -87,10 +88,10 @@ func (t *trail) see(pod *corev1.Pod, now time.Time) {
 
 func (t *trail) noteWell(s sight, now time.Time) {
 	switch before, known := t.well[s.ref.UID]; {
-	case s.mounts == nil || s.mounts.Status != corev1.ConditionTrue:
+	case s.mounts == nil || s.mounts.Status != corev1.ConditionTrue || s.ready.IsZero():
 		delete(t.well, s.ref.UID)
-	case !known || !before.told.Equal(&s.mounts.LastTransitionTime):
-		t.well[s.ref.UID] = well{now, s.mounts.LastTransitionTime}
+	case !known || !before.told.Equal(&s.mounts.LastTransitionTime) || before.starts != s.starts:
+		t.well[s.ref.UID] = well{now, s.mounts.LastTransitionTime, s.starts}
 	}
 }
 
@@ -166,23 +167,30 @@ func (t *trail) best(now time.Time) (best *sight, h health, since time.Time) {
 // health also returns since when, which is the zero time when the status does not tell. A removal that asks for proof is not told healed
 // before the pod has been well for as long.
 func (t *trail) health(s sight, now time.Time) (h health, since time.Time) {
-	h, since = s.health(now)
-	if h == healthy && now.Before(t.proven(s)) {
-		h = proving
+	if h, since = s.health(now); h != healthy {
+		return h, since
 	}
-	return h, since
+	switch at, up := t.proven(s); {
+	case !up:
+		return unclear, since
+	case now.Before(at):
+		return proving, since
+	default:
+		return healthy, since
+	}
 }
 
-// proven returns from when on a pod counts as healthy that is well now, if it stays so.
-func (t *trail) proven(s sight) time.Time {
+// proven returns from when on a pod counts as healthy whose mounts are, if it stays so. It does not while the pod is not up.
+func (t *trail) proven(s sight) (at time.Time, up bool) {
 	proof := time.Duration(t.entry.WellFor) * time.Second
 	switch {
 	case s.phase == corev1.PodSucceeded || proof == 0:
-		return time.Time{}
+		return time.Time{}, true
 	case s.mounts != nil:
-		return t.well[s.ref.UID].since.Add(proof)
+		w, known := t.well[s.ref.UID]
+		return w.since.Add(proof), known
 	default:
-		return s.ready.Add(s.silent + proof)
+		return s.ready.Add(s.silent + proof), !s.ready.IsZero()
 	}
 }
 
@@ -204,13 +212,14 @@ func (t *trail) next(now time.Time) (at time.Time) {
 	}
 	sooner(t.deadline)
 	for _, s := range t.pods {
-		switch {
-		case !t.succeeds(s):
-		case s.mounts != nil && s.mounts.Status == corev1.ConditionTrue:
-			sooner(t.proven(s))
-		case s.mounts == nil && !s.ready.IsZero():
+		if !t.succeeds(s) {
+			continue
+		}
+		if s.mounts == nil && !s.ready.IsZero() {
 			sooner(s.ready.Add(s.silent))
-			sooner(t.proven(s))
+		}
+		if due, up := t.proven(s); up {
+			sooner(due)
 		}
 	}
 	return at

@@ -146,18 +146,24 @@ func TestWhatMustProveItself(t *testing.T) {
 		want controllers.Aftermath
 		next time.Duration // when it is judged the next time, unless something comes; 0: never
 	}{
-		{"well for a moment", []*corev1.Pod{podOf("new", 1, mounts("True", time.Second))}, []time.Duration{2 * time.Second}, 3 * time.Second, "", 102 * time.Second},
-		{"nearly for long", []*corev1.Pod{podOf("new", 1, mounts("True", time.Second))}, []time.Duration{2 * time.Second}, 101 * time.Second, "", 102 * time.Second},
-		{"for long", []*corev1.Pod{podOf("new", 1, mounts("True", time.Second))}, []time.Duration{2 * time.Second}, 102 * time.Second, "Healed", 330 * time.Second},
-		{"a clock that is behind says nothing", []*corev1.Pod{podOf("new", 1, mounts("True", -time.Hour))}, []time.Duration{2 * time.Second}, 101 * time.Second, "", 102 * time.Second},
-		{"seen again", []*corev1.Pod{podOf("new", 1, mounts("True", 1)), podOf("new", 1, mounts("True", 1), ready(9))},
+		{"well for a moment", []*corev1.Pod{podOf("new", 1, mounts("True", time.Second), ready(1))}, []time.Duration{2 * time.Second}, 3 * time.Second, "", 102 * time.Second},
+		{"nearly for long", []*corev1.Pod{podOf("new", 1, mounts("True", time.Second), ready(1))}, []time.Duration{2 * time.Second}, 101 * time.Second, "", 102 * time.Second},
+		{"for long", []*corev1.Pod{podOf("new", 1, mounts("True", time.Second), ready(1))}, []time.Duration{2 * time.Second}, 102 * time.Second, "Healed", 330 * time.Second},
+		{"a clock that is behind says nothing", []*corev1.Pod{podOf("new", 1, mounts("True", -time.Hour), ready(1))}, []time.Duration{2 * time.Second}, 101 * time.Second, "", 102 * time.Second},
+		{"seen again", []*corev1.Pod{podOf("new", 1, mounts("True", 1), ready(1)), podOf("new", 1, mounts("True", 1), ready(1))},
 			[]time.Duration{2 * time.Second, 90 * time.Second}, 102 * time.Second, "Healed", 330 * time.Second},
-		{"broken in between, and nobody saw it", []*corev1.Pod{podOf("new", 1, mounts("True", 1)), podOf("new", 1, mounts("True", 60*time.Second))},
+		{"broken in between, and nobody saw it", []*corev1.Pod{podOf("new", 1, mounts("True", 1), ready(1)), podOf("new", 1, mounts("True", 60*time.Second), ready(1))},
 			[]time.Duration{2 * time.Second, 62 * time.Second}, 110 * time.Second, "", 162 * time.Second},
-		{"broken", []*corev1.Pod{podOf("new", 1, mounts("True", 1)), podOf("new", 1, mounts("False", 55*time.Second))},
+		{"broken", []*corev1.Pod{podOf("new", 1, mounts("True", 1), ready(1)), podOf("new", 1, mounts("False", 55*time.Second))},
 			[]time.Duration{2 * time.Second, 55 * time.Second}, 56 * time.Second, "StillBroken", 330 * time.Second},
-		{"well at the deadline, not for long", []*corev1.Pod{podOf("new", 1, mounts("True", 300*time.Second))}, []time.Duration{300 * time.Second}, 331 * time.Second, "", 400 * time.Second},
-		{"well beyond the deadline", []*corev1.Pod{podOf("new", 1, mounts("True", 300*time.Second))}, []time.Duration{300 * time.Second}, 400 * time.Second, "Healed", 0},
+		{"well at the deadline, not for long", []*corev1.Pod{podOf("new", 1, mounts("True", 300*time.Second), ready(1))}, []time.Duration{300 * time.Second}, 331 * time.Second, "", 400 * time.Second},
+		{"well beyond the deadline", []*corev1.Pod{podOf("new", 1, mounts("True", 300*time.Second), ready(1))}, []time.Duration{300 * time.Second}, 400 * time.Second, "Healed", 0},
+		{"well, and not up", []*corev1.Pod{podOf("new", 1, mounts("True", 1))}, []time.Duration{2 * time.Second}, 110 * time.Second, "", 330 * time.Second},
+		{"well, and never up", []*corev1.Pod{podOf("new", 1, mounts("True", 1))}, []time.Duration{2 * time.Second}, 331 * time.Second, "StuckCreating", 0},
+		{"a container crashed in between", []*corev1.Pod{podOf("new", 1, mounts("True", 1), ready(1)), podOf("new", 1, mounts("True", 1)), podOf("new", 1, mounts("True", 1), ready(1))},
+			[]time.Duration{2 * time.Second, 30 * time.Second, 40 * time.Second}, 110 * time.Second, "", 140 * time.Second},
+		{"and nobody saw it", []*corev1.Pod{podOf("new", 1, mounts("True", 1), ready(1)), podOf("new", 1, mounts("True", 1), ready(1), restarted)},
+			[]time.Duration{2 * time.Second, 40 * time.Second}, 110 * time.Second, "", 140 * time.Second},
 		{"no agent tells, ready for a minute", []*corev1.Pod{podOf("new", 1, ready(2*time.Second))}, []time.Duration{2 * time.Second}, 63 * time.Second, "", 162 * time.Second},
 		{"no agent tells, ready for long", []*corev1.Pod{podOf("new", 1, ready(2*time.Second))}, []time.Duration{2 * time.Second}, 162 * time.Second, "Healed", 330 * time.Second},
 		{"a Job's that has succeeded", []*corev1.Pod{podOf("new", 1, phase(corev1.PodSucceeded))}, []time.Duration{2 * time.Second}, 3 * time.Second, "Healed", 330 * time.Second},
@@ -181,6 +187,10 @@ func TestWhatMustProveItself(t *testing.T) {
 			}
 		})
 	}
+}
+
+func restarted(pod *corev1.Pod) {
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", RestartCount: 1}}
 }
 
 // expect compares a finding. When it is found at no other time, it is found now.

@@ -108,6 +108,23 @@ func (p *pursuit) ask(ctx context.Context) error {
 	return nil
 }
 
+// askFor reads a successor as it is now.
+func (p *pursuit) askFor(ctx context.Context, successor *sight) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	ref := successor.ref
+	pod, err := p.Client.CoreV1().Pods(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && pod.UID != ref.UID:
+		p.lose(ref.UID)
+	case err != nil:
+		return fmt.Errorf("read pod %s/%s: %w", ref.Namespace, ref.Name, err)
+	default:
+		p.see(pod, p.Now())
+	}
+	return nil
+}
+
 func (p *pursuit) gone() {
 	if p.presence == present {
 		took := p.Now().Sub(p.removedAt)

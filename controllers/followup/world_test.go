@@ -325,36 +325,24 @@ func newScene(t *testing.T, change ...func(*corev1.Pod)) *scene {
 // remove removes the pod and returns its entry.
 func (s *scene) remove() ledger.Entry {
 	s.t.Helper()
-	s.entry = s.removeAlso(s.old)
-	return s.entry
-}
-
-// removeAlso removes another pod of the same owner.
-func (s *scene) removeAlso(pod *corev1.Pod) ledger.Entry {
-	s.t.Helper()
 	now := s.now()
-	server.Delete(s.t, pod)
-	return ledger.Entry{
-		At: now, Node: apitest.Node, Namespace: s.namespace, Pod: pod.Name, PodUID: pod.UID, Owner: ledger.OwnerOf(pod),
-		Cause: probes.CauseDisconnected, Since: now.Add(-1500 * time.Millisecond), Selector: ledger.SelectorFor(pod),
+	s.entry = ledger.Entry{
+		At: now, Node: apitest.Node, Namespace: s.namespace, Pod: s.old.Name, PodUID: s.old.UID, Owner: ledger.OwnerOf(s.old),
+		Cause: probes.CauseDisconnected, Since: now.Add(-1500 * time.Millisecond), Selector: ledger.SelectorFor(s.old),
 	}
+	server.Delete(s.t, s.old)
+	return s.entry
 }
 
 // successor makes a pod of the same owner.
 func (s *scene) successor(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	s.t.Helper()
-	pod := s.pod(name)
+	pod := apitest.NewPod(s.namespace, name)
+	pod.OwnerReferences, pod.Labels = s.old.OwnerReferences, s.old.Labels
 	for _, c := range change {
 		c(pod)
 	}
 	return server.Run(s.t, pod)
-}
-
-// pod is one of the same owner, which is not made yet.
-func (s *scene) pod(name string) *corev1.Pod {
-	pod := apitest.NewPod(s.namespace, name)
-	pod.OwnerReferences, pod.Labels = s.old.OwnerReferences, s.old.Labels
-	return pod
 }
 
 // tell writes the condition that the agent of the pod's node does.

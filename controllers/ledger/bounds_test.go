@@ -112,7 +112,7 @@ func TestANamespaceHasItsShare(t *testing.T) {
 			s.Entries = append(s.Entries, a.Entry)
 		}
 	}
-	if len(s.Entries) != maxEntries/4 {
+	if len(s.Entries) != maxEntries/3 {
 		t.Errorf("%d entries of one namespace", len(s.Entries))
 	}
 	requireHeld(t, s.admit(ask(), cfg, now), "")
@@ -128,7 +128,7 @@ func TestANamespaceHasItsShareOfTheText(t *testing.T) {
 	for tooLong(s, long, b) == nil {
 		s.Entries = append(s.Entries, long.Entry)
 	}
-	if text, err := json.Marshal(s); err != nil || len(text) > maxText/3 {
+	if text, err := json.Marshal(s); err != nil || len(text) > maxText/2 {
 		t.Errorf("%d bytes of %d are one namespace's, %v", len(text), maxText, err)
 	}
 	s.Entries = append(s.Entries, ask().Entry)

@@ -60,6 +60,9 @@ func abbreviate(text string, limit int) string {
 // String returns the owner as people write it, such as "ReplicaSet/web".
 func (o Owner) String() string { return o.Kind + "/" + o.Name }
 
+// MaxWellFor bounds Entry.WellFor: a replacement that was well for so long has proven itself, whatever the pod's annotations say.
+const MaxWellFor = 10 * time.Minute
+
 // Entry is one removal that was reserved, and most probably done. It is all that is needed to follow it to its end; after that, only what
 // says when and where stays.
 type Entry struct {

@@ -30,7 +30,7 @@ const maxEntries = 600
 
 // maxTrials bounds them, too. A backend may be one pod's alone, and is known for half an hour. One that is forgotten early is tried
 // once more.
-const maxTrials = 300
+const maxTrials = 200
 
 // Ask is the question whether one pod may be removed now.
 type Ask struct {
@@ -61,11 +61,11 @@ func (s State) without(a Ask) State {
 // busyRetry is how soon to ask again for what another agent may end at any time.
 const busyRetry = 3 * time.Second
 
-// ownerBusy refuses while another pod of the owner is being replaced, so that a controller is never left without pods. Pods
+// ownerBusy refuses while another pod of the owner is being replaced, so that its pods go one at a time, those of each kind of causes. Pods
 // that share one broken mount are the exception: one alone would not get a fresh one. A replacement that is up and has to prove
 // itself holds the next pod no longer once another one of the backend has.
 func (s State) ownerBusy(a Ask) *Refusal {
-	isProven := proven(s.trialsOf(a.Entry), a.Since)
+	isProven := proven(s.trialsOf(a.Entry), a)
 	for _, e := range s.Entries {
 		if e.pending() && e.ownedBy() == a.ownedBy() && e.holds(a) && !e.sameCase(a.Entry) && !(e.Up && isProven) {
 			return &Refusal{controllers.HeldOwnerBusy, fmt.Sprintf("another pod of %s is being replaced: %s on node %s; one goes at a time", a.Owner, e.Pod, e.Node), busyRetry}
@@ -80,8 +80,14 @@ func (e Entry) pending() bool { return e.Aftermath == controllers.AftermathPendi
 // to prove itself, and a dead daemon does not wait for that.
 func (e Entry) holds(a Ask) bool { return a.Cause.Recoverable() || !e.Cause.Recoverable() }
 
-func (e Entry) sameCase(other Entry) bool {
-	return e.Case != "" && e.Case == other.Case && e.Node == other.Node
+func (e Entry) sameCase(other Entry) bool { return e.Case != "" && e.caseKey() == other.caseKey() }
+
+// caseKey names the mount that the pod shares with others of its node; "" when it shares none.
+func (e Entry) caseKey() string {
+	if e.Case == "" {
+		return ""
+	}
+	return e.Node + "/" + e.Case
 }
 
 // spent refuses what would exceed a budget.
@@ -108,8 +114,8 @@ func (s State) spent(a Ask, b config.Budgets, now time.Time) *Refusal {
 	return nil
 }
 
-// shareOf is how much of a limit of the ledger one namespace may use up: a quarter, or what its budget asks for.
-func shareOf(limit int, b config.Budgets) int { return max(limit/4, limit*b.Namespace/maxEntries) }
+// shareOf is how much of a limit of the ledger one namespace may use up: a third, or what its budget asks for.
+func shareOf(limit int, b config.Budgets) int { return max(limit/3, limit*b.Namespace/maxEntries) }
 
 // of returns the entries of a namespace.
 func (s State) of(namespace string) (entries []Entry) {
@@ -139,7 +145,7 @@ func (s State) full(limit int, window time.Duration, now time.Time, of func(Entr
 func span(window time.Duration) time.Duration { return window + ActWithin + clockSlack }
 
 // maxHeld is how much of what a pod's author chooses, a grace period or a hang-seconds, counts for others.
-const maxHeld = 10 * time.Minute
+const maxHeld = MaxWellFor
 
 // expiry is for how long an entry is believed to be followed by somebody. Beyond it the entry holds nobody, whatever its pod asked for.
 func expiry(cfg config.Config, e Entry) time.Duration {
@@ -150,10 +156,10 @@ func heldFor(seconds int64) time.Duration {
 	return time.Duration(min(max(seconds, 0), int64(maxHeld/time.Second))) * time.Second
 }
 
-// endOfExpired is how an entry has ended that nobody has told the end of. A pod may still be within its grace period, which says nothing of
-// the backend; else nothing good is known of its successor.
+// endOfExpired is how an entry has ended that nobody has told the end of. That a pod may still be within its grace period says nothing of
+// the backend, nor that a replacement was up which has not proven itself; else nothing good is known.
 func (e Entry) endOfExpired() controllers.Aftermath {
-	if e.Grace > int64(maxHeld/time.Second) {
+	if e.Up || e.Grace > int64(maxHeld/time.Second) {
 		return controllers.AftermathStuckTerminating
 	}
 	return controllers.AftermathStuckCreating

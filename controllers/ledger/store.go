@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -143,9 +144,18 @@ func (s *Store) note(ctx context.Context, a Ask) (since time.Time, refusal *Refu
 	return since, s.refused(refusal), err
 }
 
-// maxText bounds the ledger's text, in bytes. All annotations of an object together may have 262,144 (apimachinery,
-// TotalAnnotationSizeLimitB); closing an entry adds nothing to it.
-const maxText = 200 << 10
+// maxText bounds the text of the entries, in bytes. All annotations of an object together may have 262,144 (apimachinery,
+// TotalAnnotationSizeLimitB); maxTrials and maxOwners, of 400 bytes at most, bound the rest.
+const maxText = 120 << 10
+
+// marshal is json.Marshal without escapes for HTML, which let a name of a tenant's choice grow sixfold.
+func marshal(v any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}
 
 // tooLong refuses an entry that would not fit into the Lease, or into the share of its namespace.
 func tooLong(s State, a Ask, b config.Budgets) *Refusal {
@@ -153,8 +163,8 @@ func tooLong(s State, a Ask, b config.Budgets) *Refusal {
 		of    string
 		text  any
 		limit int
-	}{{"", s, maxText}, {" of the namespace " + a.Namespace, s.of(a.Namespace), shareOf(maxText, b)}} {
-		if text, err := json.Marshal(part.text); err != nil || len(text) > part.limit {
+	}{{"", s.Entries, maxText}, {" of the namespace " + a.Namespace, s.of(a.Namespace), shareOf(maxText, b)}} {
+		if text, err := marshal(part.text); err != nil || len(text) > part.limit {
 			return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals%s are in the ledger, which holds no more of them", len(s.Entries)-1, part.of), 10 * time.Second}
 		}
 	}
@@ -283,7 +293,7 @@ func (s *Store) parse(lease *coordinationv1.Lease) (state State, err error) {
 
 // write sends the state. The copy is forgotten unless the API server took it.
 func (s *Store) write(ctx context.Context, state State) error {
-	text, err := json.Marshal(state)
+	text, err := marshal(state)
 	if err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
 	}

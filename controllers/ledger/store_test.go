@@ -363,13 +363,15 @@ func TestCloseOfWhatHealedLate(t *testing.T) {
 			a, clock := newAgents(t), now
 			s := a.store("node-1", &wire{}, func() time.Time { return clock })
 			a.reserve(s, ask(), "")
-			if err := s.Close(t.Context(), ask().Entry, controllers.AftermathStuckCreating); err != nil {
+			removed := ask().Entry
+			removed.At = now
+			if err := s.Close(t.Context(), removed, controllers.AftermathStuckCreating); err != nil {
 				t.Fatal(err)
 			}
 			a.reserve(s, ask(func(a *Ask) { a.Pod, a.PodUID, a.Backend = "y", "y-uid", "CSI/another" }), controllers.HeldBackoff)
 			clock = clock.Add(later)
 			for range 2 {
-				if err := s.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
+				if err := s.Close(t.Context(), removed, controllers.AftermathHealed); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -12,9 +12,12 @@ import (
 // Trial is what removals have taught so far of a backend, or of an owner.
 type Trial struct {
 	Failures  int       `json:"failures,omitempty"` // tries that failed; a success in between takes half of them back
-	RemovedAt time.Time `json:"removedAt,omitzero"` // when the pod of the latest of them was removed
 	FailedAt  time.Time `json:"failedAt,omitzero"`  // when the latest of them was known
-	HealedAt  time.Time `json:"healedAt,omitzero"`  // when a successor was last found healthy
+	HealedAt  time.Time `json:"healedAt,omitzero"`  // since when a fresh mount was seen well; not when that was proven
+	WellFor   int64     `json:"wellFor,omitempty"`  // for how many seconds it was so
+	RemovedAt time.Time `json:"removedAt,omitzero"` // of an owner: when the latest of the failed pods was removed
+	Case      string    `json:"case,omitempty"`     // of an owner: the mount that this pod shared with others of its node
+	Until     time.Time `json:"until,omitzero"`     // of an owner: when its pod's own grace period is over
 }
 
 const (
@@ -27,7 +30,12 @@ const (
 // own, so that they never delay its removal.
 const recoverable = " (recoverable)"
 
-func (e Entry) backendKey() string { return e.keyed(e.Backend) }
+// maxKey bounds the key of a backend, in bytes: its name may be a source that a tenant has chosen.
+const maxKey = 80
+
+func (e Entry) backendKey() string { return e.keyed(e.servedBy()) }
+
+func (e Entry) servedBy() string { return abbreviate(e.Backend, maxKey) }
 
 // ownerKey names the owner. Its UID is text that the pod's author may choose, so that it is told with its namespace.
 func (e Entry) ownerKey() string { return e.keyed(e.ownedBy()) }
@@ -43,28 +51,47 @@ func (e Entry) keyed(name string) string {
 
 // learn notes what the end of a removal teaches of its backend and of its owner.
 //
-// Only a healthy replacement frees the owner's other pods. One that is broken, too, holds those that fail as its predecessor did; none
-// at all holds every pod of the owner, since each further removal would cost one more replica.
+// Only a healthy replacement frees the owner's other pods. One that is broken, too, and a removed pod that does not end, hold those that
+// fail as it did. That nothing came up holds every pod of the owner, since each further removal would cost one more replica.
 func (s State) learn(e Entry, a controllers.Aftermath, now time.Time) {
 	switch a {
 	case controllers.AftermathHealed:
-		s.Trials[e.backendKey()] = s.Trials[e.backendKey()].healed(now)
-		delete(s.Owners, e.ownedBy())
-		delete(s.Owners, e.ownerKey())
+		s.learnHealed(e, now)
 	case controllers.AftermathStillBroken:
 		s.Trials[e.backendKey()] = s.Trials[e.backendKey()].failed(e.At, now)
-		s.Owners[e.ownerKey()] = s.Owners[e.ownerKey()].failed(e.At, now)
+		s.learnUnreplaced(e.ownerKey(), e, now)
 	case controllers.AftermathStuckCreating:
 		s.Trials[e.backendKey()] = s.Trials[e.backendKey()].failed(e.At, now)
-		s.Owners[e.ownedBy()] = s.Owners[e.ownedBy()].failed(e.At, now)
-	case controllers.AftermathStuckTerminating, controllers.AftermathNoSuccessor: // no word of the backend
-		s.Owners[e.ownedBy()] = s.Owners[e.ownedBy()].failed(e.At, now)
+		s.learnUnreplaced(e.ownedBy(), e, now)
+	case controllers.AftermathStuckTerminating: // no word of the backend
+		s.learnUnreplaced(e.ownerKey(), e, now)
+	case controllers.AftermathNoSuccessor: // nor here
+		s.learnUnreplaced(e.ownedBy(), e, now)
 	}
 }
 
-func (t Trial) healed(now time.Time) Trial {
-	t.HealedAt = later(t.HealedAt, now)
+// learnHealed frees the owner of what was known before that removal, and ends what other causes have taught of the backend if the
+// replacement has proven itself.
+func (s State) learnHealed(e Entry, now time.Time) {
+	s.Trials[e.backendKey()] = s.Trials[e.backendKey()].healed(e, now)
+	if weaker, known := s.Trials[e.servedBy()]; known && e.Cause.Recoverable() {
+		s.Trials[e.servedBy()] = weaker.healed(e, now)
+	}
+	for _, key := range []string{e.ownedBy(), e.ownerKey()} {
+		if !e.At.Before(s.Owners[key].RemovedAt) {
+			delete(s.Owners, key)
+		}
+	}
+}
+
+// healed dates a proof by when it began: a mount that has broken since then is none that it says anything of. A shorter proof replaces a
+// longer one only when that is old.
+func (t Trial) healed(e Entry, now time.Time) Trial {
 	t.Failures /= 2
+	since := now.Add(-heldFor(e.WellFor))
+	if e.WellFor >= t.WellFor || since.Sub(t.HealedAt) > maxHeld {
+		t.HealedAt, t.WellFor = later(t.HealedAt, since), e.WellFor
+	}
 	return t
 }
 
@@ -74,7 +101,7 @@ func (t Trial) failed(removed, now time.Time) Trial {
 	if t.Failures == 0 || removed.After(t.FailedAt) {
 		t.Failures++
 	}
-	t.RemovedAt, t.FailedAt = later(t.RemovedAt, removed), later(t.FailedAt, now)
+	t.FailedAt = later(t.FailedAt, now)
 	return t
 }
 
@@ -88,8 +115,11 @@ func later(a, b time.Time) time.Time {
 // failing reports whether the latest that is known of the backend is bad.
 func (t Trial) failing() bool { return t.FailedAt.After(t.HealedAt) }
 
-// proves reports whether a fresh mount was found healthy after an older one broke: whatever it was, it is over.
-func (t Trial) proves(broken time.Time) bool { return !t.failing() && t.HealedAt.After(broken) }
+// proves reports whether a fresh mount was found healthy after that of the pod broke, for as long as its own replacement would have to be:
+// whatever it was, it is over.
+func (t Trial) proves(a Ask) bool {
+	return !t.failing() && t.HealedAt.After(a.Since) && t.WellFor >= a.WellFor
+}
 
 // cooldown returns for how long no further pod is tried. A backend that comes and goes is given ever more time.
 func (t Trial) cooldown(s config.Storm, now time.Time) time.Duration {
@@ -113,7 +143,7 @@ func (t Trial) latest() time.Time { return later(t.FailedAt, t.HealedAt) }
 // first, and the others when its successor is healthy. A cause that the backend may have is such an incident from the first pod on.
 func (s State) storm(a Ask, limits config.Storm, now time.Time) *Refusal {
 	trials := s.trialsOf(a.Entry)
-	if proven(trials, a.Since) {
+	if proven(trials, a) {
 		return nil
 	}
 	var wait time.Duration
@@ -140,14 +170,14 @@ func (s State) storm(a Ask, limits config.Storm, now time.Time) *Refusal {
 func (s State) trialsOf(e Entry) []Trial {
 	trials := []Trial{s.Trials[e.backendKey()]}
 	if e.Cause.Recoverable() {
-		trials = append(trials, s.Trials[e.Backend])
+		trials = append(trials, s.Trials[e.servedBy()])
 	}
 	return trials
 }
 
 // proven reports whether a fresh mount was found healthy after the mount broke, by evidence of its own kind.
-func proven(trials []Trial, broken time.Time) bool {
-	return trials[0].proves(broken) && !slices.ContainsFunc(trials, Trial.failing)
+func proven(trials []Trial, a Ask) bool {
+	return trials[0].proves(a) && !slices.ContainsFunc(trials, Trial.failing)
 }
 
 // unproven counts the removed pods of the backend of whose successors nothing is known yet. Those that share one mount are one.

@@ -20,24 +20,42 @@ const (
 
 // maxOwners bounds the owners that have no healthy replacement, as maxTrials bounds backends. One that is forgotten early is tried
 // once more.
-const maxOwners = 200
+const maxOwners = 150
 
 // unreplaced refuses while the latest removed pod of the owner has no healthy replacement: the next one would most likely
 // get none either, and the owner would lose one replica after the other. A pod that was made after that removal is what it
-// has come to; the row of its owner holds it, unless its cause may be the backend's.
+// has come to; the row of its owner holds it, unless its cause may be the backend's. One that shared its mount goes as well: while it
+// stays, no replacement gets a fresh one.
 func (s State) unreplaced(a Ask, cfg config.Config, now time.Time) *Refusal {
 	var wait time.Duration
-	if t := s.Owners[a.ownedBy()]; a.Cause.Recoverable() || !a.madeAfter(t.RemovedAt) {
-		wait = t.ownerDelay(cfg, now)
-	}
+	keys := []string{a.ownedBy()}
 	if a.Cause.Recoverable() {
-		wait = max(wait, s.Owners[a.ownerKey()].ownerDelay(cfg, now))
+		keys = append(keys, a.ownerKey())
+	}
+	for _, key := range keys {
+		t := s.Owners[key]
+		isNext := !a.Cause.Recoverable() && a.madeAfter(t.RemovedAt)
+		if shares := t.Case != "" && t.Case == a.caseKey(); !isNext && !shares {
+			wait = max(wait, t.ownerDelay(cfg, now))
+		}
 	}
 	if wait <= 0 {
 		return nil
 	}
-	return &Refusal{controllers.HeldBackoff, fmt.Sprintf("the latest pod of %s that was removed has no healthy replacement; the next one is tried in %s",
-		a.Owner, wait.Round(time.Second)), wait}
+	return &Refusal{controllers.HeldBackoff, fmt.Sprintf("the latest pod of %s that was removed has no healthy replacement as far as is known; the next one is "+
+		"tried in %s, or when the Lease %s is deleted, which forgets all trials and budgets", a.Owner, wait.Round(time.Second), ledgerName), wait}
+}
+
+// learnUnreplaced notes that the removal has no healthy replacement. A pod's own grace period holds its owner to its end, and nobody else.
+func (s State) learnUnreplaced(key string, e Entry, now time.Time) {
+	t := s.Owners[key].failed(e.At, now)
+	if !e.At.Before(t.RemovedAt) {
+		t.RemovedAt, t.Case = e.At, e.caseKey()
+	}
+	if over := e.At.Add(time.Duration(e.Grace) * time.Second); over.After(now) {
+		t.Until = later(t.Until, over)
+	}
+	s.Owners[key] = t
 }
 
 // ownerDelay returns for how long the owner's pods still stay; 0 or less when they need not.
@@ -51,12 +69,19 @@ func (t Trial) ownerDelay(cfg config.Config, now time.Time) time.Duration {
 			break
 		}
 	}
-	return t.FailedAt.Add(min(delay, maxOwnerDelay)).Sub(now)
+	return later(t.FailedAt.Add(min(delay, maxOwnerDelay)), t.Until).Sub(now)
 }
 
-// forgetOwners drops the owners whose delay was over long ago, and the oldest of whichever namespace has the most while there are too many.
+// forgetOwners drops the owners whose delay was over long ago and of which no pod is being tried, and the oldest of whichever namespace has
+// the most while there are too many.
 func (s State) forgetOwners(cfg config.Config, now time.Time) {
-	maps.DeleteFunc(s.Owners, func(_ string, t Trial) bool { return t.ownerDelay(cfg, now) < -forgetTrialIn })
+	tried := map[string]bool{}
+	for _, e := range s.Entries {
+		if e.pending() {
+			tried[e.ownedBy()], tried[e.ownerKey()] = true, true
+		}
+	}
+	maps.DeleteFunc(s.Owners, func(key string, t Trial) bool { return !tried[key] && t.ownerDelay(cfg, now) < -forgetTrialIn })
 	for len(s.Owners) > maxOwners {
 		largest := s.largestNamespace()
 		delete(s.Owners, slices.MinFunc(slices.Collect(maps.Keys(s.Owners)), func(a, b string) int {

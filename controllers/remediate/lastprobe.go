@@ -8,6 +8,7 @@ import (
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/controllers/ledger"
 	"github.com/mountwarden/mountwarden/controllers/verdict"
 	"github.com/mountwarden/mountwarden/probes"
 )
@@ -16,9 +17,11 @@ import (
 const confirmWithin = 3 * time.Second
 
 // lastProbe refuses unless the mount is still Failed by the state machine that has judged it: what that believes may be seconds old by
-// now. It comes before the reservation, which does not hold for as long as a pod may have asked to wait for an answer.
+// now. It comes before the reservation, which does not hold for as long as a pod may have asked to wait for an answer, and before all that
+// may change in that time.
 func (r *Remediator) lastProbe(ctx context.Context, a *attempt) *controllers.Result {
 	observations := r.Node.Probe(ctx, a.Look, a.probeTimeout())
+	a.probed = r.Now()
 	i := slices.IndexFunc(observations, func(o probes.Observation) bool { return o.Target == a.reason.Target })
 	if i < 0 {
 		return notConfirmed("the last look did not find the mount")
@@ -54,11 +57,13 @@ func (a *attempt) probeTimeout() time.Duration {
 
 // wellFor is for how long a replacement must be seen well before it counts as healthy; 0 is at its first good look. A backend that is
 // away may let a new mount answer from nothing for a while (an rclone whose server is away does for some 15 s). So it takes longer
-// than the failure took to show, and as long again as a failure of the replacement itself may take to be told.
-func wellFor(f verdict.Failure, p config.Policy) time.Duration {
+// than the failure took to show, and as long again as a failure of the replacement itself may take to be told. A pod that asks for
+// quicker verdicts than the administrator's defaults does not have its replacement believed sooner.
+func wellFor(f verdict.Failure, p config.Policy, d config.Defaults) time.Duration {
 	if !f.Observation.Cause.Recoverable() {
 		return 0
 	}
-	shown := max(f.Confirmed.Sub(f.Since), p.Hang+2*p.Period)
-	return shown + max(p.Hang, time.Duration(p.FailureThreshold)*p.Period) + p.Timeout
+	byDefault := time.Duration(d.HangSeconds+2*d.PeriodSeconds) * time.Second
+	shown := max(f.Confirmed.Sub(f.Since), p.Hang+2*p.Period, byDefault)
+	return min(shown+max(p.Hang, time.Duration(p.FailureThreshold)*p.Period)+p.Timeout, ledger.MaxWellFor)
 }

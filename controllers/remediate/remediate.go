@@ -76,6 +76,7 @@ type attempt struct {
 	ask    ledger.Ask
 	live   *corev1.Pod
 	policy config.Policy // of live: a person may have changed it while the cache was behind
+	probed time.Time     // when the mount was probed for the last time
 	until  time.Time     // when the reservation ends, by this node's clock
 	unsure bool          // the API server may or may not have removed the pod
 }
@@ -88,11 +89,9 @@ func (r *Remediator) Remediate(ctx context.Context, req controllers.Request) con
 		refusal.Action = cmp.Or(a.policy.Action, config.ActionEvict)
 		return *refusal
 	}
-	for _, ask := range []gate{r.lastProbe, r.reserve} {
-		if refusal := ask(ctx, a); refusal != nil {
-			refusal.Action = a.policy.Action
-			return *refusal
-		}
+	if refusal := r.reserve(ctx, a); refusal != nil {
+		refusal.Action = a.policy.Action
+		return *refusal
 	}
 	result := r.act(ctx, a)
 	if result.Outcome != controllers.OutcomeFailed {
@@ -109,7 +108,7 @@ func (r *Remediator) attempt(req controllers.Request) *attempt {
 		Entry: ledger.Entry{
 			Node: r.Config.NodeName, Namespace: req.Pod.Namespace, Pod: req.Pod.Name, PodUID: req.Pod.UID, Owner: ledger.OwnerOf(req.Pod),
 			Backend: req.Volume.Backend.String(), Cause: a.reason.Cause, Since: r.ClusterTime(reason.Since),
-			WellFor: int64(math.Ceil(wellFor(reason, req.Policy).Seconds())),
+			WellFor: int64(math.Ceil(wellFor(reason, req.Policy, r.Config.Defaults).Seconds())),
 		},
 		Failing: failing(req.Mounts, req.Volume.Backend, a.reason.Cause),
 		Created: req.Pod.CreationTimestamp.Time,
@@ -125,8 +124,8 @@ type gate func(ctx context.Context, a *attempt) *controllers.Result
 // said; the ledger is not for it, since it takes nothing from a budget.
 func (r *Remediator) gates(ctx context.Context, a *attempt) *controllers.Result {
 	for _, ask := range []gate{
-		mode, comesBack, r.paused, r.leavesService, r.shared, r.fresh, r.admitted, // cost the API server nothing, or next to nothing
-		r.samePod, optedIn, comesBackLive, r.jobGoesOn, r.dryRun,
+		mode, comesBack, r.paused, r.leavesService, r.shared, r.fresh, r.admitted, r.lastProbe, // cost the API server nothing, or next to nothing
+		r.paused, r.samePod, optedIn, comesBackLive, r.jobGoesOn, r.dryRun, // what may have changed while the probe has waited
 	} {
 		if refusal := ask(ctx, a); refusal != nil {
 			return refusal

@@ -204,7 +204,7 @@ func TestTerminatingPodIsLeftAlone(t *testing.T) {
 func TestRequestWithoutEvidenceRemovesNothing(t *testing.T) {
 	l := newLab(t)
 	l.request.Decision = verdict.Decision{}
-	l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldOptedOut)
+	l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldNotConfirmed)
 	l.requireUntouched()
 }
 

@@ -25,8 +25,18 @@ func (r *Remediator) reserve(ctx context.Context, a *attempt) *controllers.Resul
 		r.Follower.Recall() // it may have been noted
 	}
 	a.until = r.Now().Add(holds)
-	return r.answer(refusal, err)
+	if held := r.answer(refusal, err); held != nil {
+		return held
+	}
+	if now := r.Now(); !now.Before(a.until) || now.Sub(a.probed) > probeLasts {
+		r.release(ctx, a)
+		return notConfirmed("it took too long to reserve the removal after the last look")
+	}
+	return nil
 }
+
+// probeLasts is how old the last probe may be when the pod is removed. The API server may have been slow meanwhile.
+const probeLasts = 10 * time.Second
 
 // release gives a reservation back, or leaves that to the follower: until then it holds the pod's owner, and in the end would count as
 // a removal in vain.

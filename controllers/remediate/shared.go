@@ -77,15 +77,17 @@ func (r *Remediator) keeps(uid string, pods []corev1.Pod, mounts []controllers.S
 		return fmt.Sprintf("the mount of pod %s is not confirmed as failed yet", name)
 	case peer.Held == controllers.HeldBudget && !r.deletesBlocked(peer.Mount.Failure().Definitive):
 		return fmt.Sprintf("a PodDisruptionBudget allows no eviction of pod %s", name)
-	case untilAPersonActs(peer.Held):
+	case staysForLong(peer.Held):
 		return fmt.Sprintf("pod %s stays for the reason %s: see its events", name, peer.Held)
 	}
 	return r.staysForGood(p, name)
 }
 
-// untilAPersonActs reports whether a pod that was held for the reason may stay for ever.
-func untilAPersonActs(h controllers.Held) bool {
-	return slices.Contains([]controllers.Held{controllers.HeldJobWouldFail, controllers.HeldGaveUp, controllers.HeldBudgetConflict}, h)
+// staysForLong reports whether a pod that was held for the reason may stay until somebody acts, or for hours.
+func staysForLong(h controllers.Held) bool {
+	return slices.Contains([]controllers.Held{
+		controllers.HeldJobWouldFail, controllers.HeldGaveUp, controllers.HeldBudgetConflict, controllers.HeldBackoff,
+	}, h)
 }
 
 // staysForGood says why a pod is never removed, whether anybody has asked for that yet or not.
