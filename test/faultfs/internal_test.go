@@ -60,10 +60,10 @@ func FuzzFindConnection(f *testing.F) {
 
 func TestOptionsSurviveTheCommandLine(t *testing.T) {
 	for _, want := range []Options{
-		{Mountpoint: "/m", Control: "/c", Canary: "canary", Source: "faultfs"},
+		{Mountpoint: "/m", Control: "/c", Canary: "canary", Source: "faultfs", BackendGrace: DefaultBackendGrace},
 		{
 			Mountpoint: "/a b/=", Control: "/c,d", Canary: "-x", Content: "two\nlines \"quoted\" =", Source: "s3://bucket",
-			OwnerOnly: true, Owner: 1000, ReadOnly: true, CacheFor: 90 * time.Minute,
+			OwnerOnly: true, Owner: 1000, ReadOnly: true, CacheFor: 90 * time.Minute, Backend: "/a b/backend", BackendGrace: time.Minute,
 		},
 	} {
 		got, err := parseOptions(want.args())
@@ -90,6 +90,8 @@ func TestOptionsRefuse(t *testing.T) {
 		"--canary=..":                            `".."`,
 		"--cache-for=-1s":                        "-1s",
 		"--cache-for=long":                       "long",
+		"--backend=relative":                     `"relative"`,
+		"--backend-grace=-1s":                    "-1s",
 		"--colour=red":                           "colour",
 		"extra":                                  `"extra"`,
 		"--allow-other=perhaps":                  "perhaps",

@@ -1,6 +1,7 @@
 package faultfs
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -41,6 +42,11 @@ type Options struct {
 	// CacheFor lets the kernel keep attributes, names and file content for that
 	// long. At 0 every stat and read reaches the server.
 	CacheFor time.Duration
+	// Backend is a file that stands for a server behind the file system, as an absolute path. While
+	// it is missing, statfs and lookup hang. Empty means that there is no such server.
+	Backend string
+	// BackendGrace is how long a new mount answers without its Backend, DefaultBackendGrace when 0.
+	BackendGrace time.Duration
 }
 
 // maxSocketPath is sun_path less its closing zero byte.
@@ -56,19 +62,18 @@ func (o *Options) validate() error {
 		return fmt.Errorf("canary %q %w: give a file name without a slash", o.Canary, ErrUsage)
 	case o.CacheFor < 0:
 		return fmt.Errorf("cache-for %v %w: give a duration of 0 or more", o.CacheFor, ErrUsage)
+	case o.Backend != "" && !filepath.IsAbs(o.Backend):
+		return fmt.Errorf("backend %q %w: give an absolute path, or nothing", o.Backend, ErrUsage)
+	case o.BackendGrace < 0:
+		return fmt.Errorf("backend-grace %v %w: give a duration of 0 or more", o.BackendGrace, ErrUsage)
 	}
 	return nil
 }
 
-func (o *Options) canary() string { return orDefault(o.Canary, DefaultCanary) }
-func (o *Options) source() string { return orDefault(o.Source, DefaultSource) }
+func (o *Options) canary() string { return cmp.Or(o.Canary, DefaultCanary) }
+func (o *Options) source() string { return cmp.Or(o.Source, DefaultSource) }
 
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
-}
+func (o *Options) backendGrace() time.Duration { return cmp.Or(o.BackendGrace, DefaultBackendGrace) }
 
 // args are the flags that parseOptions reads back to o.
 func (o *Options) args() []string {
@@ -82,6 +87,8 @@ func (o *Options) args() []string {
 		fmt.Sprintf("--owner=%d", o.Owner),
 		fmt.Sprintf("--read-only=%t", o.ReadOnly),
 		"--cache-for=" + o.CacheFor.String(),
+		"--backend=" + o.Backend,
+		"--backend-grace=" + o.backendGrace().String(),
 	}
 }
 
@@ -97,6 +104,8 @@ func parseOptions(args []string) (Options, error) {
 	owner := flags.Uint("owner", 0, "`UID` and gid that the mount belongs to")
 	flags.BoolVar(&o.ReadOnly, "read-only", false, "mount read-only")
 	flags.DurationVar(&o.CacheFor, "cache-for", 0, "how long the kernel may keep attributes, names and content")
+	flags.StringVar(&o.Backend, "backend", "", "`FILE` without which statfs and lookup hang, an absolute path; empty for none")
+	flags.DurationVar(&o.BackendGrace, "backend-grace", DefaultBackendGrace, "how long a new mount answers without its backend")
 	if err := flags.Parse(args); err != nil {
 		return o, UsageError(err)
 	}

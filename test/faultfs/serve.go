@@ -40,7 +40,9 @@ func serve(ctx context.Context, opts Options, ready func() error) (err error) {
 	if err != nil {
 		return fmt.Errorf("mount FUSE on %q (needs root and /dev/fuse): %w", opts.Mountpoint, err)
 	}
+	stopWatching := watchBackend(opts, faults)
 	defer func() {
+		stopWatching()
 		faults.Clear()
 		if !isClosed(ended) { // else the mount is gone, or dead because of an abort, and stays so
 			err = errors.Join(err, Detach(opts.Mountpoint), awaitEnd(ended))
