@@ -153,6 +153,9 @@ func (c *Client) readInfo() (info Info, err error) {
 }
 
 func (c *Client) call(cmd command) (Status, error) {
+	if info, err := c.readInfo(); err == nil && info.Program != "" {
+		return Status{}, fmt.Errorf("fault of %s %w: use stop, cont, kill or abort", info.Program, ErrUsage)
+	}
 	conn, err := c.dial()
 	if err != nil {
 		return Status{}, err

@@ -18,6 +18,8 @@ type Info struct {
 	PID        int    `json:"pid"`
 	Mountpoint string `json:"mountpoint"`
 	Connection int    `json:"connection"` // N of /sys/fs/fuse/connections/N
+	// Program is the name of the program that serves in place of faultfs; it has no faults to switch.
+	Program string `json:"program,omitempty"`
 }
 
 // Status is an Info and the state of the switch.
@@ -62,12 +64,8 @@ func listen(socket string, info Info, faults *Faults) (*control, error) {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("take over control socket: %w", err)
 	}
-	text, err := json.Marshal(info)
-	if err != nil {
-		return nil, fmt.Errorf("encode server info: %w", err)
-	}
-	if err := os.WriteFile(socket+infoSuffix, text, infoMode); err != nil {
-		return nil, fmt.Errorf("write server info: %w", err)
+	if err := writeInfo(socket, info); err != nil {
+		return nil, err
 	}
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {

@@ -20,11 +20,16 @@ const readyLine = "ready"
 // ServeCommand is the body of a server process: it reads the flags of Options from
 // args, mounts, prints "ready" and a line feed on stdout, and serves until ctx ends,
 // SIGTERM or SIGINT comes or the connection ends. It leaves no mount behind, unless
-// it is killed or the connection is aborted.
+// it is killed or the connection is aborted. What follows the argument "--" is the command line of
+// another FUSE server, which this process becomes.
 func ServeCommand(ctx context.Context, args []string, stdout io.Writer) error {
+	args, program := cutProgram(args)
 	opts, err := parseOptions(args)
 	if err != nil {
 		return err
+	}
+	if len(program) > 0 {
+		return becomeProgram(opts.Control, program)
 	}
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer stop()

@@ -25,7 +25,10 @@ type StartOptions struct {
 	// are added. When empty the server is this very program, run again; it must call
 	// MainIfChild first of all.
 	Command []string
-	// Log gets what the server writes to stderr; nil drops it.
+	// Program is the command line of another FUSE server, which stays in the foreground and mounts on
+	// Mountpoint. It serves in place of faultfs; of the Options only Mountpoint and Control count then.
+	Program []string
+	// Log gets what the server writes to stderr, and a Program to stdout; nil drops it.
 	Log io.Writer
 }
 
@@ -104,15 +107,29 @@ func (s *Server) Kill() error {
 // Close ends the server and its mount in whatever state they are, and frees who
 // waits on them: it aborts the connection, detaches the mount, kills and reaps the
 // process. It can be called again, to try again or for nothing.
+//
+// A Program is stopped first: one that sees its connection end may unmount whatever is on
+// its mountpoint by then (rclone does). It cannot be killed first: a thread of it that waits
+// on its own mount would not end before the connection does.
 func (s *Server) Close() error {
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	if s.closed {
 		return nil // a second unmount could hit the mount of a later server
 	}
-	err := errors.Join(s.unmount(), s.Kill(), os.RemoveAll(s.dir))
+	err := errors.Join(s.stopProgram(), s.unmount(), s.Kill(), os.RemoveAll(s.dir))
 	s.closed = err == nil
 	return err
+}
+
+func (s *Server) stopProgram() error {
+	if s.info.Program == "" {
+		return nil
+	}
+	if err := s.cmd.Process.Signal(unix.SIGSTOP); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop FUSE server %d: %w", s.info.PID, err)
+	}
+	return nil
 }
 
 // unmount leaves alone what someone else mounted there since.
@@ -148,13 +165,25 @@ func (s *Server) run(ctx context.Context, opts StartOptions) error {
 	}
 	stopKill := context.AfterFunc(ctx, func() { _ = s.cmd.Process.Kill() })
 	defer stopKill()
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err == nil && line == readyLine+"\n" {
+	if len(opts.Program) > 0 {
+		err = s.awaitMount(opts)
+	} else {
+		err = awaitReadyLine(stdout)
+	}
+	if err == nil {
 		return nil
 	}
 	_ = s.cmd.Process.Kill()
 	<-s.ended
-	return errors.Join(fmt.Errorf("it is not ready but said %q", line+tail.String()), ctx.Err())
+	return errors.Join(fmt.Errorf("%w; it said %q", err, tail.String()), ctx.Err())
+}
+
+func awaitReadyLine(stdout io.Reader) error {
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err == nil && line == readyLine+"\n" {
+		return nil
+	}
+	return fmt.Errorf("it is not ready but wrote %q", line)
 }
 
 // startAndReap keeps its thread for as long as the child lives: the kernel sends
@@ -176,12 +205,18 @@ func serverCommand(ctx context.Context, opts StartOptions, stdout *os.File, tail
 		argv, env = []string{"/proc/self/exe"}, append(env, childEnv+"=1")
 	}
 	args := slices.Concat(argv[1:], opts.args())
+	if len(opts.Program) > 0 {
+		args = slices.Concat(argv[1:], []string{"--mountpoint=" + opts.Mountpoint, "--control=" + opts.Control, "--"}, opts.Program)
+	}
 	cmd := exec.CommandContext(ctx, argv[0], args...)
 	cmd.Env = env
 	cmd.Stdout = stdout
 	cmd.Stderr = tail
 	if opts.Log != nil {
 		cmd.Stderr = io.MultiWriter(tail, opts.Log)
+	}
+	if len(opts.Program) > 0 {
+		cmd.Stdout = cmd.Stderr // nobody reads the pipe, which would fill up
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
 	return cmd
