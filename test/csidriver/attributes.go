@@ -23,6 +23,13 @@ const (
 	AttrSource    = "source"    // the mount's source in mountinfo, "faultfs" by default
 	AttrOwnerOnly = "ownerOnly" // "true" mounts without allow_other
 	AttrCacheFor  = "cacheFor"  // how long the kernel may cache, such as "1h"; 0 by default
+
+	AttrBackend      = "backend"      // file without which statfs and lookup hang, an absolute path on the node
+	AttrBackendGrace = "backendGrace" // how long a new mount answers without it, "15s" by default
+
+	AttrProgram = "program" // FUSE server that serves in place of faultfs, such as "rclone"
+	AttrURL     = "url"     // of the server that the program mounts
+	AttrFlags   = "flags"   // more flags of the program, separated by blanks
 )
 
 // The attributes that the kubelet adds when CSIDriver.spec.podInfoOnMount is true.
@@ -42,6 +49,13 @@ func parseContent(attrs map[string]string) (volume.Content, error) {
 		AttrSource:    func(v string) error { c.Source = v; return nil },
 		AttrOwnerOnly: func(v string) (err error) { c.OwnerOnly, err = strconv.ParseBool(v); return err },
 		AttrCacheFor:  func(v string) (err error) { c.CacheFor, err = time.ParseDuration(v); return err },
+
+		AttrBackend:      func(v string) error { c.Backend = v; return nil },
+		AttrBackendGrace: func(v string) (err error) { c.BackendGrace, err = time.ParseDuration(v); return err },
+
+		AttrProgram: func(v string) error { c.Program = v; return nil },
+		AttrURL:     func(v string) error { c.URL = v; return nil },
+		AttrFlags:   func(v string) error { c.Flags = v; return nil },
 	}
 	for _, key := range slices.Sorted(maps.Keys(attrs)) {
 		if strings.Contains(key, "/") {

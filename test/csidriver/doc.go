@@ -1,5 +1,6 @@
 // Package csidriver is a small real CSI node driver over faultfs: pods get FUSE
-// volumes whose servers a test can kill, hang and slow down.
+// volumes whose servers a test can kill, hang and slow down. A volume may choose a FUSE
+// program of the distribution instead, such as rclone: package volume lists them.
 //
 // It serves the Identity and Node services of the Container Storage Interface on one
 // socket and registers itself with the kubelet on another (k8s.io/kubelet
@@ -12,6 +13,10 @@
 // with staging, each staged volume, whose targets are then bind mounts of it. Inline
 // volumes are never staged by the kubelet. See Attributes for what a volume's
 // attributes choose.
+//
+// A program runs from the driver's own file system. Its image holds nothing but the
+// driver, so that a driver of such volumes is shown the node's /usr and /lib
+// (world.MountNodePrograms).
 //
 // # When the driver ends
 //

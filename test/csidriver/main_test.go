@@ -20,6 +20,7 @@ import (
 	"github.com/mountwarden/mountwarden/test/csidriver/volume"
 	"github.com/mountwarden/mountwarden/test/faultfs"
 	"github.com/mountwarden/mountwarden/test/faultfs/mountns"
+	"github.com/mountwarden/mountwarden/test/internal/webdav"
 )
 
 const (
@@ -30,6 +31,7 @@ const (
 
 func TestMain(m *testing.M) {
 	faultfs.MainIfChild()
+	webdav.MainIfChild()
 	catIfChild()
 	if err := mountns.Enter(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,5 +1,5 @@
-// Package volume keeps the FUSE mounts of a CSI driver: one faultfs server a mounted
-// path, bind mounts of staged ones, and a record of each on disk.
+// Package volume keeps the FUSE mounts of a CSI driver: one server, faultfs or another
+// program, a mounted path, bind mounts of staged ones, and a record of each on disk.
 //
 // # Facts leaned on
 //

@@ -30,13 +30,20 @@ type Volume struct {
 }
 
 // Content are a volume's choices, which CSI volume attributes carry. Its zero value
-// takes the defaults of faultfs.
+// takes the defaults of faultfs. With a Program only URL and Flags count.
 type Content struct {
 	Canary    string        `json:"canary,omitempty"`
 	Text      string        `json:"text,omitempty"`
 	Source    string        `json:"source,omitempty"`
 	OwnerOnly bool          `json:"ownerOnly,omitempty"`
 	CacheFor  time.Duration `json:"cacheFor,omitempty"`
+	// Backend and BackendGrace are those of faultfs.Options.
+	Backend      string        `json:"backend,omitempty"`
+	BackendGrace time.Duration `json:"backendGrace,omitempty"`
+	// Program serves in place of faultfs, from the server at URL and with more Flags.
+	Program string `json:"program,omitempty"`
+	URL     string `json:"url,omitempty"`
+	Flags   string `json:"flags,omitempty"`
 }
 
 // Pod names a pod.
@@ -67,6 +74,7 @@ type store struct {
 const (
 	recordFile  = "volume.json"
 	controlFile = "control"
+	cacheDir    = "cache" // what a program keeps on disk, which goes with the record
 	// keyBytes keeps the socket's path short (unix(7) allows 107 bytes) and is yet far
 	// from collisions.
 	keyBytes = 8
@@ -78,6 +86,7 @@ func (s store) folder(path string) string {
 }
 
 func (s store) control(path string) string { return filepath.Join(s.folder(path), controlFile) }
+func (s store) cache(path string) string   { return filepath.Join(s.folder(path), cacheDir) }
 
 // load gives the record of what is mounted on path; ok is false when there is none.
 func (s store) load(path string) (v Volume, ok bool, err error) {

@@ -8,18 +8,25 @@ import (
 )
 
 func (m *Manager) startServer(ctx context.Context, v Volume) error {
+	program, err := programLine(v, m.store.cache(v.Path))
+	if err != nil {
+		return err
+	}
 	server, err := faultfs.Start(ctx, faultfs.StartOptions{
 		Options: faultfs.Options{
-			Mountpoint: v.Path,
-			Control:    m.store.control(v.Path),
-			Canary:     v.Content.Canary,
-			Content:    v.Content.Text,
-			Source:     v.Content.Source,
-			OwnerOnly:  v.Content.OwnerOnly,
-			CacheFor:   v.Content.CacheFor,
-			ReadOnly:   v.ReadOnly,
+			Mountpoint:   v.Path,
+			Control:      m.store.control(v.Path),
+			Canary:       v.Content.Canary,
+			Content:      v.Content.Text,
+			Source:       v.Content.Source,
+			OwnerOnly:    v.Content.OwnerOnly,
+			CacheFor:     v.Content.CacheFor,
+			Backend:      v.Content.Backend,
+			BackendGrace: v.Content.BackendGrace,
+			ReadOnly:     v.ReadOnly,
 		},
 		Command: m.opts.Command,
+		Program: program,
 		Log:     m.opts.Log,
 	})
 	if err != nil {

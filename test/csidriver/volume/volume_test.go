@@ -37,7 +37,10 @@ func must(t *testing.T, err error) {
 func TestRecordsComeBack(t *testing.T) {
 	full := inline("a", "data")
 	full.ReadOnly, full.Staging = true, "/staging/x"
-	full.Content = Content{Canary: "bird", Text: "tweet\n", Source: "bucket", OwnerOnly: true, CacheFor: time.Hour}
+	full.Content = Content{
+		Canary: "bird", Text: "tweet\n", Source: "bucket", OwnerOnly: true, CacheFor: time.Hour,
+		Backend: "/backend", BackendGrace: time.Minute, Program: "rclone", URL: "http://192.0.2.1", Flags: "-v",
+	}
 	plain := inline("b", "data")
 	s := saved(t, plain, full)
 	for _, want := range []Volume{full, plain} {

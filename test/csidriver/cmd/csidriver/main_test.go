@@ -19,6 +19,7 @@ import (
 	"github.com/mountwarden/mountwarden/test/csidriver/volume"
 	"github.com/mountwarden/mountwarden/test/faultfs"
 	"github.com/mountwarden/mountwarden/test/faultfs/mountns"
+	"github.com/mountwarden/mountwarden/test/internal/packages"
 )
 
 const (
@@ -74,8 +75,9 @@ func start(t *testing.T) *started {
 	return s
 }
 
-func (s *started) publish(t *testing.T) (target string) {
+func (s *started) publish(t *testing.T, attributes map[string]string) (target string) {
 	t.Helper()
+	attributes["csi.storage.k8s.io/pod.name"] = "pod"
 	target = filepath.Join(t.TempDir(), "volumes", "data", "mount")
 	t.Cleanup(func() { _ = unix.Unmount(target, unix.MNT_DETACH) })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -86,7 +88,7 @@ func (s *started) publish(t *testing.T) (target string) {
 			AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{}},
 			AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
 		},
-		VolumeContext: map[string]string{"content": "tweet", "csi.storage.k8s.io/pod.name": "pod"},
+		VolumeContext: attributes,
 	})
 	must(t, err)
 	return target
@@ -113,7 +115,7 @@ func catOf(t *testing.T, target string) string {
 
 func TestServeProbeFault(t *testing.T) {
 	s := start(t)
-	target := s.publish(t)
+	target := s.publish(t, map[string]string{"content": "tweet"})
 	if got := catOf(t, target); got != "tweet" {
 		t.Errorf("canary %q, want tweet", got)
 	}
@@ -133,10 +135,23 @@ func TestServeProbeFault(t *testing.T) {
 
 // However the driver ends, its FUSE servers end with it and leave dead mounts.
 func TestServersEndWithTheDriver(t *testing.T) {
-	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		t.Run(sig.String(), func(t *testing.T) {
-			s := start(t)
-			target := s.publish(t)
+	for name, c := range map[string]struct {
+		signal  unix.Signal
+		program string
+	}{
+		"faultfs, SIGTERM": {unix.SIGTERM, ""},
+		"faultfs, SIGKILL": {unix.SIGKILL, ""},
+		"rclone, SIGTERM":  {unix.SIGTERM, "rclone"},
+		"rclone, SIGKILL":  {unix.SIGKILL, "rclone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, sig := start(t), c.signal
+			attributes := map[string]string{}
+			if c.program != "" {
+				must(t, packages.Install(t.Context(), t.Output(), volume.Packages()...))
+				attributes["program"], attributes["url"] = c.program, "http://127.0.0.1:1" // nobody listens, which does not matter
+			}
+			target := s.publish(t, attributes)
 			server, err := volume.Find(s.state, "pod", "data")
 			must(t, err)
 			must(t, s.process.Signal(sig))
