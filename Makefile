@@ -131,9 +131,10 @@ test-kernels: ## Run the lab on other kernels, in virtual machines (root, 4 minu
 	$(BIN)/kernelvm -root $(CURDIR) -run '$(RUN)' $(if $(UPDATE),-update) $(KERNELS)
 
 .PHONY: test-e2e
-test-e2e: cluster-install lab-image ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more, UPDATE=-update writes goldens
+test-e2e: cluster-install lab-image ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more and lasts longer, UPDATE=-update writes goldens
 	cd test && $(GO) test -race -c -o $(BIN)/e2e.test ./e2e
 	cd test/lab && $(BIN)/lab.test -test.run '^TestToolsOfTheDisks$$'
+	cd test/e2e && $(BIN)/e2e.test -test.run '^TestProgramsOfTheVolumes$$'
 	cd test/e2e && PROMETHEUS=$$($(CLUSTER) bin prometheus) MOUNTWARDEN_E2E_LONG=$(LONG) CLUSTER=$(CLUSTER) $(CLUSTER) exec -- $(BIN)/e2e.test -test.v -test.parallel 8 -test.timeout $(TIMEOUT) -test.run '$(RUN)' $(UPDATE)
 
 .PHONY: lab-image

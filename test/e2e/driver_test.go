@@ -18,8 +18,17 @@ import (
 // driver of all other tests.
 func newDriverScene(t *testing.T, args ...string) *scene {
 	t.Helper()
+	return newAdaptedDriverScene(t, func(spec *corev1.PodSpec) {
+		c := &spec.Containers[0]
+		c.Args = append(c.Args, args...)
+	})
+}
+
+// newAdaptedDriverScene is a newDriverScene whose driver's pods are changed by adapt.
+func newAdaptedDriverScene(t *testing.T, adapt func(*corev1.PodSpec)) *scene {
+	t.Helper()
 	outer := newScene(t) // its namespace is the driver's, and goes after the apps that need it
-	driver, err := outer.InstallDriver(outer.within(startup), outer.namespace, args...)
+	driver, err := outer.InstallDriver(outer.within(startup), outer.namespace, adapt)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

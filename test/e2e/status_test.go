@@ -13,9 +13,17 @@ import (
 // told waits until `mountwarden status`, asked as a person would, shows the one mount of a pod as expected.
 func (s *scene) told(pod *corev1.Pod, what string, is func(status.Snapshot, status.Pod, status.Mount) bool) {
 	s.Helper()
-	err := world.Until(s.within(patience), "mountwarden status to show "+pod.Name+" "+what, func(ctx context.Context) (bool, string) {
+	s.statusShows(pod.Name+" "+what, func(told status.Snapshot, p status.Pod, m status.Mount) bool {
+		return p.UID == string(pod.UID) && is(told, p, m)
+	})
+}
+
+// statusShows waits until `mountwarden status` shows the one mount of any pod of the scene as expected.
+func (s *scene) statusShows(what string, is func(status.Snapshot, status.Pod, status.Mount) bool) {
+	s.Helper()
+	err := world.Until(s.within(patience), "mountwarden status to show "+what, func(ctx context.Context) (bool, string) {
 		text, err := s.Kubectl(ctx, "exec", "-n", world.AgentNamespace, "ds/mountwarden", "-c", "agent", "--",
-			"mountwarden", "status", "-o", "json", "-n", pod.Namespace)
+			"mountwarden", "status", "-o", "json", "-n", s.namespace)
 		if err != nil {
 			return false, err.Error()
 		}
@@ -24,7 +32,7 @@ func (s *scene) told(pod *corev1.Pod, what string, is func(status.Snapshot, stat
 			return false, err.Error()
 		}
 		for _, p := range told.Pods {
-			if p.UID == string(pod.UID) && len(p.Mounts) == 1 && is(told, p, p.Mounts[0]) {
+			if len(p.Mounts) == 1 && is(told, p, p.Mounts[0]) {
 				return true, ""
 			}
 		}

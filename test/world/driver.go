@@ -32,9 +32,10 @@ func (w *World) StandingDriver() Driver {
 	return Driver{Name: DriverName, namespace: DriverNamespace, world: w}
 }
 
-// InstallDriver runs one more driver, in a namespace of its own, as the standing one is run but for its name and more arguments. Mounts of
-// one driver are one backend, so that a test which takes a backend down needs its own.
-func (w *World) InstallDriver(ctx context.Context, namespace string, args ...string) (Driver, error) {
+// InstallDriver runs one more driver, in a namespace of its own, as the standing one is run but for
+// its name and for what adapt changes. Mounts of one driver are one backend, so that a test which
+// takes a backend down needs its own.
+func (w *World) InstallDriver(ctx context.Context, namespace string, adapt func(*corev1.PodSpec)) (Driver, error) {
 	d := Driver{Name: namespace + ".test.mountwarden.io", namespace: namespace, world: w}
 	info, err := w.Client.StorageV1().CSIDrivers().Get(ctx, DriverName, metav1.GetOptions{})
 	if err != nil {
@@ -49,7 +50,8 @@ func (w *World) InstallDriver(ctx context.Context, namespace string, args ...str
 		return d, fmt.Errorf("read the standing driver: %w", err)
 	}
 	daemon.ObjectMeta = metav1.ObjectMeta{Namespace: namespace, Name: driverDaemonSet, Labels: daemon.Labels}
-	d.rename(&daemon.Spec.Template.Spec.Containers[0], args)
+	d.rename(&daemon.Spec.Template.Spec.Containers[0])
+	adapt(&daemon.Spec.Template.Spec)
 	if _, err := w.Client.AppsV1().DaemonSets(namespace).Create(ctx, daemon, metav1.CreateOptions{}); err != nil {
 		return d, fmt.Errorf("make the driver %s: %w", d.Name, err)
 	}
@@ -57,21 +59,38 @@ func (w *World) InstallDriver(ctx context.Context, namespace string, args ...str
 }
 
 // rename gives the container the paths of this driver.
-func (d Driver) rename(c *corev1.Container, args []string) {
-	endpoint := "--endpoint=unix://" + filepath.Join(plugins, d.Name, "csi.sock")
-	c.Args = append(append(c.Args, "--name="+d.Name, endpoint, "--state-dir="+d.state()), args...)
+func (d Driver) rename(c *corev1.Container) {
+	endpoint := "--endpoint=unix://" + d.Path("csi.sock")
+	c.Args = append(c.Args, "--name="+d.Name, endpoint, "--state-dir="+d.state())
 	c.ReadinessProbe.Exec.Command = append(c.ReadinessProbe.Exec.Command, endpoint)
 	c.ReadinessProbe.PeriodSeconds = 1
 }
 
-func (d Driver) state() string { return filepath.Join(plugins, d.Name, "volumes") }
+// Path is where a file of this name is that both the driver and the node see.
+func (d Driver) Path(name string) string { return filepath.Join(plugins, d.Name, name) }
+
+func (d Driver) state() string { return d.Path("volumes") }
+
+// MountNodePrograms mounts the node's programs and libraries in the driver's container, for volumes
+// that one of them serves: the image of the driver holds nothing but the driver.
+func MountNodePrograms(spec *corev1.PodSpec) {
+	c := &spec.Containers[0]
+	for _, name := range []string{"usr", "lib", "lib64"} {
+		path := "/" + name
+		if _, err := os.Stat(path); err != nil {
+			continue // not every architecture has lib64
+		}
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path}}})
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: path, ReadOnly: true})
+	}
+}
 
 // Remove forgets the driver once nothing uses it; its namespace is its maker's to delete.
 func (d Driver) Remove(ctx context.Context) error {
 	if err := d.world.Client.StorageV1().CSIDrivers().Delete(ctx, d.Name, metav1.DeleteOptions{}); err != nil {
 		return fmt.Errorf("remove the driver %s: %w", d.Name, err)
 	}
-	return os.RemoveAll(filepath.Join(plugins, d.Name))
+	return os.RemoveAll(d.Path(""))
 }
 
 // AwaitReady waits until the driver's pod is ready, or until there is none.

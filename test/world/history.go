@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -120,6 +121,20 @@ func (h *History) Pods() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.lives)
+}
+
+// EvictedSince returns the lives of the pods that were evicted after then, in the order of their ends.
+func (h *History) EvictedSince(then time.Time) []Life {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var evicted []Life
+	for _, life := range h.lives {
+		if life.Evicted && life.Ending.After(then) {
+			evicted = append(evicted, *life)
+		}
+	}
+	slices.SortFunc(evicted, func(a, b Life) int { return a.Ending.Compare(b.Ending) })
+	return evicted
 }
 
 // Ended waits until the pod has a deletionTimestamp and returns its life.
