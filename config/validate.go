@@ -193,18 +193,18 @@ func address(key, value string) error {
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	if err != nil && value != off {
+	if err != nil && value != AddressOff {
 		return invalid(key, value, "HOST:PORT, :PORT or 0")
 	}
 	return nil
 }
 
-// off is the value of an address that turns its listener off.
-const off = "0"
+// AddressOff is the value of an address that turns its listener off.
+const AddressOff = "0"
 
 // StatusAddress returns where the agent shows its status, IP:PORT, and "" when it does not. The error is ErrInvalid.
 func (c Config) StatusAddress() (string, error) {
-	if c.StatusBindAddress == off {
+	if c.StatusBindAddress == AddressOff {
 		return "", nil
 	}
 	return c.StatusBindAddress, loopback("statusBindAddress", c.StatusBindAddress)
@@ -214,7 +214,7 @@ func (c Config) StatusAddress() (string, error) {
 // they are. A name is refused: what it stands for may change.
 func loopback(key, value string) error {
 	at, err := netip.ParseAddrPort(value)
-	if value != off && (err != nil || !at.Addr().IsLoopback() || at.Port() == 0) {
+	if value != AddressOff && (err != nil || !at.Addr().IsLoopback() || at.Port() == 0) {
 		return invalid(key, value, "a loopback IP and a port, such as 127.0.0.1:8082 or [::1]:8082, or 0: it is shown without a login, "+
 			"so that only this pod and kubectl port-forward may reach it")
 	}

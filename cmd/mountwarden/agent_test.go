@@ -122,6 +122,7 @@ func TestAgentOnAnAPIServer(t *testing.T) {
 	t.Run("runs until it is told to stop", func(t *testing.T) { agentRuns(t, as("admin", "system:masters")) })
 	t.Run("lacks a capability", func(t *testing.T) { agentWithoutKill(t, as("admin-three", "system:masters")) })
 	t.Run("guards its metrics", func(t *testing.T) { agentGuardsMetrics(t, as("admin-four", "system:masters"), config) })
+	t.Run("withstands floods", func(t *testing.T) { agentWithstandsFloods(t, as("admin-five", "system:masters")) })
 	t.Run("lacks its worker", func(t *testing.T) {
 		p := command(t, as("admin-too", "system:masters"), append(agentArgs(t), "--worker-path", "/nowhere")...)
 		if code := p.code(t, p.Run()); code != 1 || !strings.Contains(p.stderr.String(), "worker /nowhere") {

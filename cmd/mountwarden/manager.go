@@ -18,8 +18,10 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers/condition"
@@ -43,15 +45,11 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register core types: %w", err)
 	}
-	metricsOptions, err := metricsServer(kube, cfg)
-	if err != nil {
-		return nil, err
-	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                 scheme,
 		Cache:                  cacheOptions(cfg),
-		Metrics:                metricsOptions,
-		HealthProbeBindAddress: cfg.HealthProbeBindAddress,
+		Metrics:                metricsserver.Options{BindAddress: config.AddressOff}, // see addServer
+		HealthProbeBindAddress: config.AddressOff,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
@@ -85,7 +83,7 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 	}
 	announcer := manager.RunnableFunc(func(ctx context.Context) error { return announce(ctx, prober, reconciler) })
 	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), mgr.Add(follower), registerLive(reconciler, prober),
-		addChecks(mgr, reconciler, prober, cfg), addStatus(ctx, mgr, reconciler, follower, prober, cfg))
+		addMetrics(ctx, mgr, kube, cfg), addHealth(ctx, mgr, reconciler, prober, cfg), addStatus(ctx, mgr, reconciler, follower, prober, cfg))
 }
 
 // announce has the pods looked at that the prober's events name, until ctx ends.
@@ -157,9 +155,9 @@ func held(capabilities []node.Capability) map[string]bool {
 	return all
 }
 
-// addChecks ties liveness to the loop, which a restart may help, and readiness to the room for looks, which it does
+// addHealth ties liveness to the loop, which a restart may help, and readiness to the room for looks, which it does
 // not: the parked workers of a restarted agent would only be parked again.
-func addChecks(mgr ctrl.Manager, r *podmount.Reconciler, prober host, cfg config.Config) error {
+func addHealth(ctx context.Context, mgr ctrl.Manager, r *podmount.Reconciler, prober host, cfg config.Config) error {
 	loop := func(*http.Request) error {
 		if late := r.Overdue(); late > stallAfter {
 			return fmt.Errorf("a look is %s late: the probe loop has stalled", late.Round(time.Second))
@@ -175,7 +173,7 @@ func addChecks(mgr ctrl.Manager, r *podmount.Reconciler, prober host, cfg config
 		}
 		return nil
 	}
-	return errors.Join(mgr.AddHealthzCheck("loop", loop), mgr.AddReadyzCheck("probes", room))
+	return addServer(ctx, mgr, healthEndpoint(cfg, map[string]healthz.Checker{"loop": loop}, map[string]healthz.Checker{"probes": room}))
 }
 
 // kernelRelease returns the kernel's release as proc(5) gives it, or "unknown".

@@ -126,18 +126,18 @@ func agentGuardsMetrics(t *testing.T, env []string, config *rest.Config) {
 // The agent does not make a certificate of its own where it was given one that cannot be read.
 func TestCertificate(t *testing.T) {
 	good, _ := certificates(t)
-	if err := certificate(good); err != nil {
-		t.Error(err)
+	if secure, watcher, err := metricsTLS(good); err != nil || watcher == nil || secure.GetCertificate == nil {
+		t.Errorf("%+v, %v, %v", secure, watcher, err)
 	}
-	if err := certificate(""); err != nil {
-		t.Error(err)
+	if secure, watcher, err := metricsTLS(""); err != nil || watcher != nil || len(secure.Certificates) != 1 {
+		t.Errorf("%+v, %v, %v", secure, watcher, err)
 	}
 	broken, _ := certificates(t)
 	if err := os.Truncate(filepath.Join(broken, "tls.key"), 10); err != nil {
 		t.Fatal(err)
 	}
 	for _, folder := range []string{broken, t.TempDir()} {
-		if err := certificate(folder); err == nil || !strings.Contains(err.Error(), `metricsCertDir "`+folder+`"`) {
+		if _, _, err := metricsTLS(folder); err == nil || !strings.Contains(err.Error(), `metricsCertDir "`+folder+`"`) {
 			t.Errorf("%s: %v", folder, err)
 		}
 	}

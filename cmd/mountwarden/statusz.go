@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers/followup"
@@ -22,12 +19,8 @@ func addStatus(ctx context.Context, mgr ctrl.Manager, r *podmount.Reconciler, f 
 	if err != nil || address == "" {
 		return err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("listen on statusBindAddress: %w", err)
-	}
-	timeout := closeTimeout
-	return mgr.Add(&manager.Server{Name: "status", Server: web.NewServer(live(r, f, prober, cfg).Snapshot), Listener: listener, ShutdownTimeout: &timeout})
+	handler := web.NewHandler(live(r, f, prober, cfg).Snapshot)
+	return addServer(ctx, mgr, endpoint{name: "status", setting: "statusBindAddress", address: address, handler: handler})
 }
 
 // live is where the status is read from.

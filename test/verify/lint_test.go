@@ -144,6 +144,8 @@ func arrows() []arrow {
 		{"agents-ask-only", "controllers/agents", module + "config"},
 		{"agents-ask-only", "controllers/agents", module + "controllers/podmount"},
 		{"agents-ask-only", "controllers/agents", module + "controllers/remediate"},
+		{"httpserver-is-plain-go", "controllers/httpserver", "k8s.io/client-go/rest"},
+		{"httpserver-is-plain-go", "controllers/httpserver", module + "controllers/metrics"},
 		{"only-metrics-imports-prometheus", "controllers/podmount", "github.com/prometheus/client_golang/prometheus"},
 		{"only-metrics-imports-prometheus", "cmd/mountwarden", "github.com/prometheus/client_golang/prometheus"},
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/mountwarden/mountwarden/controllers/status"
 )
@@ -18,19 +17,7 @@ const (
 	PathJSON = "/statusz.json"
 )
 
-// NewServer returns a server of the status. Its times are short: who asks is on this host, or behind kubectl port-forward.
-func NewServer(snapshot func() status.Snapshot) *http.Server {
-	return &http.Server{
-		Handler:           NewHandler(snapshot),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       5 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
-}
-
-// NewHandler returns what NewServer serves.
+// NewHandler returns what serves the status. A server of httpserver hands it requests that only read.
 func NewHandler(snapshot func() status.Snapshot) http.Handler {
 	h := &handler{snapshot: snapshot}
 	mux := http.NewServeMux()
@@ -57,9 +44,6 @@ func guard(next http.Handler) http.Handler {
 		switch {
 		case !isLoopback(r.Host):
 			http.Error(w, fmt.Sprintf("Host is %q; allowed are localhost and loopback addresses, as kubectl port-forward has them", r.Host), http.StatusForbidden)
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
-			header.Set("Allow", "GET, HEAD")
-			http.Error(w, "the status can only be read: use GET", http.StatusMethodNotAllowed)
 		default:
 			next.ServeHTTP(w, r)
 		}
