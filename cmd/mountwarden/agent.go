@@ -50,6 +50,9 @@ func agentCommand() *cobra.Command {
 		for _, w := range warnings {
 			log.Info("Configuration warning", controllers.KeyDetail, string(w))
 		}
+		if err := limitMemory(log, os.LookupEnv, cfg); err != nil {
+			return usage(err)
+		}
 		return runAgent(cmd.Context(), log, cfg)
 	}
 	return cmd

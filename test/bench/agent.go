@@ -50,7 +50,7 @@ func (w *world) startAgent(ctx context.Context, name string, flags ...string) (*
 		"--backend-path=" + filepath.Join(filepath.Dir(w.Options.Agent), "mountwarden-backend"), "--metrics-bind-address=127.0.0.1:" + ports[0], "--health-probe-bind-address=127.0.0.1:" + ports[1],
 		"--status-bind-address=127.0.0.1:" + ports[2]}, flags...)
 	cmd := exec.CommandContext(ctx, w.Options.Agent, flags...)
-	cmd.Env = []string{"KUBECONFIG=" + w.api.Kubeconfig}
+	cmd.Env = []string{"KUBECONFIG=" + w.api.Kubeconfig, fmt.Sprintf("MEMORY_LIMIT=%dMi", chartLimit)} // as the chart sets it
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -99,6 +99,27 @@ func TestContainerStartsTheAgent(t *testing.T) {
 	}
 }
 
+// Without a limit of the container, limits.memory would be all memory of the node.
+func TestAgentKnowsItsMemoryLimit(t *testing.T) {
+	limitOf := func(set ...string) *corev1.EnvVarSource {
+		for _, e := range render(t, set...).agent(t).Env {
+			if e.Name == "MEMORY_LIMIT" {
+				return e.ValueFrom
+			}
+		}
+		return nil
+	}
+	want := &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "limits.memory"}}
+	if diff := cmp.Diff(want, limitOf()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, none := range []string{"resources.limits.memory=null", "resources.limits=null", "resources=null"} {
+		if got := limitOf(none); got != nil {
+			t.Errorf("%s: %+v", none, got)
+		}
+	}
+}
+
 func ports(c corev1.Container) map[string]int32 {
 	found := map[string]int32{}
 	for _, p := range c.Ports {
