@@ -1,7 +1,6 @@
 package httpserver_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -255,7 +254,7 @@ func secure(t *testing.T, handler http.Handler, change ...func(*http.Server)) (s
 // A handshake that is not finished is a connection as well, and so is one that nothing follows.
 func TestUnfinishedHandshakes(t *testing.T) {
 	// A record of 16 KiB with the first part of a ClientHello of 64 KiB (RFC 8446, sections 4 and 5.1), four times.
-	record := append([]byte{22, 3, 1, 0x40, 0}, bytes.Repeat([]byte{0}, 16<<10)...)
+	record := append([]byte{22, 3, 1, 0x40, 0}, make([]byte, 16<<10)...)
 	record[5], record[7], record[8] = 1, 0xff, 0xff
 	for name, text := range map[string]string{"nothing is sent": "", "a ClientHello that is never complete": strings.Repeat(string(record), 4)[:64000]} {
 		t.Run(name, func(t *testing.T) {

@@ -67,7 +67,8 @@ const busyRetry = 3 * time.Second
 func (s State) ownerBusy(a Ask) *Refusal {
 	isProven := proven(s.trialsOf(a.Entry), a)
 	for _, e := range s.Entries {
-		if e.pending() && e.ownedBy() == a.ownedBy() && e.holds(a) && !e.sameCase(a.Entry) && !(e.Up && isProven) {
+		provesItself := e.Up && isProven
+		if e.pending() && e.ownedBy() == a.ownedBy() && e.holds(a) && !e.sameCase(a.Entry) && !provesItself {
 			return &Refusal{controllers.HeldOwnerBusy, fmt.Sprintf("another pod of %s is being replaced: %s on node %s; one goes at a time", a.Owner, e.Pod, e.Node), busyRetry}
 		}
 	}

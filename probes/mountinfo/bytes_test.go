@@ -148,7 +148,8 @@ func TestEachHoldsLittle(t *testing.T) {
 	before, most := live(), int64(0)
 	n := 0
 	if _, err := mountinfo.Each(strings.NewReader(text), func(mountinfo.Mount) {
-		if n++; n%5000 == 0 {
+		n++
+		if n%5000 == 0 {
 			most = max(most, live()-before)
 		}
 	}); err != nil {

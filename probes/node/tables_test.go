@@ -216,7 +216,7 @@ func TestKeptTablesAreBounded(t *testing.T) {
 	if first := m.of("0"); m.keepTable(first, maxKept+1) || first.kept != 0 || m.kept != (kept-1)*each {
 		t.Errorf("a large one is kept: %d bytes of %d", first.kept, m.kept)
 	}
-	if m.of("999"); !m.keepTable(m.of("999"), each) {
+	if last := m.of("999"); !m.keepTable(last, each) {
 		t.Error("what was let go is not free")
 	}
 	gone := m.of("1")

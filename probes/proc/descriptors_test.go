@@ -61,7 +61,8 @@ func TestDescriptorsOfWhoExecs(t *testing.T) {
 	if got, err := tree.peek(7).Descriptors("/dev/fuse"); !errors.Is(err, errExecs) || len(got) != 0 {
 		t.Errorf("%v %v", got, err)
 	}
-	if tree.link(7, "ns/user", "user:[1]"); tree.peek(7).IsPrivileged(tree.root) {
+	tree.link(7, "ns/user", "user:[1]")
+	if tree.peek(7).IsPrivileged(tree.root) {
 		t.Error("it is called privileged, by a link that may wait")
 	}
 }

@@ -132,7 +132,11 @@ func (e *Examiner) mounts(p Process) ([]mountinfo.Mount, error) {
 	pages := waitsForPages(p.Wchan) || p.Wchan == "" // Linux 5.10 does not tell of most
 	seen := map[mountinfo.Device]bool{}
 	found, _, err := e.findMounts(p.PID, func(m *mountinfo.Mount) bool {
-		if seen[m.Device] || known && !s.serves(m.FSType) || !known && !view.IsFUSE(m.FSType) && !(pages && view.IsRemote(m.FSType)) {
+		mayServe := view.IsFUSE(m.FSType) || pages && view.IsRemote(m.FSType)
+		if known {
+			mayServe = s.serves(m.FSType)
+		}
+		if seen[m.Device] || !mayServe {
 			return false
 		}
 		seen[m.Device] = true
