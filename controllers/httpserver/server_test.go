@@ -225,7 +225,7 @@ func TestListenNamesTheSetting(t *testing.T) {
 func TestLogIsLimited(t *testing.T) {
 	var lines bytes.Buffer
 	server := httpserver.New(t.Context(), http.NotFoundHandler(), logr.FromSlogHandler(slog.NewTextHandler(&lines, nil)))
-	log := server.ErrorLog.Writer() // where net/http's own lines end
+	log := server.ErrorLog.Writer() //nolint:forbidigo // the test writes what net/http does
 	for i := range 1001 {
 		line := "http: TLS handshake error from 127.0.0.1:1: EOF\n"
 		if i == 0 {

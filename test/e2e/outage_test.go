@@ -156,7 +156,7 @@ func (s *scene) awaitHold(then time.Time) {
 			return false, err.Error()
 		}
 		held := world.Find(metrics["mountwarden_remediations_held"], "reason", pod.Held.Reason)
-		announced := slices.ContainsFunc(s.agentEvents(), func(e agentEvent) bool {
+		announced := slices.ContainsFunc(s.agentEvents(ctx), func(e agentEvent) bool {
 			return e.reason == controllers.ReasonRemediationHeld && e.object == "Pod "+pod.Name && strings.HasSuffix(e.action, pod.Held.Reason)
 		})
 		return announced && len(held) == 1 && held[0].Value >= 1, fmt.Sprintf("event: %t, metric: %v", announced, held)
@@ -175,7 +175,7 @@ func (s *scene) checkEvictions(then time.Time) {
 	if n := len(evicted); n < 1 || n > mostEvictions {
 		s.Errorf("%d evictions, want 1 that tries whether a new mount helps, and at most %d", n, mostEvictions)
 	}
-	for _, e := range s.agentEvents() {
+	for _, e := range s.agentEvents(s.ctx) {
 		if e.reason == controllers.ReasonSuccessorHealthy {
 			s.Errorf("%s was reported as a success while the server was away: %s", e.object, e.note)
 		}
@@ -235,9 +235,9 @@ type agentEvent struct {
 }
 
 // agentEvents returns the events of the agent in the scene's namespace, in order of time.
-func (s *scene) agentEvents() []agentEvent {
+func (s *scene) agentEvents(ctx context.Context) []agentEvent {
 	s.Helper()
-	list, err := s.Client.EventsV1().Events(s.namespace).List(context.WithoutCancel(s.ctx), metav1.ListOptions{})
+	list, err := s.Client.EventsV1().Events(s.namespace).List(context.WithoutCancel(ctx), metav1.ListOptions{})
 	must(s.T, err)
 	var all []agentEvent
 	for _, e := range list.Items {
@@ -251,7 +251,7 @@ func (s *scene) agentEvents() []agentEvent {
 
 // logEvents logs all events of the agent in the scene's namespace.
 func (s *scene) logEvents() {
-	for _, e := range s.agentEvents() {
+	for _, e := range s.agentEvents(s.ctx) {
 		s.Logf("%s %s %s: %s", e.at.Format(time.TimeOnly), e.object, e.reason, e.note)
 	}
 }

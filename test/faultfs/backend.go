@@ -19,11 +19,11 @@ const backendPoll = 100 * time.Millisecond
 // again once it is back. It begins opts.BackendGrace after the mount, because a FUSE that has just
 // been mounted answers from nothing: rclone 1.60 invents the figures of statfs when its server
 // refuses connections. The faults of both operations belong to it. stop waits until it has ended.
-func watchBackend(opts Options, faults *Faults) (stop func()) {
+func watchBackend(ctx context.Context, opts Options, faults *Faults) (stop func()) {
 	if opts.Backend == "" {
 		return func() {}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // until stop
 	var watching sync.WaitGroup
 	watching.Go(func() { followBackend(ctx, opts, faults) })
 	return func() {

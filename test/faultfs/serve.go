@@ -45,7 +45,7 @@ func serve(ctx context.Context, opts Options, ready func() error) (err error) {
 	if err != nil {
 		return fmt.Errorf("mount FUSE on %q (needs root and /dev/fuse): %w", opts.Mountpoint, err)
 	}
-	stopWatching := watchBackend(opts, faults)
+	stopWatching := watchBackend(ctx, opts, faults)
 	defer func() {
 		stopWatching()
 		faults.Clear()
