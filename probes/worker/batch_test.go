@@ -14,8 +14,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes/check"
 )
 
-// full is a batch of as many good looks as one can hold, each at a device of its own.
-func full() (lines []string) {
+// fullBatch has as many good probes as one batch can hold, each at a device of its own.
+func fullBatch() (lines []string) {
 	for i := range check.MaxItems {
 		lines = append(lines, fmt.Sprintf("1:%d /good-%d", i, i))
 	}
@@ -25,8 +25,8 @@ func full() (lines []string) {
 func TestOneWorkerMakesABatch(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{ParkAfter: time.Minute})
-	n.turns.cutAfter = time.Minute
-	lines := full()
+	n.dispatcher.cutAfter = time.Minute
+	lines := fullBatch()
 	for range 10 {
 		lines = append(lines, "1:7 /again") // of a device that the batch has already
 	}
@@ -39,7 +39,7 @@ func TestOneWorkerMakesABatch(t *testing.T) {
 	for _, r := range n.look(patience, lines...) { // does not fit in one
 		good(t, r)
 	}
-	n.idle()
+	n.requireIdle()
 }
 
 func TestLongPathsAreSplit(t *testing.T) {
@@ -60,7 +60,7 @@ func TestOneOfABatchHangs(t *testing.T) {
 		t.Run(fmt.Sprint("item ", at), func(t *testing.T) {
 			t.Parallel()
 			n := newFakeNode(t, Options{})
-			lines := full()
+			lines := fullBatch()
 			lines[at] = "0:2 /hang"
 			var since time.Time
 			for range 2 { // the second time it is known
@@ -76,7 +76,7 @@ func TestOneOfABatchHangs(t *testing.T) {
 					since = r.Since
 				}
 			}
-			eventually(t, "only the first look is under way", func() bool { s := n.Stats(); return s.Parked == 1 && s.InFlight == 1 })
+			eventually(t, "only the first probe is under way", func() bool { s := n.Stats(); return s.Parked == 1 && s.InFlight == 1 })
 		})
 	}
 }
@@ -84,11 +84,11 @@ func TestOneOfABatchHangs(t *testing.T) {
 func TestManyOfABatchHang(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxActive: 4, ParkAfter: 50 * time.Millisecond})
-	lines := full()
+	lines := fullBatch()
 	for i := range 20 {
 		lines[3*i] = fmt.Sprintf("2:%d /hang-%d", i, i)
 	}
-	seen := n.look(4*short, lines...) // twenty workers are started meanwhile, which takes its time on a busy machine
+	seen := n.look(4*short, lines...) // starts twenty workers
 	for i, r := range seen {
 		if i >= 60 || i%3 != 0 {
 			good(t, r)
@@ -105,8 +105,8 @@ func TestManyOfABatchHang(t *testing.T) {
 	}
 }
 
-// A device that answers early in a batch is not blamed for what hangs between its two mounts, and one that hangs is
-// not asked again.
+// A device that answers early in a batch is not blamed for what hangs between its two mounts, and
+// one that hangs is not probed again.
 func TestSameDeviceTwiceInABatch(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
@@ -120,17 +120,17 @@ func TestSameDeviceTwiceInABatch(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	eventually(t, "only the first look is under way", func() bool { return n.Stats().InFlight == 1 })
+	eventually(t, "only the first probe is under way", func() bool { return n.Stats().InFlight == 1 })
 }
 
-func TestCapWithinABatch(t *testing.T) {
+func TestMaxParkedWithinABatch(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxParked: 1})
 	seen := n.look(short, "0:2 /a", "0:3 /hang-1", "0:4 /hang-2", "0:5 /b")
 	good(t, seen[0])
 	good(t, seen[3])
 	if seen[1].Err != nil {
-		seen[1], seen[2] = seen[2], seen[1] // which of them is parked is a matter of luck
+		seen[1], seen[2] = seen[2], seen[1] // either of them may be parked
 	}
 	hung(t, seen[1], check.StageStatfs)
 	failed(t, seen[2], errFull.Error())
@@ -142,16 +142,16 @@ func TestWorkerThatFailsWithinABatch(t *testing.T) {
 	for what, text := range map[string]string{"crash": "exit status 3", "garbage": "killed", "scribble": "malformed", "flood": ""} {
 		seen := n.look(patience, "0:1 /a", "0:2 /"+what, "0:3 /b", "0:4 /c")
 		failed(t, seen[1], text)
-		if what == "crash" || what == "garbage" { // the board is what it was: the others can be told from the one
+		if what == "crash" || what == "garbage" { // the board is intact
 			good(t, seen[0])
 			good(t, seen[2])
 			good(t, seen[3])
 		}
 	}
-	n.idle()
+	n.requireIdle()
 }
 
-// A walk that takes long gives the device free, and is answered all the same.
+// A path walk that takes long releases the device, and is answered all the same.
 func TestSlowWalk(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{ParkAfter: 20 * time.Millisecond})
@@ -160,10 +160,10 @@ func TestSlowWalk(t *testing.T) {
 	eventually(t, "the walk is parked", func() bool { return n.Stats().Parked == 1 })
 	good(t, n.look(patience, "0:2 /a")[0])
 	good(t, <-done)
-	n.idle()
+	n.requireIdle()
 }
 
-// A late answer tells that the mount has recovered.
+// A late answer shows that the mount has recovered.
 func TestLateReturn(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{ParkAfter: time.Millisecond})
@@ -174,7 +174,7 @@ func TestLateReturn(t *testing.T) {
 		}
 	}
 	eventually(t, "the worker returned", func() bool { return n.Stats().Parked == 0 })
-	n.idle()
+	n.requireIdle()
 	for _, r := range n.look(patience, "0:2 /a", "0:3 /b") {
 		good(t, r)
 	}
@@ -184,24 +184,24 @@ func TestLateReturn(t *testing.T) {
 func TestCutWhileTheWorkerGoesOn(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
-	n.turns.cutAfter = time.Nanosecond
-	lines := full()
+	n.dispatcher.cutAfter = time.Nanosecond
+	lines := fullBatch()
 	rounds := 200
 	for range rounds {
 		for _, r := range n.look(patience, lines...) {
 			good(t, r)
 		}
 	}
-	n.idle()
-	if len(n.turns.held) != 0 {
-		t.Errorf("turns were not given back: %v", n.turns.held)
+	n.requireIdle()
+	if len(n.dispatcher.holders) != 0 {
+		t.Errorf("locks were not released: %v", n.dispatcher.holders)
 	}
 }
 
-func TestManyAskersAtOnce(t *testing.T) {
+func TestManyCallsAtOnce(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxActive: 4})
-	n.turns.cutAfter = 100 * time.Microsecond
+	n.dispatcher.cutAfter = 100 * time.Microsecond
 	var all sync.WaitGroup
 	for seed := range uint64(16) {
 		all.Go(func() {
@@ -218,13 +218,14 @@ func TestManyAskersAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	n.idle()
-	if len(n.turns.held) != 0 {
-		t.Errorf("turns were not given back: %v", n.turns.held)
+	n.requireIdle()
+	if len(n.dispatcher.holders) != 0 {
+		t.Errorf("locks were not released: %v", n.dispatcher.holders)
 	}
 }
 
-// Ended workers leave no descriptor and no mapping behind. Not parallel: it counts those of the process.
+// Workers that have ended leave no descriptor and no mapping behind. Not parallel: it counts those
+// of the process.
 func TestWorkersLeaveNothingBehind(t *testing.T) {
 	count := func() (fds, maps int) {
 		open, err := filepath.Glob("/proc/self/fd/*")
@@ -234,11 +235,11 @@ func TestWorkersLeaveNothingBehind(t *testing.T) {
 		return len(open), strings.Count(string(text), "memfd:"+workerName)
 	}
 	n := newFakeNode(t, Options{})
-	n.stop()
+	n.stopWorkers()
 	fds, maps := count()
 	for range 3 {
 		n.look(patience, "0:1 /crash", "0:2 /garbage", "0:3 /a", "0:4 /b")
-		n.stop()
+		n.stopWorkers()
 	}
 	if f, m := count(); f > fds || m > maps || m != 0 {
 		t.Errorf("from %d descriptors and %d mappings to %d and %d", fds, maps, f, m)

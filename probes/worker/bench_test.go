@@ -17,8 +17,9 @@ import (
 	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
-// BenchmarkLook measures what a look costs in CPU time of the agent and its workers together, beside the same system calls made in this
-// process, which is the floor. It looks at /proc, where these calls cost least, so that the ratio is the worst.
+// BenchmarkLook measures what a probe costs in CPU time of the agent and its workers together,
+// beside the same system calls made in this process, which is the floor. It probes /proc, where
+// these calls cost least, so that the ratio is the worst.
 //
 //	go test -run '^$' -bench Look ./probes/worker
 func BenchmarkLook(b *testing.B) {
@@ -62,7 +63,7 @@ func benchmarkLook(b *testing.B, worker string, items int) {
 	b.ReportMetric(float64(agent+child)/float64(bottom), "times-the-floor")
 }
 
-// floor makes the system calls that a look cannot do without.
+// floor makes the system calls that a probe cannot do without.
 func floor(b *testing.B, path string) {
 	fd, err := sys.OpenDir(path)
 	must(b, err)
@@ -73,7 +74,7 @@ func floor(b *testing.B, path string) {
 	sys.Close(fd)
 }
 
-// procTasks are looks at /proc under so many names of devices.
+// procTasks are probes of /proc under this many names of devices.
 func procTasks(tb testing.TB, p *Pool, target *proc.Process, items int) (tasks []Task) {
 	tb.Helper()
 	found := p.Look(tb.Context(), []Task{{Target: target, Request: check.Request{Path: "/proc"}}}, patience)[0]

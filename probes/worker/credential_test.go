@@ -19,10 +19,10 @@ import (
 // nobody is a user that is not the one who tests.
 var nobody = Credential{UID: 65534, GID: 65533}
 
-// agentEnv makes this binary an agent that looks once, as nobody, and says what came out.
+// agentEnv makes this binary an agent that probes once, as nobody, and prints the result.
 const agentEnv = "WORKER_TEST_AGENT"
 
-func agent() int {
+func runAgent() int {
 	target, err := proc.Self("/proc")
 	if err != nil {
 		return 1
@@ -39,14 +39,15 @@ func agent() int {
 	return p.Stats().Workers
 }
 
-// forAll copies this binary, as an agent and as its worker, to where every user may execute it.
-func forAll(t *testing.T) (dir string) {
+// copyForAll copies this binary, as an agent and as its worker, to where every user may execute
+// it.
+func copyForAll(t *testing.T) (dir string) {
 	t.Helper()
 	exe, err := os.Executable()
 	must(t, err)
 	dir = t.TempDir()
-	for _, folder := range []string{dir, filepath.Dir(dir)} {
-		must(t, os.Chmod(folder, 0o755))
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		must(t, os.Chmod(d, 0o755))
 	}
 	for _, name := range []string{"agent", workerName} {
 		binary, err := os.ReadFile(exe)
@@ -56,10 +57,11 @@ func forAll(t *testing.T) (dir string) {
 	return dir
 }
 
-// startAgent runs a copy of this binary, beside which a worker is found, and returns its first words.
+// startAgent runs a copy of this binary, beside which a worker is found, and returns the first
+// line that it prints.
 func startAgent(t *testing.T, path string, attr *syscall.SysProcAttr) (*exec.Cmd, string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(forAll(t), "agent"))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(copyForAll(t), "agent"))
 	cmd.Env = append(os.Environ(), agentEnv+"="+path)
 	cmd.SysProcAttr = attr
 	out, err := cmd.StdoutPipe()
@@ -85,14 +87,14 @@ func TestWorkersOfOtherUsers(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	n := newFakeNode(t, Options{MaxActive: 2})
-	n.spawner.path = filepath.Join(forAll(t), workerName)
+	n.spawner.path = filepath.Join(copyForAll(t), workerName)
 	look := func(as *Credential) {
 		t.Helper()
 		task := n.tasks("0:2 /a")
 		task[0].As = as
 		good(t, n.Look(t.Context(), task, patience)[0])
 	}
-	self := own()
+	self := ownCredential()
 	look(nil)
 	look(&self)
 	if s := n.Stats(); s.Workers != 1 {
@@ -110,7 +112,7 @@ func TestWorkersOfOtherUsers(t *testing.T) {
 	task := n.tasks("0:2 /a")
 	task[0].As = &Credential{UID: 1, GID: 1}
 	failed(t, n.Look(t.Context(), task, patience)[0], "start worker /root/none as user 1 and group 1")
-	n.spawner.path = filepath.Join(forAll(t), workerName)
+	n.spawner.path = filepath.Join(copyForAll(t), workerName)
 	for i := range uint32(4) {
 		look(&Credential{UID: 70_000 + i, GID: 7})
 	}
@@ -150,7 +152,7 @@ func TestWorkerOfAnotherUserDiesWithTheAgent(t *testing.T) {
 	eventually(t, "the worker is gone", func() bool { return syscall.Kill(pid, 0) != nil || isZombie(pid) })
 }
 
-// isZombie tells whether a process has ended that nobody has reaped yet.
+// isZombie reports whether a process has ended that nobody has reaped yet.
 func isZombie(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(text), ") Z ")

@@ -18,7 +18,7 @@ import (
 
 const (
 	patience = 30 * time.Second
-	short    = 3 * time.Second // the timeout of looks that are never answered
+	short    = 3 * time.Second // the timeout of probes that are never answered
 )
 
 // The worker is this binary, which pretends.
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	if os.Getenv(agentEnv) != "" {
-		os.Exit(agent())
+		os.Exit(runAgent())
 	}
 	if flag.Set("test.parallel", "4") != nil { // most of the time they wait for what never comes
 		os.Exit(2)
@@ -50,7 +50,7 @@ func newFakeNode(t *testing.T, opts Options) *fakeNode {
 	n := &fakeNode{t: t, root: t.TempDir()}
 	must(t, os.MkdirAll(filepath.Join(n.root, "42"), 0o755))
 	must(t, os.Symlink("42", filepath.Join(n.root, "self")))
-	n.status("S")
+	n.setState("S")
 	n.target, err = proc.Self(n.root)
 	must(t, err)
 	t.Cleanup(n.target.Release)
@@ -62,14 +62,14 @@ func newFakeNode(t *testing.T, opts Options) *fakeNode {
 	return n
 }
 
-// spare has a second worker started, so that one is at hand when the first hangs.
-func (n *fakeNode) spare() {
+// startSpare has a second worker started, so that one is at hand when the first hangs.
+func (n *fakeNode) startSpare() {
 	n.t.Helper()
 	n.look(patience, "0:1 /slow-1", "0:2 /slow-2")
 }
 
-// status says what state the process is in: "S" lives, "Z" is gone.
-func (n *fakeNode) status(state string) {
+// setState says what state the process is in: "S" lives, "Z" is gone.
+func (n *fakeNode) setState(state string) {
 	n.t.Helper()
 	must(n.t, os.WriteFile(filepath.Join(n.root, "42", "status"), []byte("Name:\tapp\nState:\t"+state+"\n"), 0o600))
 }
@@ -96,19 +96,20 @@ func (n *fakeNode) look(timeout time.Duration, lines ...string) []Result {
 	return results
 }
 
-// stop ends the idle workers.
-func (n *fakeNode) stop() {
+// stopWorkers ends the idle workers.
+func (n *fakeNode) stopWorkers() {
 	n.t.Helper()
 	n.mu.Lock()
 	for w := range n.workers {
-		w.kill()
+		w.killProcess()
 	}
 	n.mu.Unlock()
 	eventually(n.t, "no worker is left", func() bool { return n.Stats().Workers == 0 })
 }
 
-// idle requires that no look leaves anything behind, but for the time that a worker may need to be seen idle.
-func (n *fakeNode) idle() {
+// requireIdle requires that no probe leaves anything behind, but for the time that a worker may
+// need to be seen idle.
+func (n *fakeNode) requireIdle() {
 	n.t.Helper()
 	eventually(n.t, "nothing is under way", func() bool {
 		s := n.Stats()

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -11,15 +12,17 @@ import (
 // Options are the settings of a Pool. The zero value is valid.
 type Options struct {
 	WorkerPath string        // the worker binary; default: mountwarden-probe beside this executable
-	MaxActive  int           // workers that may be looking at once, parked ones apart; default 16
+	MaxActive  int           // workers that may run a batch at once, parked ones apart; default 16
 	MaxParked  int           // workers that may be parked; default 64
-	ParkAfter  time.Duration // a look without an answer for that long gives its turn away; default 250 ms
-	IdleAfter  time.Duration // idle workers beyond two are let go after that; default 10 s
-	Privileged bool          // workers keep the privileges of this process: for one that looks at its own mounts with its own rights
+	ParkAfter  time.Duration // without an answer for that long a worker loses its slot; default 250 ms
+	IdleAfter  time.Duration // idle workers beyond two are killed after that; default 10 s
+	// Privileged workers keep the privileges of this process: for a process that probes its own
+	// mounts with its own rights.
+	Privileged bool
 }
 
-// withDefaults fills in what is zero and refuses what cannot work.
-func (o Options) withDefaults() (Options, error) {
+// applyDefaults fills in what is zero and refuses what cannot work.
+func (o Options) applyDefaults() (Options, error) {
 	if o.MaxActive < 0 || o.MaxParked < 0 || o.ParkAfter < 0 || o.IdleAfter < 0 {
 		return o, fmt.Errorf("worker options: %+v: no value may be negative", o)
 	}
@@ -33,10 +36,10 @@ func (o Options) withDefaults() (Options, error) {
 	if err := checkExecutable(o.WorkerPath); err != nil {
 		return o, fmt.Errorf("worker options: worker %s: %w", o.WorkerPath, err)
 	}
-	o.MaxActive = or(o.MaxActive, 16)
-	o.MaxParked = or(o.MaxParked, 64)
-	o.ParkAfter = or(o.ParkAfter, 250*time.Millisecond)
-	o.IdleAfter = or(o.IdleAfter, 10*time.Second)
+	o.MaxActive = cmp.Or(o.MaxActive, 16)
+	o.MaxParked = cmp.Or(o.MaxParked, 64)
+	o.ParkAfter = cmp.Or(o.ParkAfter, 250*time.Millisecond)
+	o.IdleAfter = cmp.Or(o.IdleAfter, 10*time.Second)
 	return o, nil
 }
 
@@ -49,12 +52,4 @@ func checkExecutable(path string) error {
 		return errors.New("not an executable file")
 	}
 	return nil
-}
-
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
 }

@@ -11,60 +11,61 @@ import (
 )
 
 const (
-	keepIdle     = 2 // idle workers that are never let go
-	tidyInterval = time.Second
-	closeTimeout = 5 * time.Second
+	keepIdle        = 2 // idle workers that are never killed
+	cleanupInterval = time.Second
+	closeTimeout    = 5 * time.Second
 )
 
 // Pool owns the worker processes and the goroutines that serve them. A worker is idle, active (it
 // holds a slot), or parked. It is safe for concurrent use.
 type Pool struct {
-	opts    Options
-	turns   *turns
-	slots   chan struct{} // one token for each active look
-	spawner *spawner
+	opts       Options
+	dispatcher *dispatcher
+	slots      chan struct{} // one token for each active worker
+	spawner    *spawner
 
 	startAfter time.Duration
 
-	mu        sync.Mutex
-	workers   map[*child]struct{}
-	idle      []*child            // the longest idle first
-	waiting   []*batch            // for a worker
-	batches   map[*batch]struct{} // that a worker has
-	rested    chan struct{}       // one waits here when a worker is idle again
-	parked    int
-	forsaken  int
-	undropped check.Privilege
-	closed    bool
-	running   int           // goroutines that the pool waits for
-	drained   chan struct{} // closed when closed is set and running is 0
+	mu         sync.Mutex
+	workers    map[*workerProcess]struct{}
+	idle       []*workerProcess    // the longest idle first
+	waiting    []*batch            // for a worker
+	batches    map[*batch]struct{} // that a worker has
+	workerIdle chan struct{}       // holds a value when a worker is idle again
+	parked     int
+	abandoned  int
+	undropped  check.Privilege
+	closed     bool
+	running    int           // goroutines that the pool waits for
+	drained    chan struct{} // closed when closed is set and running is 0
 }
 
 // New checks the options and returns a Pool without workers: they are started on demand. Close it.
 func New(opts Options) (*Pool, error) {
-	opts, err := opts.withDefaults()
+	opts, err := opts.applyDefaults()
 	if err != nil {
 		return nil, err
 	}
 	p := &Pool{
-		opts:    opts,
-		slots:   make(chan struct{}, opts.MaxActive),
-		spawner: newSpawner(opts.WorkerPath, opts.Privileged),
-		workers: map[*child]struct{}{},
-		batches: map[*batch]struct{}{},
-		rested:  make(chan struct{}, 1),
-		drained: make(chan struct{}),
+		opts:       opts,
+		slots:      make(chan struct{}, opts.MaxActive),
+		spawner:    newSpawner(opts.WorkerPath, opts.Privileged),
+		workers:    map[*workerProcess]struct{}{},
+		batches:    map[*batch]struct{}{},
+		workerIdle: make(chan struct{}, 1),
+		drained:    make(chan struct{}),
 
 		startAfter: startAfter,
 	}
-	p.turns = newTurns(p, opts.ParkAfter)
-	p.run(p.spawner.run)
-	p.run(p.tidy)
+	p.dispatcher = newDispatcher(p, opts.ParkAfter)
+	p.startGoroutine(p.spawner.serveRequests)
+	p.startGoroutine(p.runCleanup)
 	return p, nil
 }
 
-// run starts a goroutine that Close waits for. It reports whether it did: a closed pool starts none.
-func (p *Pool) run(f func()) bool {
+// startGoroutine starts a goroutine that Close waits for. It reports whether it did: a closed pool
+// starts none.
+func (p *Pool) startGoroutine(f func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -72,13 +73,14 @@ func (p *Pool) run(f func()) bool {
 	}
 	p.running++
 	go func() {
-		defer p.ended()
+		defer p.endGoroutine()
 		f()
 	}()
 	return true
 }
 
-func (p *Pool) ended() {
+// endGoroutine is called when a goroutine of startGoroutine has returned.
+func (p *Pool) endGoroutine() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
@@ -87,48 +89,50 @@ func (p *Pool) ended() {
 	}
 }
 
-// active returns how many slots are held.
-func (p *Pool) active() int { return len(p.slots) }
+// countActive returns how many slots are held.
+func (p *Pool) countActive() int { return len(p.slots) }
 
-func (p *Pool) takeIdle(as *Credential) *child {
+// takeIdle returns the worker of that user that became idle last, or nil.
+func (p *Pool) takeIdle(as *Credential) *workerProcess {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := len(p.idle) - 1; i >= 0; i-- {
 		if w := p.idle[i]; sameCredential(w.as, as) {
 			p.idle = slices.Delete(p.idle, i, i+1)
-			w.users++
+			w.refs++
 			return w
 		}
 	}
 	return nil
 }
 
-func (p *Pool) start(as *Credential) (*child, error) {
-	s := p.spawner.spawn(as)
+// startWorker starts a worker and the goroutine that reads its messages.
+func (p *Pool) startWorker(as *Credential) (*workerProcess, error) {
+	s := p.spawner.requestWorker(as)
 	if s.err != nil {
 		return nil, s.err
 	}
-	w := newChild(s, as)
+	w := newWorkerProcess(s, as)
 	p.mu.Lock()
 	p.workers[w] = struct{}{}
-	w.users = 2 // who takes it, and who reads what it says
+	w.refs = 2 // the batch that takes it, and serveWorker
 	p.mu.Unlock()
-	if !p.run(func() { p.serve(w) }) {
-		p.serve(w) // the pool was closed meanwhile: end it here
+	if !p.startGoroutine(func() { p.serveWorker(w) }) {
+		p.serveWorker(w) // the pool was closed meanwhile: end it here
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		w.letGo()
+		w.unref()
 		return nil, errClosed
 	}
 	return w, nil
 }
 
-// serve reads what the worker says until it has ended.
-func (p *Pool) serve(w *child) {
+// serveWorker reads what the worker says until it has ended.
+func (p *Pool) serveWorker(w *workerProcess) {
 	if p.isClosed() {
-		w.kill()
+		w.killProcess()
 	}
-	w.read(func(m check.Message) {
+	w.readMessages(func(m check.Message) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.undropped = m.Undone
@@ -136,8 +140,8 @@ func (p *Pool) serve(w *child) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.workers, w)
-	p.idle = slices.DeleteFunc(p.idle, func(idle *child) bool { return idle == w })
-	w.letGo()
+	p.idle = slices.DeleteFunc(p.idle, func(idle *workerProcess) bool { return idle == w })
+	w.unref()
 }
 
 func (p *Pool) isClosed() bool {
@@ -146,12 +150,12 @@ func (p *Pool) isClosed() bool {
 	return p.closed
 }
 
-// maxForsaken is how many workers one target may have under way while no more can be parked: one that hangs mounts beyond that
-// takes nothing from the others.
-const maxForsaken = 2
+// maxPerTargetWhenFull is how many workers one target may use while no more can be parked: a
+// target that hangs mounts beyond that takes nothing from the others.
+const maxPerTargetWhenFull = 2
 
-// refuses returns an error when no more workers may wait for b's target.
-func (p *Pool) refuses(b *batch) error {
+// checkParkedLimit returns an error when no more workers may wait for the target of b.
+func (p *Pool) checkParkedLimit(b *batch) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.parked < p.opts.MaxParked {
@@ -163,19 +167,20 @@ func (p *Pool) refuses(b *batch) error {
 			under++
 		}
 	}
-	if under < maxForsaken {
+	if under < maxPerTargetWhenFull {
 		return nil
 	}
 	return fmt.Errorf("%w: %d, and %d beyond that look through the same process", errFull, p.parked, under)
 }
 
-// park takes an active batch's slot away, since f does not come back, so that others get their turn. It reports whether the batch is
-// parked now, which fails when as many as allowed are.
-func (p *Pool) park(b *batch, f *flight) bool {
+// parkBatch takes the slot away from an active batch whose job j does not return, so that others
+// can have it. It reports whether the batch has no slot any more; it fails when as many are parked
+// as allowed.
+func (p *Pool) parkBatch(b *batch, j *job) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b.stuckIn = f.task.Target
-	if b.parked || b.forsook {
+	b.stuckTarget = j.task.Target
+	if b.parked || b.abandoned {
 		return true
 	}
 	if p.parked >= p.opts.MaxParked {
@@ -187,55 +192,55 @@ func (p *Pool) park(b *batch, f *flight) bool {
 	return true
 }
 
-// crowded reports whether somebody may be waiting for a slot.
-func (p *Pool) crowded() bool { return len(p.slots) == cap(p.slots) }
+// isSaturated reports whether somebody may be waiting for a slot.
+func (p *Pool) isSaturated() bool { return len(p.slots) == cap(p.slots) }
 
-// forsake takes an active batch's slot away and ends its worker. If that is inside the kernel it may stay for as long as
-// a parked one would.
-func (p *Pool) forsake(b *batch) {
+// abandonWorker takes the slot away from an active batch and kills its worker. A worker inside the
+// kernel may stay there for as long as a parked one would.
+func (p *Pool) abandonWorker(b *batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if b.parked || b.forsook {
+	if b.parked || b.abandoned {
 		return
 	}
-	b.forsook = true
-	p.forsaken++
+	b.abandoned = true
+	p.abandoned++
 	<-p.slots
-	b.worker.kill()
+	b.worker.killProcess()
 }
 
-// leave gives back what a batch held: its slot, or its place among the parked, and its worker, if that is alive. Of
-// more idle workers than may be active, the longest idle is let go.
-func (p *Pool) leave(b *batch, alive bool) {
+// releaseBatch gives back what a batch held: its slot, or its place among the parked, and its
+// worker, if that is alive. Of more idle workers than may be active, the longest idle is killed.
+func (p *Pool) releaseBatch(b *batch, alive bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.batches, b)
 	switch {
 	case b.parked:
 		p.parked--
-	case b.forsook:
-		p.forsaken--
+	case b.abandoned:
+		p.abandoned--
 	default:
 		<-p.slots
 	}
 	w := b.worker
-	w.letGo()
+	w.unref()
 	if _, known := p.workers[w]; alive && known {
 		w.idleSince = time.Now()
 		p.idle = append(p.idle, w)
 		select {
-		case p.rested <- struct{}{}:
-		default: // somebody is being woken already, and sees them all
+		case p.workerIdle <- struct{}{}:
+		default: // somebody is being woken already, and sees all idle workers
 		}
 	}
 	if len(p.idle) > p.opts.MaxActive {
-		p.dismiss()
+		p.killLongestIdle()
 	}
 }
 
-// dismiss ends the longest idle worker.
-func (p *Pool) dismiss() {
-	p.idle[0].kill()
+// killLongestIdle ends the worker that has been idle for the longest time.
+func (p *Pool) killLongestIdle() {
+	p.idle[0].killProcess()
 	p.idle = slices.Delete(p.idle, 0, 1)
 }
 
@@ -243,9 +248,9 @@ func (p *Pool) dismiss() {
 type Stats struct {
 	Workers   int    // child processes alive, idle and parked ones included
 	Idle      int    // workers with nothing to do
-	InFlight  int    // workers that look, parked ones included
+	InFlight  int    // workers that run a batch, parked ones included
 	Parked    int    // workers without an answer for longer than Options.ParkAfter
-	Forsaken  int    // workers that were ended because no more could be parked, but are still inside the kernel
+	Forsaken  int    // workers that were killed beyond MaxParked, and are still in the kernel
 	MaxParked int    // from this many Parked on, mounts without an answer are Unknown
 	Undropped string // the privileges that the last worker could not drop; "" when none
 }
@@ -255,16 +260,17 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Stats{
-		Workers: len(p.workers), Idle: len(p.idle), InFlight: len(p.batches), Parked: p.parked, Forsaken: p.forsaken,
+		Workers: len(p.workers), Idle: len(p.idle), InFlight: len(p.batches), Parked: p.parked, Forsaken: p.abandoned,
 		MaxParked: p.opts.MaxParked, Undropped: p.undropped.String(),
 	}
 }
 
-// Close kills the workers and waits for them, at most until ctx ends or for five seconds. The error
-// says how many are still inside the kernel; they are reaped in the background when they return, and
-// Close may be called again to wait for them. Looks under way are answered with an error.
+// Close kills the workers and waits for them, at most until ctx ends or for five seconds. The
+// error says how many are still inside the kernel; they are reaped in the background when they
+// return, and Close may be called again to wait for them. Probes under way are answered with an
+// error.
 func (p *Pool) Close(ctx context.Context) error {
-	p.shut()
+	p.killAll()
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	select {
@@ -276,7 +282,8 @@ func (p *Pool) Close(ctx context.Context) error {
 	}
 }
 
-func (p *Pool) shut() {
+// killAll closes the pool and kills its workers.
+func (p *Pool) killAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
@@ -284,6 +291,9 @@ func (p *Pool) shut() {
 		close(p.spawner.quit)
 	}
 	for w := range p.workers {
-		w.kill()
+		w.killProcess()
 	}
 }
+
+// Path returns the worker binary.
+func (p *Pool) Path() string { return p.spawner.path }

@@ -37,7 +37,7 @@ func TestWorkersThatFail(t *testing.T) {
 		failed(t, n.look(patience, line)[0], detail)
 	}
 	good(t, n.look(patience, "0:5 /a")[0])
-	n.idle()
+	n.requireIdle()
 	if s := n.Stats(); s.Undropped != "bounding set" {
 		t.Errorf("%+v", s)
 	}
@@ -46,18 +46,18 @@ func TestWorkersThatFail(t *testing.T) {
 func TestWorkerThatCannotStart(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
-	n.stop()
+	n.stopWorkers()
 	n.spawner.path = filepath.Join(n.root, "none")
 	failed(t, n.look(patience, "0:2 /a")[0], "start worker")
-	n.idle()
+	n.requireIdle()
 }
 
-func TestIdleWorkersAreLetGo(t *testing.T) {
+func TestIdleWorkersAreKilled(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{IdleAfter: time.Millisecond})
 	n.look(patience, "0:2 /slow-1", "0:3 /slow-2", "0:4 /slow-3", "0:5 /slow-4")
 	if s := n.Stats(); s.Workers < 3 {
-		t.Fatalf("4 looks at once took %d workers", s.Workers)
+		t.Fatalf("4 probes at once took %d workers", s.Workers)
 	}
 	eventually(t, "two are left", func() bool {
 		s := n.Stats()
@@ -69,7 +69,7 @@ func TestParkedWorkerEndsWithItsContainer(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
 	hung(t, n.look(short, "0:2 /hang")[0], check.StageStatfs)
-	n.status("Z")
+	n.setState("Z")
 	eventually(t, "worker ended", func() bool { return n.Stats().Workers == 0 })
 }
 
@@ -85,17 +85,18 @@ func TestClose(t *testing.T) {
 	failed(t, n.look(patience, "0:3 /a")[0], "")
 }
 
-// When no more can be parked a target that has workers under way gets no further ones; others do.
-func TestRefuses(t *testing.T) {
+// When no more can be parked, a target that has workers under way gets no further ones; other
+// targets do.
+func TestParkedLimitOfATarget(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxParked: 1})
 	b, other := &batch{target: n.target}, &batch{target: &proc.Process{PID: 1}}
 	expect := func(refused bool) {
 		t.Helper()
-		if err := n.refuses(b); (err != nil) != refused {
+		if err := n.checkParkedLimit(b); (err != nil) != refused {
 			t.Errorf("refused %t: %v", !refused, err)
 		}
-		if err := n.refuses(other); err != nil {
+		if err := n.checkParkedLimit(other); err != nil {
 			t.Errorf("another target was refused: %v", err)
 		}
 	}
@@ -104,11 +105,11 @@ func TestRefuses(t *testing.T) {
 	expect(false)
 	n.mu.Lock()
 	n.batches[&batch{targets: []*proc.Process{n.target}}] = struct{}{}
-	n.batches[&batch{targets: []*proc.Process{{PID: 2}, n.target}, forsook: true}] = struct{}{}
+	n.batches[&batch{targets: []*proc.Process{{PID: 2}, n.target}, abandoned: true}] = struct{}{}
 	n.mu.Unlock()
 	expect(true)
 	failed(t, n.look(patience, "0:3 /a")[0], errFull.Error())
-	n.status("Z") // ends the parked one
+	n.setState("Z") // ends the parked one
 	eventually(t, "there is room again", func() bool { return n.Stats().Parked == 0 })
 	expect(false)
 	good(t, n.look(patience, "0:3 /a")[0])
@@ -117,7 +118,7 @@ func TestRefuses(t *testing.T) {
 func TestCloseDuringABatch(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
-	lines := full()
+	lines := fullBatch()
 	copy(lines[60:], []string{"0:2 /hang", "0:3 /slow", "0:4 /walk", "0:5 /idle"})
 	done := make(chan []Result)
 	go func() { done <- n.Look(context.Background(), n.tasks(lines...), patience) }()
@@ -130,8 +131,8 @@ func TestCloseDuringABatch(t *testing.T) {
 		}
 	}
 	failed(t, seen[60], "")
-	n.idle()
-	if len(n.turns.held) != 0 {
-		t.Errorf("turns were not given back: %v", n.turns.held)
+	n.requireIdle()
+	if len(n.dispatcher.holders) != 0 {
+		t.Errorf("locks were not released: %v", n.dispatcher.holders)
 	}
 }

@@ -22,17 +22,18 @@ var errClosed = errors.New("the pool of workers is closed")
 type spawner struct {
 	path     string
 	env      []string
-	requests chan order
+	requests chan spawnRequest
 	quit     chan struct{}
 }
 
-// order asks for a worker.
-type order struct {
+// spawnRequest asks the spawner's thread for a worker.
+type spawnRequest struct {
 	as    *Credential
-	reply chan<- spawned
+	reply chan<- spawnResult
 }
 
-type spawned struct {
+// spawnResult is a started worker, or why there is none.
+type spawnResult struct {
 	process *os.Process
 	conn    *net.UnixConn
 	mem     []byte // shared with the worker
@@ -44,60 +45,63 @@ func newSpawner(path string, privileged bool) *spawner {
 	if privileged {
 		env = append(env, check.KeepPrivileges+"=1")
 	}
-	return &spawner{path: path, env: env, requests: make(chan order), quit: make(chan struct{})}
+	return &spawner{path: path, env: env, requests: make(chan spawnRequest), quit: make(chan struct{})}
 }
 
-// run serves until quit is closed. Its thread ends with it, and so do the workers that still live.
-func (s *spawner) run() {
+// serveRequests starts workers until quit is closed. Its thread ends with it, and so do the
+// workers that still live.
+func (s *spawner) serveRequests() {
 	runtime.LockOSThread()
 	for {
 		select {
 		case o := <-s.requests:
-			o.reply <- s.start(o.as)
+			o.reply <- s.spawnWorker(o.as)
 		case <-s.quit:
 			return
 		}
 	}
 }
 
-// spawn starts a worker; it takes as long as an exec.
-func (s *spawner) spawn(as *Credential) spawned {
-	reply := make(chan spawned, 1)
+// requestWorker has the spawner's thread start a worker; it takes as long as an exec.
+func (s *spawner) requestWorker(as *Credential) spawnResult {
+	reply := make(chan spawnResult, 1)
 	select {
-	case s.requests <- order{as, reply}:
+	case s.requests <- spawnRequest{as, reply}:
 		return <-reply
 	case <-s.quit:
-		return spawned{err: errClosed}
+		return spawnResult{err: errClosed}
 	}
 }
 
-func (s *spawner) start(as *Credential) spawned {
-	attr, err := attributes(as)
+// spawnWorker makes the memory and the socket to share with a worker, and starts it.
+func (s *spawner) spawnWorker(as *Credential) spawnResult {
+	attr, err := newSysProcAttr(as)
 	if err != nil {
-		return spawned{err: err}
+		return spawnResult{err: err}
 	}
-	mem, memory, err := sharedMemory()
+	mem, memory, err := newSharedMemory()
 	if err != nil {
-		return spawned{err: fmt.Errorf("start worker: %w", err)}
+		return spawnResult{err: fmt.Errorf("start worker: %w", err)}
 	}
 	defer func() { _ = memory.Close() }() // both sides map it
-	conn, socket, err := socketpair()
+	conn, socket, err := newSocketPair()
 	if err != nil {
 		sys.Unmap(mem)
-		return spawned{err: fmt.Errorf("start worker: %w", err)}
+		return spawnResult{err: fmt.Errorf("start worker: %w", err)}
 	}
 	defer func() { _ = socket.Close() }() // the worker has its own copy
-	process, err := s.startWorker(attr, socket, memory)
+	process, err := s.startProcess(attr, socket, memory)
 	if err != nil {
 		sys.Unmap(mem)
 		_ = conn.Close() // nothing was sent
-		return spawned{err: fmt.Errorf("start worker %s%s: %w", s.path, as.phrase(), err)}
+		return spawnResult{err: fmt.Errorf("start worker %s%s: %w", s.path, as.describeUser(), err)}
 	}
-	return spawned{process: process, conn: conn, mem: mem}
+	return spawnResult{process: process, conn: conn, mem: mem}
 }
 
-// startWorker gives the worker no environment but what keeps it small, no files, and no folder.
-func (s *spawner) startWorker(attr *syscall.SysProcAttr, socket, memory *os.File) (*os.Process, error) {
+// startProcess gives the worker no environment but what keeps it small, no files, and no
+// directory.
+func (s *spawner) startProcess(attr *syscall.SysProcAttr, socket, memory *os.File) (*os.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -112,7 +116,8 @@ func (s *spawner) startWorker(attr *syscall.SysProcAttr, socket, memory *os.File
 	})
 }
 
-func sharedMemory() ([]byte, *os.File, error) {
+// newSharedMemory returns memory for a board: mapped, and as a file for the worker to map.
+func newSharedMemory() ([]byte, *os.File, error) {
 	fd, err := sys.SharedMemory(workerName, check.BoardSize)
 	if err != nil {
 		return nil, nil, fmt.Errorf("memory to share with the worker: %w", err)
@@ -125,7 +130,8 @@ func sharedMemory() ([]byte, *os.File, error) {
 	return mem, os.NewFile(uintptr(fd), "memory shared with a worker"), nil
 }
 
-func socketpair() (*net.UnixConn, *os.File, error) {
+// newSocketPair returns the agent's end of a socket and the worker's.
+func newSocketPair() (*net.UnixConn, *os.File, error) {
 	ours, theirs, err := sys.Socketpair()
 	if err != nil {
 		return nil, nil, fmt.Errorf("socketpair: %w", err)

@@ -11,10 +11,10 @@ import (
 func TestHungIsKnownAtOnce(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
-	n.spare()
+	n.startSpare()
 	first := n.look(short, "0:2 /hang")[0]
 	hung(t, first, check.StageStatfs)
-	seen := n.look(short, "0:2 /other-folder-of-it", "0:2 /hang", "0:3 /a")
+	seen := n.look(short, "0:2 /other-directory-of-it", "0:2 /hang", "0:3 /a")
 	for _, r := range seen[:2] {
 		hung(t, r, check.StageStatfs)
 		if !r.Since.Equal(first.Since) {
@@ -23,15 +23,15 @@ func TestHungIsKnownAtOnce(t *testing.T) {
 	}
 	good(t, seen[2])
 	if s := n.Stats(); s.Parked != 1 || s.InFlight != 1 {
-		t.Errorf("the look was begun again: %+v", s)
+		t.Errorf("the probe was begun again: %+v", s)
 	}
 }
 
-// A walk that hangs belongs to its container; the file system it leads to is not to blame.
+// A path walk that hangs belongs to its container; the file system it leads to is not to blame.
 func TestHungWalkKeepsNobodyElseFromTheDevice(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
-	n.spare()
+	n.startSpare()
 	hung(t, n.look(short, "0:2 /walk")[0], check.StageOpen)
 	seen := n.look(short, "0:2 /a", "0:2 /walk")
 	good(t, seen[0])
@@ -42,13 +42,13 @@ func TestHungWalkKeepsNobodyElseFromTheDevice(t *testing.T) {
 	hung(t, n.look(short, "- /walk-only")[0], check.StageOpen)
 }
 
-func TestWorkerThatDoesNotBeginProvesNothing(t *testing.T) {
+func TestWorkerThatDoesNotStartProvesNothing(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
-	failed(t, n.look(short, "0:2 /idle")[0], errNotBegun.Error())
+	failed(t, n.look(short, "0:2 /idle")[0], errNotStarted.Error())
 }
 
-func TestOneLookAtADeviceAtATime(t *testing.T) {
+func TestOneProbeOfADeviceAtATime(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{ParkAfter: time.Minute})
 	most := make(chan int)
@@ -72,11 +72,11 @@ func TestOneLookAtADeviceAtATime(t *testing.T) {
 	}
 	close(done)
 	if got := <-most; got > 2 {
-		t.Errorf("%d looks at 2 devices at once", got)
+		t.Errorf("%d probes of 2 devices at once", got)
 	}
 }
 
-func TestNoTurnInTimeIsUnknown(t *testing.T) {
+func TestNoSlotInTimeIsUnknown(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxActive: 1, ParkAfter: time.Minute})
 	done := make(chan Result)
@@ -86,7 +86,7 @@ func TestNoTurnInTimeIsUnknown(t *testing.T) {
 	hung(t, <-done, check.StageStatfs)
 }
 
-func TestParkedGiveTheirTurnAway(t *testing.T) {
+func TestParkedFreeTheirSlot(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxActive: 1, ParkAfter: time.Millisecond})
 	seen := n.look(2*short, "0:2 /hang-1", "0:3 /hang-2", "0:4 /a")
@@ -95,7 +95,7 @@ func TestParkedGiveTheirTurnAway(t *testing.T) {
 	good(t, seen[2])
 }
 
-func TestBeyondTheCapWorkersAreGivenUp(t *testing.T) {
+func TestWorkersBeyondMaxParkedAreAbandoned(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{MaxActive: 2, MaxParked: 1})
 	hung(t, n.look(short, "0:2 /hang-1")[0], check.StageStatfs)
@@ -104,7 +104,7 @@ func TestBeyondTheCapWorkersAreGivenUp(t *testing.T) {
 	good(t, n.look(patience, "0:4 /a")[0])
 }
 
-func TestCancelledLookIsUnknown(t *testing.T) {
+func TestCancelledProbeIsUnknown(t *testing.T) {
 	t.Parallel()
 	n := newFakeNode(t, Options{})
 	ctx, cancel := context.WithCancel(context.Background())
