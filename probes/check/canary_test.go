@@ -11,7 +11,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes/check"
 )
 
-// canaryVolume is a folder with everything that a tenant may put in the way of a canary.
+// canaryVolume is a directory with everything that a tenant may put in the way of a canary.
 func canaryVolume(t *testing.T) string {
 	t.Helper()
 	dir, outside := t.TempDir(), t.TempDir()
@@ -44,7 +44,7 @@ func canaryVolume(t *testing.T) string {
 func TestCanary(t *testing.T) {
 	w := startWorker(t)
 	dir := canaryVolume(t)
-	mount := w.look(t, check.Request{Path: dir}).MountID
+	mount := w.probe(t, check.Request{Path: dir}).MountID
 	healthy := proof{health: probes.Healthy}
 	design := proof{health: probes.Broken, cause: probes.CauseCanaryFailed, byDesign: true}
 	for _, row := range []struct {
@@ -78,37 +78,37 @@ func TestCanary(t *testing.T) {
 		{"a\x00b", "", proof{}, syscall.EINVAL},
 	} {
 		request := check.Request{Path: dir, MountID: mount, CanaryFile: row.file, CanaryDirectory: row.folder}
-		a := w.look(t, request)
+		a := w.probe(t, request)
 		if got := proofOf(a); got != row.want || a.Errno != row.errno || a.Stage != check.StageCanary {
 			t.Errorf("file %q, folder %q: %+v means %+v, want %+v", row.file, row.folder, a, got, row.want)
 		}
 	}
-	w.keepsNothing(t)
+	w.requireNoOpenFiles(t)
 }
 
 // A device and a magic link of /proc are never opened.
 func TestCanaryThatIsNoFile(t *testing.T) {
 	w := startWorker(t)
 	for volume, name := range map[string]string{"/dev": "null", "/proc": "self/cwd"} {
-		mount := w.look(t, check.Request{Path: volume}).MountID
+		mount := w.probe(t, check.Request{Path: volume}).MountID
 		for _, r := range []check.Request{{CanaryFile: name}, {CanaryDirectory: name}} {
 			r.Path, r.MountID = volume, mount
-			a := w.look(t, r)
+			a := w.probe(t, r)
 			if a.Stage != check.StageCanary || !a.WrongType && a.Errno != syscall.ELOOP {
 				t.Errorf("%+v: %+v", r, a)
 			}
 		}
 	}
-	w.keepsNothing(t)
+	w.requireNoOpenFiles(t)
 }
 
-// A canary is not looked for on the wrong mount, nor where only the mount is asked for.
+// A canary is not read on the wrong mount, nor where only the mount is asked for.
 func TestCanaryElsewhere(t *testing.T) {
 	w := startWorker(t)
 	dir := canaryVolume(t)
-	mount := w.look(t, check.Request{Path: dir}).MountID
+	mount := w.probe(t, check.Request{Path: dir}).MountID
 	for _, id := range []uint64{0, mount + 1} {
-		if a := w.look(t, check.Request{Path: dir, MountID: id, CanaryFile: "none"}); a.Stage != check.StageIdentify || a.Errno != 0 {
+		if a := w.probe(t, check.Request{Path: dir, MountID: id, CanaryFile: "none"}); a.Stage != check.StageIdentify || a.Errno != 0 {
 			t.Errorf("expected on mount %d: %+v", id, a)
 		}
 	}

@@ -2,5 +2,7 @@ package check
 
 import "unsafe"
 
-// BytesOf is the memory of a board as a worker could scribble on it.
-func BytesOf(b *Board) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(b)), BoardSize) }
+// BytesOf is the memory of a page as a worker could overwrite it.
+func BytesOf(p *ProgressPage) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(p)), ProgressPageSize)
+}

@@ -28,8 +28,8 @@ func (p Privilege) String() string {
 	return strings.Join(names, ", ")
 }
 
-// DropPrivileges drops what it can and returns what it could not: a worker with a privilege too many
-// still looks at mounts, and a node without any look helps nobody.
+// DropPrivileges drops what it can and returns what it could not: a worker with a privilege too
+// many still probes mounts, and a node without any probe helps nobody.
 func DropPrivileges() (undone Privilege) {
 	for _, step := range []struct {
 		privilege Privilege

@@ -15,20 +15,21 @@ const version = 3
 // MaxPath is the longest path in bytes that a Request can carry, the kernel's PATH_MAX.
 const MaxPath = 4096
 
-// MaxBatch is the longest encoded batch in bytes: a third of what a socket takes at once by default.
+// MaxBatch is the longest encoded batch in bytes: a third of what a socket takes at once by
+// default.
 const MaxBatch = 64 << 10
 
 var errProtocol = errors.New("malformed message: agent and worker are not of the same build")
 
-// MaxTargets is through how many targets the looks of one batch go at most.
+// MaxTargets is how many targets the probes of one batch use at most.
 const MaxTargets = 32
 
-// Request asks for one look.
+// Request asks for one probe.
 type Request struct {
 	Target uint8 // through which of the targets that travel with the batch, counted from 0
 
-	// MountID is the mount that Path is expected on. Another one is not looked at: its file system is
-	// not the one whose turn it is. 0 asks only which mount Path is on.
+	// MountID is the mount that Path is expected on. Another one is not touched: the agent
+	// holds no lock of its file system. 0 asks only which mount Path is on.
 	MountID uint64
 	Path    string // absolute, as the target sees it
 
@@ -46,8 +47,8 @@ const (
 	requestHeader = 1 + 8 + 3*2
 )
 
-// EncodeBatch returns the message that asks for up to MaxItems looks through up to MaxTargets targets, at most MaxBatch bytes long. A
-// descriptor of each target's /proc/PID travels with it.
+// EncodeBatch returns the message that asks for up to MaxItems probes of up to MaxTargets targets,
+// at most MaxBatch bytes long. A descriptor of each target's /proc/PID travels with it.
 func EncodeBatch(batch []Request) []byte {
 	size := batchHeader
 	for i := range batch {
@@ -72,7 +73,7 @@ func DecodeBatch(b []byte) (batch []Request, err error) {
 	}
 	for b = b[batchHeader:]; len(b) > 0; {
 		var r Request
-		if b, err = r.decode(b); err != nil || len(batch) == MaxItems {
+		if b, err = r.decodeFront(b); err != nil || len(batch) == MaxItems {
 			return nil, errProtocol
 		}
 		batch = append(batch, r)
@@ -80,8 +81,8 @@ func DecodeBatch(b []byte) (batch []Request, err error) {
 	return batch, nil
 }
 
-// decode fills r from the front of b and returns the rest of it.
-func (r *Request) decode(b []byte) ([]byte, error) {
+// decodeFront fills r from the front of b and returns the rest of b.
+func (r *Request) decodeFront(b []byte) ([]byte, error) {
 	if len(b) < requestHeader {
 		return nil, errProtocol
 	}
@@ -108,7 +109,7 @@ type Kind uint8
 // The kinds of messages of a worker: KindHello once, then KindDone for each batch.
 const (
 	KindHello Kind = iota
-	KindDone       // the Board holds the answers
+	KindDone       // the ProgressPage holds the answers
 	kinds
 )
 
@@ -132,13 +133,13 @@ func DecodeMessage(b []byte) (Message, error) {
 	return Message{Kind: Kind(b[1]), Undone: Privilege(b[2])}, nil
 }
 
-// Stage is a step of a look.
+// Stage is a step of a probe.
 type Stage uint8
 
 // The stages in their order.
 const (
-	StageRoot     Stage = iota // open the root folder of the target
-	StageOpen                  // walk to the path
+	StageRoot     Stage = iota // open the root directory of the target
+	StageOpen                  // walk the path
 	StageIdentify              // ask which mount it is on; never blocks
 	StageStatfs
 	StageStatx
@@ -160,18 +161,18 @@ func (s Stage) Operation() probes.Operation {
 	}
 }
 
-// Answer is how one look ended.
+// Answer is how one probe ended.
 type Answer struct {
 	Stage     Stage         // where it ended
 	Errno     syscall.Errno // 0 when the last stage was good
 	MountID   uint64        // the mount found, 0 before StageIdentify
 	MountRoot bool          // the path is the root of that mount
-	Mismatch  bool          // it is not the expected mount, which ended the look
+	Mismatch  bool          // it is not the expected mount, which ended the probe
 	Unasked   bool          // the kernel answered fstatfs without asking the FUSE server
 	Unlinked  bool          // the root of an NFS mount has no link any more
-	NoSpace   bool          // no block is left for those who are not root
+	NoSpace   bool          // no block is left for users other than root
 	File      bool          // the root of the mount is a plain file
-	WrongType bool          // the canary is neither the file nor the folder that it should be
+	WrongType bool          // the canary is not the file, or not the directory, that it should be
 }
 
 const (
@@ -185,13 +186,13 @@ const (
 	flagsEnd
 )
 
-func (a *Answer) flags() byte {
-	return flag(a.MountRoot, flagMountRoot) | flag(a.Mismatch, flagMismatch) | flag(a.Unasked, flagUnasked) |
-		flag(a.Unlinked, flagUnlinked) | flag(a.NoSpace, flagNoSpace) | flag(a.WrongType, flagWrongType) |
-		flag(a.File, flagFile)
+func (a *Answer) packFlags() byte {
+	return bitIf(a.MountRoot, flagMountRoot) | bitIf(a.Mismatch, flagMismatch) | bitIf(a.Unasked, flagUnasked) |
+		bitIf(a.Unlinked, flagUnlinked) | bitIf(a.NoSpace, flagNoSpace) | bitIf(a.WrongType, flagWrongType) |
+		bitIf(a.File, flagFile)
 }
 
-func (a *Answer) setFlags(b byte) {
+func (a *Answer) unpackFlags(b byte) {
 	a.MountRoot = b&flagMountRoot != 0
 	a.Mismatch = b&flagMismatch != 0
 	a.Unasked = b&flagUnasked != 0
@@ -201,7 +202,7 @@ func (a *Answer) setFlags(b byte) {
 	a.File = b&flagFile != 0
 }
 
-func flag(set bool, bit byte) byte {
+func bitIf(set bool, bit byte) byte {
 	if set {
 		return bit
 	}

@@ -9,32 +9,33 @@ import (
 // The descriptors that a worker is started with.
 const (
 	Socket = 3 // its end of the socket
-	Memory = 4 // the memory of its Board
+	Memory = 4 // the memory of its ProgressPage
 )
 
-// KeepPrivileges is the environment variable by which a worker is told to look with all the privileges that it was started
-// with, whatever its value.
+// KeepPrivileges is the environment variable by which a worker keeps all the privileges that it
+// was started with, whatever the variable's value.
 const KeepPrivileges = "MOUNTWARDEN_PROBE_KEEP_PRIVILEGES"
 
-// timerSlack is by how much the threads of a worker may oversleep, which has no timers: only Go's monitor thread sleeps here, and
-// took a quarter of what a look costs (docs/adr/0016).
+// timerSlack is by how much the threads of a worker may oversleep, which has no timers: only Go's
+// monitor thread sleeps here, and took a quarter of what a probe costs (docs/adr/0016).
 const timerSlack = 10 * time.Millisecond
 
-// Serve drops privileges, if it is to, and answers batches on a SOCK_SEQPACKET socket until the other end is
-// closed, which is how a worker learns that the agent is gone. The error is one of the protocol.
+// Serve drops privileges, if it is to, and answers batches on a SOCK_SEQPACKET socket until the
+// other end is closed, which is how a worker learns that the agent is gone. The error is one of the
+// protocol.
 func Serve(socket, memory int, drop bool) error {
-	mem, err := sys.Map(memory, BoardSize)
+	mem, err := sys.Map(memory, ProgressPageSize)
 	sys.Close(memory)
 	if err != nil {
 		return err
 	}
-	_ = sys.RelaxTimers(timerSlack) // where that fails it only costs time
-	w := worker{socket: socket, board: BoardAt(mem), epoch: time.Now().Add(-sys.Monotonic())}
+	_ = sys.RelaxTimers(timerSlack) // a failure only costs time
+	s := batchServer{socket: socket, page: ProgressPageAt(mem), epoch: time.Now().Add(-sys.Monotonic())}
 	hello := Message{Kind: KindHello}
 	if drop {
 		hello.Undone = DropPrivileges()
 	}
-	if err := w.say(hello); err != nil {
+	if err := s.sendMessage(hello); err != nil {
 		return err
 	}
 	buf := make([]byte, MaxBatch+1)
@@ -43,32 +44,34 @@ func Serve(socket, memory int, drop bool) error {
 		if err != nil || n == 0 {
 			return err
 		}
-		if err := w.serve(buf[:n], targets); err != nil {
+		if err := s.answerBatch(buf[:n], targets); err != nil {
 			return err
 		}
 	}
 }
 
-type worker struct {
+// batchServer answers the batches of one agent.
+type batchServer struct {
 	socket int
-	board  *Board
+	page   *ProgressPage
 	epoch  time.Time // when CLOCK_MONOTONIC was 0: to count from it takes no system call
 }
 
-func (w worker) say(m Message) error { return sys.Send(w.socket, m.Encode()) }
+func (s batchServer) sendMessage(m Message) error { return sys.Send(s.socket, m.Encode()) }
 
-func (w worker) serve(msg []byte, targets []int) error {
+// answerBatch answers one message, and closes the targets that came with it.
+func (s batchServer) answerBatch(msg []byte, targets []int) error {
 	batch, err := DecodeBatch(msg)
-	if err != nil || !reaches(batch, len(targets)) {
+	if err != nil || !haveTargets(batch, len(targets)) {
 		return errProtocol
 	}
-	w.run(targets, batch)
+	s.probeRequests(targets, batch)
 	sys.CloseAll(targets)
-	return w.say(Message{Kind: KindDone})
+	return s.sendMessage(Message{Kind: KindDone})
 }
 
-// reaches reports whether each of the batch has one of so many targets.
-func reaches(batch []Request, targets int) bool {
+// haveTargets reports whether the target of each request is one of that many.
+func haveTargets(batch []Request, targets int) bool {
 	for i := range batch {
 		if int(batch[i].Target) >= targets {
 			return false
@@ -77,15 +80,15 @@ func reaches(batch []Request, targets int) bool {
 	return true
 }
 
-// run makes the looks of a batch one after the other, until it is cut.
-func (w worker) run(targets []int, batch []Request) {
+// probeRequests runs the probes of a batch one after the other, until it is cut.
+func (s batchServer) probeRequests(targets []int, batch []Request) {
 	for item := range batch {
-		if !w.board.Begin(item, time.Since(w.epoch)) {
+		if !s.page.Begin(item, time.Since(s.epoch)) {
 			return
 		}
-		l := look{board: w.board}
-		l.run(targets[batch[item].Target], &batch[item])
-		w.board.Record(item, l.answer)
+		p := probe{page: s.page}
+		p.runStages(targets[batch[item].Target], &batch[item])
+		s.page.Record(item, p.answer)
 	}
-	w.board.End(len(batch))
+	s.page.End(len(batch))
 }

@@ -32,15 +32,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-type worker struct {
+type testWorker struct {
 	cmd  *exec.Cmd
 	conn *net.UnixConn
 	proc int // of this process
 
-	board *check.Board
+	page *check.ProgressPage
 }
 
-func startWorker(t *testing.T) *worker {
+func startWorker(t *testing.T) *testWorker {
 	t.Helper()
 	ours, theirs, err := sys.Socketpair()
 	if err != nil {
@@ -51,16 +51,16 @@ func startWorker(t *testing.T) *worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd, err := sys.SharedMemory("test", check.BoardSize)
+	fd, err := sys.SharedMemory("test", check.ProgressPageSize)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mem, err := sys.Map(fd, check.BoardSize)
+	mem, err := sys.Map(fd, check.ProgressPageSize)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory := os.NewFile(uintptr(fd), "memory")
-	w := &worker{conn: conn.(*net.UnixConn), cmd: exec.Command("/proc/self/exe"), board: check.BoardAt(mem)}
+	w := &testWorker{conn: conn.(*net.UnixConn), cmd: exec.Command("/proc/self/exe"), page: check.ProgressPageAt(mem)}
 	w.cmd.Env = append(os.Environ(), workerEnv+"=1", "GODEBUG=containermaxprocs=0")
 	w.cmd.ExtraFiles = []*os.File{child, memory}
 	if err := w.cmd.Start(); err != nil {
@@ -69,7 +69,7 @@ func startWorker(t *testing.T) *worker {
 	if err := errors.Join(parent.Close(), child.Close(), memory.Close()); err != nil {
 		t.Fatal(err)
 	}
-	w.proc, err = sys.OpenDir("/proc/self/") // the slash: the folder, not the link
+	w.proc, err = sys.OpenDir("/proc/self/") // the slash: the directory, not the link
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,13 +80,13 @@ func startWorker(t *testing.T) *worker {
 		sys.Close(w.proc)
 		sys.Unmap(mem)
 	})
-	if hello := w.hear(t); hello.Kind != check.KindHello {
-		t.Fatalf("the first word is no hello: %+v", hello)
+	if hello := w.receive(t); hello.Kind != check.KindHello {
+		t.Fatalf("the first message is no hello: %+v", hello)
 	}
 	return w
 }
 
-func (w *worker) hear(t *testing.T) check.Message {
+func (w *testWorker) receive(t *testing.T) check.Message {
 	t.Helper()
 	if err := w.conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func (w *worker) hear(t *testing.T) check.Message {
 	return m
 }
 
-func (w *worker) send(t *testing.T, msg []byte, fds ...int) {
+func (w *testWorker) send(t *testing.T, msg []byte, fds ...int) {
 	t.Helper()
 	var rights []byte
 	if len(fds) > 0 {
@@ -115,18 +115,18 @@ func (w *worker) send(t *testing.T, msg []byte, fds ...int) {
 }
 
 // batch returns the answers, after which the worker holds no descriptor more than before.
-func (w *worker) batch(t *testing.T, targets []int, batch ...check.Request) (answers []check.Answer) {
+func (w *testWorker) probeBatch(t *testing.T, targets []int, batch ...check.Request) (answers []check.Answer) {
 	t.Helper()
-	w.board.Reset()
+	w.page.Reset()
 	w.send(t, check.EncodeBatch(batch), targets...)
-	if m := w.hear(t); m.Kind != check.KindDone {
+	if m := w.receive(t); m.Kind != check.KindDone {
 		t.Fatalf("not done: %+v", m)
 	}
-	if at, err := w.board.Progress(); err != nil || at.Item != len(batch) {
+	if at, err := w.page.Progress(); err != nil || at.Item != len(batch) {
 		t.Fatalf("of %d items: %+v, %v", len(batch), at, err)
 	}
 	for i := range batch {
-		a, err := w.board.Answer(i)
+		a, err := w.page.Answer(i)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,43 +135,43 @@ func (w *worker) batch(t *testing.T, targets []int, batch ...check.Request) (ans
 	return answers
 }
 
-func (w *worker) look(t *testing.T, r check.Request) check.Answer {
+func (w *testWorker) probe(t *testing.T, r check.Request) check.Answer {
 	t.Helper()
-	return w.batch(t, []int{w.proc}, r)[0]
+	return w.probeBatch(t, []int{w.proc}, r)[0]
 }
 
-func TestLook(t *testing.T) {
+func TestProbe(t *testing.T) {
 	w := startWorker(t)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 
-	root := w.look(t, check.Request{Path: "/proc"})
+	root := w.probe(t, check.Request{Path: "/proc"})
 	if root.Errno != 0 || root.Stage != check.StageIdentify || root.MountID == 0 || !root.MountRoot {
 		t.Errorf("resolve /proc: %+v", root)
 	}
-	inside := w.look(t, check.Request{Path: "/proc/self"})
+	inside := w.probe(t, check.Request{Path: "/proc/self"})
 	if inside.MountID != root.MountID || inside.MountRoot {
 		t.Errorf("resolve /proc/self: %+v", inside)
 	}
-	good := w.look(t, check.Request{Path: "/proc", MountID: root.MountID})
+	good := w.probe(t, check.Request{Path: "/proc", MountID: root.MountID})
 	if good.Errno != 0 || good.Stage != check.StageStatx || good.Mismatch {
-		t.Errorf("look at /proc: %+v", good)
+		t.Errorf("probe of /proc: %+v", good)
 	}
-	other := w.look(t, check.Request{Path: file, MountID: root.MountID})
+	other := w.probe(t, check.Request{Path: file, MountID: root.MountID})
 	if !other.Mismatch || other.Stage != check.StageIdentify {
 		t.Errorf("a file on another mount was touched: %+v", other)
 	}
-	none := w.look(t, check.Request{Path: file + "/none", MountID: 1})
+	none := w.probe(t, check.Request{Path: file + "/none", MountID: 1})
 	if none.Errno != syscall.ENOTDIR || none.Stage != check.StageOpen {
 		t.Errorf("no such path: %+v", none)
 	}
-	magic := w.look(t, check.Request{Path: "/proc/self/cwd"})
+	magic := w.probe(t, check.Request{Path: "/proc/self/cwd"})
 	if magic.Errno != syscall.ELOOP || magic.Stage != check.StageOpen {
 		t.Errorf("a magic link was followed: %+v", magic)
 	}
-	long := w.look(t, check.Request{Path: "/\x00"})
+	long := w.probe(t, check.Request{Path: "/\x00"})
 	if long.Errno != syscall.EINVAL {
 		t.Errorf("a path with a zero byte: %+v", long)
 	}
@@ -192,7 +192,7 @@ func TestTargetIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = sleeper.Wait() // killed
-	seen := w.batch(t, []int{proc, w.proc}, check.Request{Path: "/", MountID: 1}, check.Request{Path: "/"}, check.Request{Path: "/proc", Target: 1})
+	seen := w.probeBatch(t, []int{proc, w.proc}, check.Request{Path: "/", MountID: 1}, check.Request{Path: "/"}, check.Request{Path: "/proc", Target: 1})
 	for _, a := range seen[:2] {
 		if a.Stage != check.StageRoot || (a.Errno != syscall.ESRCH && a.Errno != syscall.ENOENT) {
 			t.Errorf("a dead target: %+v", a)
@@ -206,14 +206,14 @@ func TestTargetIsGone(t *testing.T) {
 // Every descriptor is closed before the answer.
 func TestNoDescriptorIsLeft(t *testing.T) {
 	w := startWorker(t)
-	root := w.look(t, check.Request{Path: "/proc"})
-	w.batch(t, []int{w.proc}, check.Request{Path: "/proc"}, check.Request{Path: "/proc", MountID: root.MountID}, check.Request{Path: "/none"},
+	root := w.probe(t, check.Request{Path: "/proc"})
+	w.probeBatch(t, []int{w.proc}, check.Request{Path: "/proc"}, check.Request{Path: "/proc", MountID: root.MountID}, check.Request{Path: "/none"},
 		check.Request{Path: "/", MountID: 1}, check.Request{Path: "/proc", MountID: root.MountID, CanaryFile: "stat", CanaryDirectory: "sys"})
-	w.keepsNothing(t)
+	w.requireNoOpenFiles(t)
 }
 
-// keepsNothing requires that an idle worker has no file open but /dev/null.
-func (w *worker) keepsNothing(t *testing.T) {
+// requireNoOpenFiles requires that an idle worker has no file open but /dev/null.
+func (w *testWorker) requireNoOpenFiles(t *testing.T) {
 	t.Helper()
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", w.cmd.Process.Pid))
 	if err != nil {
@@ -242,14 +242,14 @@ func TestWorkerEndsWithItsAgent(t *testing.T) {
 
 func TestWorkerRefusesNonsense(t *testing.T) {
 	request := check.EncodeBatch([]check.Request{{Path: "/"}})
-	for name, send := range map[string]func(*worker){
-		"garbage":       func(w *worker) { w.send(t, []byte("garbage"), w.proc) },
-		"no descriptor": func(w *worker) { w.send(t, request) },
-		"no such target": func(w *worker) {
+	for name, send := range map[string]func(*testWorker){
+		"garbage":       func(w *testWorker) { w.send(t, []byte("garbage"), w.proc) },
+		"no descriptor": func(w *testWorker) { w.send(t, request) },
+		"no such target": func(w *testWorker) {
 			w.send(t, check.EncodeBatch([]check.Request{{Path: "/"}, {Path: "/", Target: 2}}), w.proc, w.proc)
 		},
-		"too many targets":    func(w *worker) { w.send(t, request, slices.Repeat([]int{w.proc}, check.MaxTargets+1)...) },
-		"longer than allowed": func(w *worker) { w.send(t, make([]byte, check.MaxBatch+1), w.proc) },
+		"too many targets":    func(w *testWorker) { w.send(t, request, slices.Repeat([]int{w.proc}, check.MaxTargets+1)...) },
+		"longer than allowed": func(w *testWorker) { w.send(t, make([]byte, check.MaxBatch+1), w.proc) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := startWorker(t)

@@ -140,7 +140,7 @@ func (r *releaser) start(fds []int) (c closer, err error) {
 	if r.closer == "" {
 		return c, errNoCloser
 	}
-	memory, err := sys.SharedMemory("closer", check.BoardSize)
+	memory, err := sys.SharedMemory("closer", check.ProgressPageSize)
 	if err != nil {
 		return c, err
 	}

@@ -34,7 +34,7 @@ func TestOneWorkerMakesABatch(t *testing.T) {
 		good(t, r)
 	}
 	if s := n.Stats(); s.Workers != 1 || s.Idle != 1 {
-		t.Errorf("%d looks took more than the first worker: %+v", check.MaxItems, s)
+		t.Errorf("%d probes took more than the first worker: %+v", check.MaxItems, s)
 	}
 	for _, r := range n.look(patience, lines...) { // does not fit in one
 		good(t, r)
@@ -142,7 +142,7 @@ func TestWorkerThatFailsWithinABatch(t *testing.T) {
 	for what, text := range map[string]string{"crash": "exit status 3", "garbage": "killed", "scribble": "malformed", "flood": ""} {
 		seen := n.look(patience, "0:1 /a", "0:2 /"+what, "0:3 /b", "0:4 /c")
 		failed(t, seen[1], text)
-		if what == "crash" || what == "garbage" { // the board is intact
+		if what == "crash" || what == "garbage" { // the page is intact
 			good(t, seen[0])
 			good(t, seen[2])
 			good(t, seen[3])

@@ -96,7 +96,7 @@ func (d *dispatcher) removeFromBatch(j *job) {
 }
 
 // isSent reports whether a worker has j.
-func (j *job) isSent() bool { return j.batch != nil && j.batch.board != nil }
+func (j *job) isSent() bool { return j.batch != nil && j.batch.page != nil }
 
 // waitForUnlock waits for the holder to release its lock. It gives up, and reports false, when the
 // deadline of the waiting call passes, or as soon as the holder has been running for as long as
@@ -131,7 +131,7 @@ func (d *dispatcher) findStage(j *job) (time.Time, check.Stage) {
 	if j.completed || !j.isSent() {
 		return time.Time{}, 0
 	}
-	at, err := j.batch.board.Progress()
+	at, err := j.batch.page.Progress()
 	if err != nil || at.Item != j.item || at.Stage == check.StageRoot {
 		return time.Time{}, 0
 	}

@@ -82,9 +82,9 @@ func (d *dispatcher) startBatch(b *batch) {
 		d.pool.releaseBatch(b, true)
 		return
 	}
-	w.board.Reset()
+	w.page.Reset()
 	d.mu.Lock()
-	b.board = w.board
+	b.page = w.page
 	d.mu.Unlock()
 	if err := w.sendBatch(dirs, b.buildRequests()); err != nil {
 		w.killProcess()

@@ -23,7 +23,7 @@ type lockKey struct {
 //	waiting for a slot       | resubmitJobs: a job before it in its batch hangs,
 //	    | startBatch         | or has crashed the worker
 //	sent --------------------+
-//	    | Board.Begin
+//	    | ProgressPage.Begin
 //	running
 //	    | completeJobs: answered, or failed (which is possible in each state)
 //	completed
@@ -77,14 +77,14 @@ type batch struct {
 	targets []*proc.Process // of all jobs; guarded by the pool until it has a worker
 	calls   []*call         // of all jobs; set by mergeBatches
 
-	worker      *workerProcess // set before sentAt
-	sentAt      time.Time      // by the goroutine that runs it
-	completed   int            // how many jobs are completed; of the same goroutine
-	board       *check.Board   // guarded by dispatcher.mu; set from startBatch to completeBatch
-	parked      bool           // guarded by the pool, as are the next two
-	stuckTarget *proc.Process  // with parked: the target of the job that does not return
-	abandoned   bool           // its worker was killed, which may take a while
-	abandonErr  error          // guarded by dispatcher.mu: why nobody waits for it any more
+	worker      *workerProcess      // set before sentAt
+	sentAt      time.Time           // by the goroutine that runs it
+	completed   int                 // how many jobs are completed; of the same goroutine
+	page        *check.ProgressPage // guarded by dispatcher.mu; set from startBatch to completeBatch
+	parked      bool                // guarded by the pool, as are the next two
+	stuckTarget *proc.Process       // with parked: the target of the job that does not return
+	abandoned   bool                // its worker was killed, which may take a while
+	abandonErr  error               // guarded by dispatcher.mu: why nobody waits for it any more
 }
 
 func newBatch(jobs ...*job) *batch {

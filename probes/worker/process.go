@@ -11,17 +11,17 @@ import (
 
 // workerProcess is a worker. One goroutine reads its messages and reaps it; whoever took the
 // worker from the pool waits for a message, or until the channel is closed, and then reads the
-// board.
+// page.
 type workerProcess struct {
 	process   *os.Process
 	conn      *net.UnixConn
 	as        *Credential
 	mem       []byte
-	board     *check.Board       // in mem
-	messages  chan check.Message // KindDone; closed when the process has been reaped
-	exit      string             // how it ended; set before messages is closed
-	idleSince time.Time          // guarded by the pool
-	refs      int                // who may still read the board; guarded by the pool
+	page      *check.ProgressPage // in mem
+	messages  chan check.Message  // KindDone; closed when the process has been reaped
+	exit      string              // how it ended; set before messages is closed
+	idleSince time.Time           // guarded by the pool
+	refs      int                 // who may still read the page; guarded by the pool
 }
 
 // maxMessages is more than a worker may say for one batch.
@@ -29,17 +29,17 @@ const maxMessages = 2
 
 func newWorkerProcess(s spawnResult, as *Credential) *workerProcess {
 	return &workerProcess{
-		process: s.process, conn: s.conn, as: as, mem: s.mem, board: check.BoardAt(s.mem),
+		process: s.process, conn: s.conn, as: as, mem: s.mem, page: check.ProgressPageAt(s.mem),
 		messages: make(chan check.Message, maxMessages),
 	}
 }
 
-// unref is called once by each user, and unmaps the board after the last.
+// unref is called once by each user, and unmaps the page after the last.
 func (w *workerProcess) unref() {
 	w.refs--
 	if w.refs == 0 {
 		sys.Unmap(w.mem)
-		w.mem, w.board = nil, nil
+		w.mem, w.page = nil, nil
 	}
 }
 

@@ -54,7 +54,7 @@ func (b *batch) watchDeadlines() (expired <-chan struct{}, stop func()) {
 // it cuts those off and resubmits them, and it parks a job that takes too long. It returns after
 // how long it wants to be called again; 0 is never.
 func (d *dispatcher) pollBatch(b *batch) time.Duration {
-	at, err := b.worker.board.Progress()
+	at, err := b.worker.page.Progress()
 	if err == nil && at.Item == len(b.jobs) { // it is about to say that it is done
 		return d.cutAfter
 	}
@@ -73,7 +73,7 @@ func (d *dispatcher) pollBatch(b *batch) time.Duration {
 		if age < d.cutAfter && time.Since(b.sentAt) < d.parkAfter && !d.hasOverdueJob(b) {
 			return d.cutAfter
 		}
-		if !b.worker.board.Cut(at) {
+		if !b.worker.page.Cut(at) {
 			return d.pollBatch(b) // the worker has gone on
 		}
 		d.resubmitJobs(d.cutTail(b, at.Item))
@@ -111,7 +111,7 @@ func (d *dispatcher) completeBefore(b *batch, item int) error {
 func (b *batch) readAnswers(item int) (answers []check.Answer, err error) {
 	answers = make([]check.Answer, 0, item-b.completed)
 	for i := b.completed; i < item; i++ {
-		a, err := b.worker.board.Answer(i)
+		a, err := b.worker.page.Answer(i)
 		if err != nil {
 			return answers, err
 		}
@@ -178,7 +178,7 @@ func (d *dispatcher) detachFromDevice(j *job, at check.Stage) {
 
 // endBatch ends b after its worker has said that it is done, or has exited (not alive).
 func (d *dispatcher) endBatch(b *batch, alive bool) {
-	at, err := b.worker.board.Progress()
+	at, err := b.worker.page.Progress()
 	if err == nil {
 		err = d.endBatchAt(b, at, alive)
 	}
@@ -223,7 +223,7 @@ func (d *dispatcher) handleCrash(b *batch, at check.Progress) error {
 // remaining jobs. The worker is free for the next call before this one gets its results.
 func (d *dispatcher) completeBatch(b *batch, answers []check.Answer, err error) {
 	d.mu.Lock()
-	b.board = nil
+	b.page = nil
 	d.mu.Unlock()
 	d.pool.releaseBatch(b, err == nil)
 	d.completeJobs(b.jobs[b.completed:], func(i int) Result {

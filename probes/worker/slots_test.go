@@ -93,7 +93,7 @@ func TestQueuedBatchesShareAWorker(t *testing.T) {
 		}
 	}
 	if s := n.Stats(); s.Workers != 1 {
-		t.Errorf("%d looks took more than one worker: %+v", pods*mounts, s)
+		t.Errorf("%d probes took more than one worker: %+v", pods*mounts, s)
 	}
 }
 

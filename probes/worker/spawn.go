@@ -116,13 +116,13 @@ func (s *spawner) startProcess(attr *syscall.SysProcAttr, socket, memory *os.Fil
 	})
 }
 
-// newSharedMemory returns memory for a board: mapped, and as a file for the worker to map.
+// newSharedMemory returns memory for a page: mapped, and as a file for the worker to map.
 func newSharedMemory() ([]byte, *os.File, error) {
-	fd, err := sys.SharedMemory(workerName, check.BoardSize)
+	fd, err := sys.SharedMemory(workerName, check.ProgressPageSize)
 	if err != nil {
 		return nil, nil, fmt.Errorf("memory to share with the worker: %w", err)
 	}
-	mem, err := sys.Map(fd, check.BoardSize)
+	mem, err := sys.Map(fd, check.ProgressPageSize)
 	if err != nil {
 		sys.Close(fd)
 		return nil, nil, fmt.Errorf("map the memory to share with the worker: %w", err)

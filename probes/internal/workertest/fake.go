@@ -11,7 +11,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
-// name is what the real spawner calls its processes.
+// name is what package worker calls its processes.
 const name = "mountwarden-probe"
 
 // RootMount is the mount that the fake arrives on when it is only asked which one a path is on.
@@ -27,11 +27,11 @@ func Pretend() (code int, ok bool) {
 }
 
 func pretend(socket, memory int) int {
-	mem, err := sys.Map(memory, check.BoardSize)
+	mem, err := sys.Map(memory, check.ProgressPageSize)
 	if err != nil {
 		return 4
 	}
-	f := fake{socket: socket, mem: mem, board: check.BoardAt(mem)}
+	f := fake{socket: socket, mem: mem, page: check.ProgressPageAt(mem)}
 	f.say(check.Message{Kind: check.KindHello, Undone: check.BoundingSet})
 	buf := make([]byte, check.MaxBatch+1)
 	for {
@@ -53,7 +53,7 @@ func pretend(socket, memory int) int {
 type fake struct {
 	socket int
 	mem    []byte
-	board  *check.Board
+	page   *check.ProgressPage
 }
 
 func (f fake) say(m check.Message) { _ = sys.Send(f.socket, m.Encode()) } // an agent that is gone is noticed by Receive
@@ -61,7 +61,7 @@ func (f fake) say(m check.Message) { _ = sys.Send(f.socket, m.Encode()) } // an 
 // serve returns the exit code of a fake that crashes, else 0.
 func (f fake) serve(batch []check.Request) int {
 	for i, r := range batch {
-		if !f.board.Begin(i, sys.Monotonic()) {
+		if !f.page.Begin(i, sys.Monotonic()) {
 			break
 		}
 		what := path.Base(r.Path)
@@ -69,9 +69,9 @@ func (f fake) serve(batch []check.Request) int {
 			return 3
 		}
 		f.misbehave(what)
-		f.board.Record(i, f.look(what, r))
+		f.page.Record(i, f.look(what, r))
 	}
-	f.board.End(len(batch))
+	f.page.End(len(batch))
 	f.say(check.Message{Kind: check.KindDone})
 	return 0
 }
@@ -102,7 +102,7 @@ func (f fake) look(what string, r check.Request) check.Answer {
 	case is("idle"):
 		hang()
 	}
-	f.board.Enter(check.StageOpen)
+	f.page.Enter(check.StageOpen)
 	switch {
 	case is("walk"):
 		hang()
@@ -121,7 +121,7 @@ func (f fake) look(what string, r check.Request) check.Answer {
 	case is("mad"):
 		return check.Answer{Stage: 99}
 	}
-	f.board.Enter(check.StageStatfs)
+	f.page.Enter(check.StageStatfs)
 	switch {
 	case is("hang"):
 		hang()
@@ -130,9 +130,9 @@ func (f fake) look(what string, r check.Request) check.Answer {
 	case is("dead"):
 		return check.Answer{Stage: check.StageStatfs, Errno: syscall.ENOTCONN, MountID: r.MountID, MountRoot: true}
 	}
-	f.board.Enter(check.StageStatx)
+	f.page.Enter(check.StageStatx)
 	if r.CanaryFile != "" || r.CanaryDirectory != "" {
-		f.board.Enter(check.StageCanary)
+		f.page.Enter(check.StageCanary)
 		return check.Answer{Stage: check.StageCanary, Errno: syscall.ENOENT, MountID: r.MountID, MountRoot: true}
 	}
 	return check.Answer{Stage: check.StageStatx, MountID: r.MountID, MountRoot: true}

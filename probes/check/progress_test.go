@@ -10,9 +10,9 @@ import (
 	"github.com/mountwarden/mountwarden/probes/check"
 )
 
-func TestBoard(t *testing.T) {
-	b := &check.Board{}
-	at := progress(t, b)
+func TestProgressPage(t *testing.T) {
+	b := &check.ProgressPage{}
+	at := readProgress(t, b)
 	if at.Item != -1 || at.Cut {
 		t.Errorf("before the first item: %+v", at)
 	}
@@ -25,7 +25,7 @@ func TestBoard(t *testing.T) {
 	if a, err := b.Answer(0); err == nil {
 		t.Errorf("an answer before there is one: %+v", a)
 	}
-	if at = progress(t, b); at.Item != 0 || at.Stage != check.StageStatfs || at.Begun != 7 {
+	if at = readProgress(t, b); at.Item != 0 || at.Stage != check.StageStatfs || at.Begun != 7 {
 		t.Errorf("in the first item: %+v", at)
 	}
 	b.Record(0, want)
@@ -38,34 +38,35 @@ func TestBoard(t *testing.T) {
 	if b.Cut(at) {
 		t.Error("cut where the worker has gone on")
 	}
-	if !b.Cut(progress(t, b)) {
+	if !b.Cut(readProgress(t, b)) {
 		t.Error("not cut")
 	}
 	b.Enter(check.StageStatx)
 	if b.Begin(2, 9) || b.End(2) {
 		t.Error("the worker went on after the cut")
 	}
-	if at = progress(t, b); at.Item != 1 || at.Stage != check.StageStatx || at.Begun != 8 || !at.Cut {
+	if at = readProgress(t, b); at.Item != 1 || at.Stage != check.StageStatx || at.Begun != 8 || !at.Cut {
 		t.Errorf("after the cut: %+v", at)
 	}
 	b.Reset()
 	b.Begin(0, 9)
 	if a, err := b.Answer(0); err == nil {
-		t.Errorf("the answer of a former batch: %+v", a)
+		t.Errorf("the answer of an earlier batch: %+v", a)
 	}
-	if !b.End(3) || progress(t, b).Item != 3 {
-		t.Error("the end is not on the board")
+	if !b.End(3) || readProgress(t, b).Item != 3 {
+		t.Error("the end is not in the page")
 	}
 }
 
-// Of "the worker begins the next item" and "the agent cuts" exactly one happens, and whatever is answered is readable.
-func TestCutOrGoOn(t *testing.T) {
-	b := &check.Board{}
+// Of "the worker begins the next item" and "the agent cuts" exactly one happens, and whatever is
+// answered is readable.
+func TestCutOrAdvance(t *testing.T) {
+	b := &check.ProgressPage{}
 	wins := map[bool]int{}
 	for round := range 20_000 {
 		b.Reset()
 		b.Begin(0, 1)
-		at := progress(t, b)
+		at := readProgress(t, b)
 		var both sync.WaitGroup
 		var went, cut bool
 		both.Go(func() {
@@ -81,7 +82,7 @@ func TestCutOrGoOn(t *testing.T) {
 			}
 		})
 		both.Wait()
-		end := progress(t, b)
+		end := readProgress(t, b)
 		if went == cut || end.Cut != cut || went != (end.Item == 1) {
 			t.Fatalf("round %d: went on %t, cut %t: %+v", round, went, cut, end)
 		}
@@ -93,14 +94,14 @@ func TestCutOrGoOn(t *testing.T) {
 	t.Logf("cut %d times, went on %d times", wins[true], wins[false])
 }
 
-func FuzzBoard(f *testing.F) {
-	b := &check.Board{}
+func FuzzProgressPage(f *testing.F) {
+	b := &check.ProgressPage{}
 	b.Begin(2, time.Hour)
 	f.Add(check.BytesOf(b)[:64], byte(1))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, byte(0))
 	f.Add([]byte{3, 5, 64, 0}, byte(63))
 	f.Fuzz(func(t *testing.T, mem []byte, item byte) {
-		b := &check.Board{}
+		b := &check.ProgressPage{}
 		copy(check.BytesOf(b), mem)
 		at, err := b.Progress()
 		if at.Item < -1 || at.Item > check.MaxItems || err != nil && at.Item != -1 {
@@ -116,7 +117,7 @@ func FuzzBoard(f *testing.F) {
 	})
 }
 
-func progress(t *testing.T, b *check.Board) check.Progress {
+func readProgress(t *testing.T, b *check.ProgressPage) check.Progress {
 	t.Helper()
 	at, err := b.Progress()
 	if err != nil {

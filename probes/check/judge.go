@@ -15,12 +15,12 @@ type Finding struct {
 	Detail   string // for people: why, where the errno does not tell
 }
 
-// Judge says what the answer proves. Whatever is not listed proves nothing: a denied permission, a lack of descriptors or
-// an interrupted call is no dead mount.
+// Judge says what the answer proves. What is not listed proves nothing: a denied permission, a
+// lack of descriptors or an interrupted call is no dead mount.
 func Judge(a Answer) Finding {
 	switch {
 	case a.Stage == StageRoot:
-		return Finding{Detail: rootDetail(a.Errno)}
+		return Finding{Detail: describeRootError(a.Errno)}
 	case a.Errno == syscall.ENOSPC && a.Stage >= StageStatfs:
 		return Finding{Health: probes.Healthy, Warning: probes.WarningNoSpace}
 	case a.Errno != 0 && a.Stage == StageCanary:
@@ -42,9 +42,10 @@ func Judge(a Answer) Finding {
 	}
 }
 
-// causeOf is about errnos that say the same at every stage but the first. ECONNREFUSED is the kernel's own answer for a FUSE whose daemon has
-// refused its first request, and will be for ever; but a daemon may also pass it on of a server that is back soon, as it may ETIMEDOUT
-// (docs/adr/0018).
+// causeOf is about errnos that mean the same at every stage but the first. ECONNREFUSED is the
+// kernel's own answer for a FUSE whose daemon has refused its first request (conn_error of
+// fuse_get_req), and stays so; but a daemon may also pass it on from a server that is back soon, as
+// it may ETIMEDOUT (docs/adr/0018).
 func causeOf(errno syscall.Errno) probes.Cause {
 	switch errno {
 	case syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ESHUTDOWN:
@@ -56,26 +57,26 @@ func causeOf(errno syscall.Errno) probes.Cause {
 	}
 }
 
-// judgeErrno is about all stages but the first and the last.
+// judgeErrno judges an errno at a stage between the first and the last.
 func judgeErrno(s Stage, errno syscall.Errno) Finding {
 	if c := causeOf(errno); c != probes.CauseNone {
-		return broken(c)
+		return brokenBy(c)
 	}
 	if errno == syscall.ESTALE && (s == StageStatfs || s == StageStatx) { // elsewhere NFS says so of a timeout, too
-		return broken(probes.CauseStale)
+		return brokenBy(probes.CauseStale)
 	}
 	return Finding{}
 }
 
-// judgeCanary is about a file that only the pod's owner knows: that it is not there may be a wrong annotation, unless it was
-// there before.
+// judgeCanary judges an errno of a file that only the pod's owner knows: that it does not exist
+// may be a wrong annotation, unless it existed before.
 func judgeCanary(errno syscall.Errno) Finding {
 	c := causeOf(errno)
 	switch {
 	case c == probes.CauseDisconnected:
-		return broken(c)
+		return brokenBy(c)
 	case c == probes.CauseIOError, errno == syscall.ESTALE:
-		return broken(probes.CauseCanaryFailed)
+		return brokenBy(probes.CauseCanaryFailed)
 	}
 	switch errno {
 	case syscall.ENOENT, syscall.ENOTDIR:
@@ -89,15 +90,17 @@ func judgeCanary(errno syscall.Errno) Finding {
 	}
 }
 
-func broken(c probes.Cause) Finding { return Finding{Health: probes.Broken, Cause: c} }
+// brokenBy is a Finding of that cause.
+func brokenBy(c probes.Cause) Finding { return Finding{Health: probes.Broken, Cause: c} }
 
+// canaryByDesign is a Finding that counts only when the canary could be read before.
 func canaryByDesign(detail string) Finding {
 	return Finding{Health: probes.Broken, Cause: probes.CauseCanaryFailed, ByDesign: true, Detail: detail}
 }
 
-// rootDetail explains why the container's root folder could not be opened, which says nothing of its
-// mounts.
-func rootDetail(errno syscall.Errno) string {
+// describeRootError explains why the container's root directory could not be opened, which says
+// nothing about its mounts.
+func describeRootError(errno syscall.Errno) string {
 	switch errno {
 	case syscall.ESRCH, syscall.ENOENT, syscall.EINVAL:
 		return "the container is gone"
