@@ -9,8 +9,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-// live returns how many bytes of memory are in use.
-func live() int64 {
+// heapInUse returns how many bytes of memory are in use.
+func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC() // what the first one has found free is free now
 	var m runtime.MemStats
@@ -18,31 +18,31 @@ func live() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// A tenant makes the mount tables of his processes as large as he likes: what is found in them is
+// A tenant makes the mount tables of its processes as large as it likes: what is found in them is
 // kept, not they.
 func TestTablesAreNotKept(t *testing.T) {
 	const processes, size = 30, 2 << 20
-	n := alone(t)
+	n := newPodOnlyNode(t)
 	var lines []string
 	for i, length := 0, 0; length < size; i++ {
-		lines = append(lines, line(fmt.Sprint("0:", 100+i), fmt.Sprint("/", i, strings.Repeat("p", 200)), "fuse"))
+		lines = append(lines, mountLine(fmt.Sprint("0:", 100+i), fmt.Sprint("/", i, strings.Repeat("p", 200)), "fuse"))
 		length += len(lines[i])
 	}
 	for i := range processes {
-		n.app(200+i, podA, 'D', "request_wait_answer", lines...)
+		n.addContainer(200+i, podA, 'D', "request_wait_answer", lines...)
 	}
 	e := New(n.root)
-	before := live()
+	before := heapInUse()
 	report := e.Examine(t.Context(), podA)
-	if used := live() - before; used > size/2 {
+	if used := heapInUse() - before; used > size/2 {
 		t.Errorf("a report takes %d KiB", used>>10)
 	}
 	if got := report.Processes[1].Mounts; len(report.Processes) != maxProcesses || len(got) != maxFound || got[0].Device.String() != "0:100" {
 		t.Errorf("%d processes, the second with %d mounts", len(report.Processes), len(got))
 	}
-	before = live()
-	spaces, err := e.namespaces(t.Context(), podA, mountinfo.Device{Minor: 57})
-	if used := live() - before; err != nil || len(spaces) < processes || used > size/4 {
+	before = heapInUse()
+	spaces, err := e.listNamespaces(t.Context(), podA, mountinfo.Device{Minor: 57})
+	if used := heapInUse() - before; err != nil || len(spaces) < processes || used > size/4 {
 		t.Errorf("%d namespaces take %d KiB: %v", len(spaces), used>>10, err)
 	}
 	runtime.KeepAlive(report)

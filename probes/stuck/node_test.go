@@ -26,8 +26,8 @@ type node struct {
 func newNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{t: t, root: t.TempDir()}
-	n.process(1, 'S', "", "0::/init.scope")
-	n.mount("0:20", "/", "ext4")
+	n.addProcess(1, 'S', "", "0::/init.scope")
+	n.addHostMount("0:20", "/", "ext4")
 	return n
 }
 
@@ -55,34 +55,36 @@ func (n *node) remove(path ...string) {
 	}
 }
 
-// process makes one with a single thread and the lines as its mounts, the first of which tells one namespace from others. With
-// none it has no mounts, as who has exited.
-func (n *node) process(pid int, state byte, wchan, cgroup string, lines ...string) {
+// addProcess makes one with a single thread and the lines as its mounts, the first of which
+// identifies the namespace. Without lines it has no mounts, as a process that has exited.
+func (n *node) addProcess(pid int, state byte, wchan, cgroup string, lines ...string) {
 	n.t.Helper()
 	id := strconv.Itoa(pid)
 	n.write(cgroup+"\n", id, "cgroup")
-	n.thread(pid, pid, state, wchan)
+	n.addThread(pid, pid, state, wchan)
 	if len(lines) > 0 {
 		n.write(strings.Join(lines, ""), id, "mountinfo")
 	}
 }
 
-func (n *node) thread(pid, tid int, state byte, wchan string) {
+func (n *node) addThread(pid, tid int, state byte, wchan string) {
 	n.t.Helper()
-	n.write(status(state), strconv.Itoa(pid), "task", strconv.Itoa(tid), "status")
+	n.write(statusText(state), strconv.Itoa(pid), "task", strconv.Itoa(tid), "status")
 	n.write(wchan, strconv.Itoa(pid), "task", strconv.Itoa(tid), "wchan")
 }
 
-// app makes a process of a container of the pod, in a mount namespace of its own.
-func (n *node) app(pid int, uid string, state byte, wchan string, lines ...string) {
+// addContainer makes a process of a container of the pod, in a mount namespace of its own.
+func (n *node) addContainer(pid int, uid string, state byte, wchan string, lines ...string) {
 	n.t.Helper()
-	n.process(pid, state, wchan, "0::/kubepods/burstable/pod"+uid+"/"+strings.Repeat("a1", 32), append([]string{root(pid)}, lines...)...)
+	n.addProcess(pid, state, wchan, "0::/kubepods/burstable/pod"+uid+"/"+strings.Repeat("a1", 32), append([]string{rootLine(pid)}, lines...)...)
 }
 
-// root is the line of the root folder of the process that a namespace began with.
-func root(pid int) string { return fmt.Sprintf("%d 1 0:30 / / rw - overlay overlay rw\n", 1000+pid) }
+// rootLine is the line of the root directory of the process that a namespace began with.
+func rootLine(pid int) string {
+	return fmt.Sprintf("%d 1 0:30 / / rw - overlay overlay rw\n", 1000+pid)
+}
 
-func status(state byte) string {
+func statusText(state byte) string {
 	text := fmt.Sprintf("Name:\tapp\nState:\t%c (state)\nKthread:\t0\n", state)
 	if state == 'Z' {
 		return text
@@ -90,28 +92,28 @@ func status(state byte) string {
 	return text + "VmSize:\t    8332 kB\nVmExe:\t      16 kB\n"
 }
 
-// mount adds one to the host.
-func (n *node) mount(device, point, fsType string) {
+// addHostMount adds a mount to the host.
+func (n *node) addHostMount(device, point, fsType string) {
 	n.t.Helper()
-	n.host = append(n.host, line(device, point, fsType))
+	n.host = append(n.host, mountLine(device, point, fsType))
 	n.write(strings.Join(n.host, ""), "1", "mountinfo")
 }
 
-// owes makes the FUSE connection of a device known to the host's fusectl.
-func (n *node) owes(minor, waiting int) {
+// addConnection makes the FUSE connection of a device known to the host's fusectl.
+func (n *node) addConnection(minor, waiting int) {
 	n.t.Helper()
-	n.write(fmt.Sprintln(waiting), connection(minor, "waiting")...)
-	n.write("", connection(minor, "abort")...)
+	n.write(fmt.Sprintln(waiting), connectionFile(minor, "waiting")...)
+	n.write("", connectionFile(minor, "abort")...)
 }
 
-func connection(minor int, name string) []string {
+func connectionFile(minor int, name string) []string {
 	return []string{"1/root/sys/fs/fuse/connections", strconv.Itoa(minor), name}
 }
 
-func line(device, point, fsType string) string {
+func mountLine(device, point, fsType string) string {
 	return fmt.Sprintf("36 35 %s / %s rw,relatime shared:1 - %s source rw\n", device, strings.ReplaceAll(point, " ", `\040`), fsType)
 }
 
-func volumeOf(uid string) string {
+func volumePath(uid string) string {
 	return "/var/lib/kubelet/pods/" + uid + "/volumes/kubernetes.io~csi/data/mount"
 }

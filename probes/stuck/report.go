@@ -7,7 +7,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-// How much is told. A pod may have thousands of processes.
+// How much a report holds. A pod may have thousands of processes.
 const (
 	maxProcesses = 3
 	maxMounts    = 3
@@ -16,22 +16,22 @@ const (
 
 // Report is what was found of a pod that does not end.
 type Report struct {
-	Processes []Process   // those that tell the most first, at most three
+	Processes []Process   // the most relevant first, at most three
 	More      int         // further processes
 	Left      []LeftMount // the host's mounts of the pod's volumes
-	Unseen    []error     // what could not be looked at
+	Unseen    []error     // what could not be read
 }
 
 // Process is a process of the pod that has not ended.
 type Process struct {
 	PID    int
 	Comm   string
-	State  byte              // of the thread that tells the most, as in proc_pid_status(5)
-	Ending bool              // it was killed and waits for other processes, as the first of a pid namespace does (pid_namespaces(7))
+	State  byte              // of its most relevant thread, as in proc_pid_status(5)
+	Ending bool              // killed, it waits for other processes, like the first of a pid_namespaces(7)
 	Execs  bool              // it starts a program, and closes the files of the one before
-	Wchan  string            // the kernel's function that it waits in; "" when not told
-	Server string            // who does not answer: "fuse", "nfs" and so on; "" when that is not known
-	Mounts []mountinfo.Mount // where that may be, as the process sees it; of each its device, mount point and type
+	Wchan  string            // the kernel's function that it waits in; "" when not known
+	Server string            // what does not answer: "fuse", "nfs" and so on; "" when not known
+	Mounts []mountinfo.Mount // where that may be, as the process sees it: device, mount point and type
 }
 
 // LeftMount is a mount of a volume that is still there.
@@ -41,7 +41,7 @@ type LeftMount struct {
 	Waiting int             // requests to its FUSE server without an answer
 }
 
-// Known reports whether the report explains anything: something was found, or everything was looked at.
+// Known reports whether the report explains anything: something was found, or everything was read.
 func (r Report) Known() bool { return len(r.Processes) > 0 || len(r.Unseen) == 0 }
 
 // String returns one line for people. Its names are untrusted.
@@ -57,7 +57,7 @@ func (r Report) String() string {
 	case len(r.Unseen) > 0:
 		parts = append(parts, "could not look")
 	case len(r.Left) > 0:
-		parts = append(parts, "no process is left, but "+r.left())
+		parts = append(parts, "no process is left, but "+r.describeLeft())
 	default:
 		parts = append(parts, "no process and no mount of it is left on the node: the kubelet or the container runtime may be down")
 	}
@@ -67,10 +67,11 @@ func (r Report) String() string {
 	return strings.Join(parts, "; ")
 }
 
-func (r Report) left() string {
+// describeLeft says which mounts are left.
+func (r Report) describeLeft() string {
 	var parts []string
 	for _, l := range r.Left[:min(len(r.Left), maxMounts)] {
-		text := fmt.Sprintf("the volume %s is still mounted at %s (%s, %s)", short(l.Volume), short(l.Mount.MountPoint), short(l.Mount.FSType), l.Mount.Device)
+		text := fmt.Sprintf("the volume %s is still mounted at %s (%s, %s)", truncateName(l.Volume), truncateName(l.Mount.MountPoint), truncateName(l.Mount.FSType), l.Mount.Device)
 		if l.Waiting > 0 {
 			text += fmt.Sprintf(", where %d requests have no answer", l.Waiting)
 		}
@@ -84,41 +85,41 @@ func (r Report) left() string {
 
 // String says what one process does.
 func (p Process) String() string {
-	name := fmt.Sprintf("process %d (%s)", p.PID, short(p.Comm))
+	name := fmt.Sprintf("process %d (%s)", p.PID, truncateName(p.Comm))
 	switch {
 	case p.State == 'Z' || p.State == 'X' || p.State == 'x':
 		return name + " has exited, and its parent does not take note: the container runtime may be down"
 	case p.Server != "":
-		return fmt.Sprintf("%s waits in %s (%s)%s", name, p.Server, short(p.Wchan), p.on())
+		return fmt.Sprintf("%s waits in %s (%s)%s", name, p.Server, truncateName(p.Wchan), p.describeMounts())
 	case p.State == 'D' && p.Execs:
-		return fmt.Sprintf("%s starts a program, waits for a file to be closed and cannot be killed%s", name, p.on())
-	case p.State == 'D' && waitsForPages(p.Wchan) && len(p.Mounts) > 0:
-		return fmt.Sprintf("%s has written what has not reached its server, and cannot be killed until it does (%s)%s", name, short(p.Wchan), p.on())
+		return fmt.Sprintf("%s starts a program, waits for a file to be closed and cannot be killed%s", name, p.describeMounts())
+	case p.State == 'D' && isPageWait(p.Wchan) && len(p.Mounts) > 0:
+		return fmt.Sprintf("%s has written what has not reached its server, and cannot be killed until it does (%s)%s", name, truncateName(p.Wchan), p.describeMounts())
 	case p.State == 'D':
-		return fmt.Sprintf("%s waits in the kernel and cannot be killed (%s)%s", name, orUnknown(short(p.Wchan)), p.on())
+		return fmt.Sprintf("%s waits in the kernel and cannot be killed (%s)%s", name, orUnknown(truncateName(p.Wchan)), p.describeMounts())
 	case p.Ending:
 		return name + " was killed and waits for the other processes of its container"
 	default:
-		return fmt.Sprintf("%s is alive (state %c): nobody has killed it", name, printable(p.State))
+		return fmt.Sprintf("%s is alive (state %c): nobody has killed it", name, printableByte(p.State))
 	}
 }
 
-// on says where: " on 0:57 /data".
-func (p Process) on() string {
+// describeMounts says where a process waits: " on 0:57 /data".
+func (p Process) describeMounts() string {
 	if len(p.Mounts) == 0 {
 		return ""
 	}
-	var places []string
+	var mounts []string
 	for _, m := range p.Mounts[:min(len(p.Mounts), maxMounts)] {
-		places = append(places, m.Device.String()+" "+short(m.MountPoint))
+		mounts = append(mounts, m.Device.String()+" "+truncateName(m.MountPoint))
 	}
 	if more := len(p.Mounts) - maxMounts; more > 0 {
-		places = append(places, fmt.Sprintf("%d more", more))
+		mounts = append(mounts, fmt.Sprintf("%d more", more))
 	}
-	if len(places) == 1 {
-		return " on " + places[0]
+	if len(mounts) == 1 {
+		return " on " + mounts[0]
 	}
-	return " on one of " + strings.Join(places, ", ")
+	return " on one of " + strings.Join(mounts, ", ")
 }
 
 func orUnknown(wchan string) string {
@@ -128,15 +129,17 @@ func orUnknown(wchan string) string {
 	return wchan
 }
 
-func printable(c byte) byte {
+// printableByte replaces a byte that is not printable.
+func printableByte(c byte) byte {
 	if c < '!' || c > '~' {
 		return '?'
 	}
 	return c
 }
 
-// short cuts a name that somebody else has chosen.
-func short(name string) string {
+// truncateName cuts a name that somebody else has chosen, and replaces what a terminal may
+// interpret.
+func truncateName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '?'

@@ -13,19 +13,19 @@ import (
 	"github.com/mountwarden/mountwarden/probes/view"
 )
 
-// namespace is what is known of a device in a mount namespace, or in what some processes see of
-// one. Its table is not kept: a node has hundreds, as large as tenants like.
+// namespace is what a mount namespace, or what some processes see of one, has of a device. Its
+// table is not kept: a node has hundreds, as large as tenants like.
 type namespace struct {
 	pid int // the first process that is in it
 	own bool
 
 	mounts    int    // of the device
-	ofPod     int    // of them at volumes of the pod
-	elsewhere string // the first of them that is there for somebody else, perhaps; "" when none is
+	inVolumes int    // of these, at volumes of the pod
+	elsewhere string // the first of them that others may use; "" when none
 }
 
-// survey finds out who uses a device.
-type survey struct {
+// namespaceScan finds out who uses a device.
+type namespaceScan struct {
 	root   string
 	podUID string
 	device mountinfo.Device
@@ -34,12 +34,12 @@ type survey struct {
 	spaces []namespace
 }
 
-// namespaces returns what the processes of the node have of a device, those that have the same
-// mounts once, the host's first. A process that has exited has none; what cannot be read is an
-// error. The first line names the table, since ids of mounts are the node's: the links of
-// /proc/PID/ns would name it as well, and may keep waiting (see proc.Tasks). It is ErrRefused when
-// a mount forbids an abort, whoever sees it.
-func (e *Examiner) namespaces(ctx context.Context, podUID string, d mountinfo.Device) ([]namespace, error) {
+// listNamespaces returns what the processes of the node have of a device: the host's first, and
+// processes with the same mounts once. A process that has exited has none; what cannot be read is
+// an error. The first line identifies the table, since ids of mounts are unique on the node: the
+// links of /proc/PID/ns would identify it as well, but may keep waiting (see proc.Tasks). It is
+// ErrRefused when a mount forbids an abort, whoever sees it.
+func (e *Examiner) listNamespaces(ctx context.Context, podUID string, d mountinfo.Device) ([]namespace, error) {
 	pids, err := proc.All(e.root)
 	if err != nil {
 		return nil, err
@@ -47,9 +47,9 @@ func (e *Examiner) namespaces(ctx context.Context, podUID string, d mountinfo.De
 	if len(pids) == 0 || pids[0] != hostPID {
 		return nil, fmt.Errorf("%s has no process %d: it is not the host's", e.root, hostPID)
 	}
-	s := survey{root: e.root, podUID: podUID, device: d, index: map[string]int{}}
+	s := namespaceScan{root: e.root, podUID: podUID, device: d, index: map[string]int{}}
 	for _, pid := range pids {
-		err := errors.Join(s.addProcess(pid), ctx.Err())
+		err := errors.Join(s.addNamespaceOf(pid), ctx.Err())
 		switch {
 		case errors.Is(err, proc.ErrGone) && pid != hostPID:
 		case errors.Is(err, ErrRefused):
@@ -61,8 +61,8 @@ func (e *Examiner) namespaces(ctx context.Context, podUID string, d mountinfo.De
 	return s.spaces, nil
 }
 
-// addProcess adds the namespace of a process, unless it is known.
-func (s *survey) addProcess(pid int) error {
+// addNamespaceOf adds the namespace of a process, unless it is known.
+func (s *namespaceScan) addNamespaceOf(pid int) error {
 	p, err := proc.Peek(s.root, pid)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *survey) addProcess(pid int) error {
 		return err
 	}
 	defer proc.CloseMounts(f)
-	begin, first, err := firstLine(f)
+	begin, first, err := readFirstLine(f)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (s *survey) addProcess(pid int) error {
 }
 
 // countMounts counts the mounts of the device in the table of a process.
-func (s *survey) countMounts(pid int, table io.Reader) (namespace, error) {
+func (s *namespaceScan) countMounts(pid int, table io.Reader) (namespace, error) {
 	space := namespace{pid: pid}
 	var forbids error
 	malformed, err := mountinfo.Each(table, func(m mountinfo.Mount) {
@@ -100,7 +100,7 @@ func (s *survey) countMounts(pid int, table io.Reader) (namespace, error) {
 		}
 	})
 	if err == nil && malformed > 0 {
-		err = refuse("who uses %s cannot be told: %d mounts of process %d are not understood", s.device, malformed, pid)
+		err = refuseAbort("who uses %s cannot be told: %d mounts of process %d are not understood", s.device, malformed, pid)
 	}
 	return space, errors.Join(err, forbids)
 }
@@ -108,22 +108,23 @@ func (s *survey) countMounts(pid int, table io.Reader) (namespace, error) {
 // addMount counts a mount of the device.
 func (s *namespace) addMount(podUID string, m *mountinfo.Mount) error {
 	if !view.IsFUSE(m.FSType) {
-		return refuse("%s is no FUSE file system but %s", m.Device, short(m.FSType))
+		return refuseAbort("%s is no FUSE file system but %s", m.Device, truncateName(m.FSType))
 	}
 	s.mounts++
-	switch pod := ofPod(m.MountPoint); {
+	switch pod := podOfPath(m.MountPoint); {
 	case pod == podUID:
-		s.ofPod++
+		s.inVolumes++
 	case pod != "":
-		return refuse("the pod %s uses %s as well, at %s", short(pod), m.Device, short(m.MountPoint))
-	case !isStaged(m.MountPoint) && s.elsewhere == "":
-		s.elsewhere = short(m.MountPoint)
+		return refuseAbort("the pod %s uses %s as well, at %s", truncateName(pod), m.Device, truncateName(m.MountPoint))
+	case !isStagingPath(m.MountPoint) && s.elsewhere == "":
+		s.elsewhere = truncateName(m.MountPoint)
 	}
 	return nil
 }
 
-// firstLine reads the begin of a table. A line is longer than that only where its names are, and then the begin names it.
-func firstLine(f *os.File) (begin, line string, err error) {
+// readFirstLine reads the beginning of a table. A line is longer than that only when its names
+// are, and then the beginning identifies it.
+func readFirstLine(f *os.File) (begin, line string, err error) {
 	buf := make([]byte, 4<<10) // the kernel hands out a page at a time
 	n, err := f.Read(buf)
 	if err != nil && !errors.Is(err, io.EOF) {
