@@ -18,22 +18,22 @@ func ValidID(id string) bool {
 	return true
 }
 
-// claims returns for each line of a /proc/PID/cgroup text the container ids in its path, outermost
-// first. Lines without an id are left out.
-func claims(text string) [][]string {
+// parseContainerIDs returns, for each line of a /proc/PID/cgroup text, the container ids in its
+// path, outermost first. Lines without an id are left out.
+func parseContainerIDs(text string) [][]string {
 	var lines [][]string
 	for line := range strings.Lines(text) {
-		if ids := idsIn(line); len(ids) > 0 {
+		if ids := findIDs(line); len(ids) > 0 {
 			lines = append(lines, ids)
 		}
 	}
 	return lines
 }
 
-// idsIn returns the ids that stand in line as a token of their own: "/kubepods/pod1/ID",
-// "cri-containerd-ID.scope", "pod1.slice:cri-containerd:ID". conmon, CRI-O's monitor, runs on the host in
-// "crio-conmon-ID.scope" and has none of the container's mounts.
-func idsIn(line string) (ids []string) {
+// findIDs returns the ids that are a token of their own in a line: "/kubepods/pod1/ID",
+// "cri-containerd-ID.scope", "pod1.slice:cri-containerd:ID". conmon, CRI-O's monitor, runs on the
+// host in "crio-conmon-ID.scope" and has none of the container's mounts.
+func findIDs(line string) (ids []string) {
 	for start := 0; start < len(line); {
 		end := start
 		for end < len(line) && isAlphanumeric(line[end]) {
@@ -53,10 +53,10 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// owner returns the id that a process belongs to: the outermost known one of the first line that has any.
-// A container may name a cgroup of its own like somebody else's container; what lies inside a known
-// container is that container's.
-func owner(lines [][]string, known func(string) bool) string {
+// findOwner returns the id that a process belongs to: the outermost known one of the first line
+// that has any. A container may give a cgroup of its own the name of another container; what lies
+// inside a known container is that container's.
+func findOwner(lines [][]string, known func(string) bool) string {
 	for _, ids := range lines {
 		for _, id := range ids {
 			if known(id) {

@@ -24,7 +24,7 @@ func TestValidID(t *testing.T) {
 }
 
 // The forms that runtimes and cgroup drivers write.
-func TestIDsIn(t *testing.T) {
+func TestFindIDs(t *testing.T) {
 	for line, want := range map[string][]string{
 		"0::/kubepods/burstable/pod1/" + idA:                                               {idA},
 		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + idA + ".scope":          {idA},
@@ -44,13 +44,13 @@ func TestIDsIn(t *testing.T) {
 		"0::/" + strings.ToUpper(idA): nil,
 		"":                            nil,
 	} {
-		if got := idsIn(line + "\n"); !slices.Equal(got, want) {
+		if got := findIDs(line + "\n"); !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", line, got, want)
 		}
 	}
 }
 
-func TestOwner(t *testing.T) {
+func TestFindOwner(t *testing.T) {
 	for _, row := range []struct {
 		name, text, want string
 		known            []string
@@ -62,16 +62,16 @@ func TestOwner(t *testing.T) {
 		{"any line", "3:cpu:/\n2:pids:/" + idB + "\n0::/\n", idB, []string{idB}},
 		{"none", "0::/\n", "", []string{idA}},
 	} {
-		got := owner(claims(row.text), func(id string) bool { return slices.Contains(row.known, id) })
+		got := findOwner(parseContainerIDs(row.text), func(id string) bool { return slices.Contains(row.known, id) })
 		if got != row.want {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 	}
 }
 
-// FuzzIDsIn compares with the definition: the words of 64 digits, but for those behind "conmon-". Whatever the text, its owner
-// is one of them.
-func FuzzIDsIn(f *testing.F) {
+// FuzzFindIDs compares with the definition: the words of 64 digits, but for those behind "conmon-".
+// Whatever the text, its owner is one of them.
+func FuzzFindIDs(f *testing.F) {
 	f.Add("0::/kubepods/pod1/" + idA)
 	f.Fuzz(func(t *testing.T, text string) {
 		var want []string
@@ -80,11 +80,11 @@ func FuzzIDsIn(f *testing.F) {
 				want = append(want, word)
 			}
 		}
-		got := idsIn(text)
+		got := findIDs(text)
 		if !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
-		if id := owner(claims(text), func(string) bool { return true }); id != "" && !slices.Contains(got, id) || id == "" && len(got) > 0 {
+		if id := findOwner(parseContainerIDs(text), func(string) bool { return true }); id != "" && !slices.Contains(got, id) || id == "" && len(got) > 0 {
 			t.Errorf("%q belongs to %q of %q", text, id, got)
 		}
 	})

@@ -11,12 +11,12 @@ import (
 )
 
 // descriptor gives the process an open file.
-func (p tree) descriptor(pid, fd int, link string) {
+func (p tree) addDescriptor(pid, fd int, link string) {
 	p.t.Helper()
-	p.link(pid, "fd/"+strconv.Itoa(fd), link)
+	p.addLink(pid, "fd/"+strconv.Itoa(fd), link)
 }
 
-func (p tree) link(pid int, name, to string) {
+func (p tree) addLink(pid int, name, to string) {
 	p.t.Helper()
 	path := filepath.Join(p.root, strconv.Itoa(pid), name)
 	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(to, path)); err != nil {
@@ -36,9 +36,9 @@ func (p tree) peek(pid int) *Process {
 
 func TestDescriptors(t *testing.T) {
 	tree := newTree(t)
-	tree.process(7, "app", 'S', 50, "0::/")
+	tree.addProcess(7, "app", 'S', 50, "0::/")
 	for fd, link := range []string{"/dev/null", "/dev/fuse", "/x/dev/fuse", "anon_inode:[eventpoll]", "/dev/fuse", "/fuse", strings.Repeat("/dev/fuse", 40)} {
-		tree.descriptor(7, fd, link)
+		tree.addDescriptor(7, fd, link)
 	}
 	got, err := tree.peek(7).Descriptors("/dev/fuse", "/fuse")
 	slices.Sort(got)
@@ -51,17 +51,17 @@ func TestDescriptors(t *testing.T) {
 }
 
 // To read the links of a process that execve keeps may wait for as long as that does.
-func TestDescriptorsOfWhoExecs(t *testing.T) {
+func TestDescriptorsWithinExecve(t *testing.T) {
 	tree := newTree(t)
-	tree.process(7, "app", 'S', 50, "0::/")
-	tree.descriptor(7, 3, "/dev/fuse")
+	tree.addProcess(7, "app", 'S', 50, "0::/")
+	tree.addDescriptor(7, 3, "/dev/fuse")
 	if err := os.WriteFile(filepath.Join(tree.root, "7/status"), []byte(statusText("app", "D (disk sleep)", "0")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := tree.peek(7).Descriptors("/dev/fuse"); !errors.Is(err, errExecs) || len(got) != 0 {
 		t.Errorf("%v %v", got, err)
 	}
-	tree.link(7, "ns/user", "user:[1]")
+	tree.addLink(7, "ns/user", "user:[1]")
 	if tree.peek(7).IsPrivileged(tree.root) {
 		t.Error("it is called privileged, by a link that may wait")
 	}
@@ -70,9 +70,9 @@ func TestDescriptorsOfWhoExecs(t *testing.T) {
 // A tenant opens as many files as he likes.
 func TestTooManyDescriptors(t *testing.T) {
 	tree := newTree(t)
-	tree.process(7, "app", 'S', 50, "0::/")
+	tree.addProcess(7, "app", 'S', 50, "0::/")
 	for fd := range maxDescriptors + 100 {
-		tree.descriptor(7, fd, "/dev/fuse")
+		tree.addDescriptor(7, fd, "/dev/fuse")
 	}
 	if got, err := tree.peek(7).Descriptors("/dev/fuse"); err != nil || len(got) != maxDescriptors {
 		t.Errorf("%d %v", len(got), err)
@@ -81,7 +81,7 @@ func TestTooManyDescriptors(t *testing.T) {
 
 func TestDescriptorsOfNobody(t *testing.T) {
 	tree := newTree(t)
-	tree.process(7, "app", 'S', 50, "0::/")
+	tree.addProcess(7, "app", 'S', 50, "0::/")
 	if got, err := tree.peek(7).Descriptors("/dev/fuse"); !errors.Is(err, ErrGone) {
 		t.Errorf("%v %v of a process without a folder of descriptors", got, err)
 	}
@@ -127,18 +127,18 @@ func TestIsPrivileged(t *testing.T) {
 		{"no word of the namespace", "000001ffffffffff", "", false},
 	} {
 		tree := newTree(t)
-		tree.process(1, "self", 'S', 1, "0::/")
-		tree.link(1, "ns/user", ours)
+		tree.addProcess(1, "self", 'S', 1, "0::/")
+		tree.addLink(1, "ns/user", ours)
 		if err := os.Symlink("1", filepath.Join(tree.root, "self")); err != nil {
 			t.Fatal(err)
 		}
-		tree.process(7, "app", 'S', 50, "0::/")
+		tree.addProcess(7, "app", 'S', 50, "0::/")
 		text := statusText("app", "S (sleeping)", "16") + "CapEff:\t" + row.caps + "\n"
 		if err := os.WriteFile(filepath.Join(tree.root, "7/status"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if row.namespace != "" {
-			tree.link(7, "ns/user", row.namespace)
+			tree.addLink(7, "ns/user", row.namespace)
 		}
 		if got := tree.peek(7).IsPrivileged(tree.root); got != row.want {
 			t.Errorf("%s: %t", row.name, got)

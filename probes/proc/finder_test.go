@@ -20,12 +20,12 @@ type tree struct {
 
 func newTree(t *testing.T) tree { return tree{t, t.TempDir()} }
 
-func (p tree) process(pid int, comm string, state byte, inner int, cgroup string) {
+func (p tree) addProcess(pid int, comm string, state byte, inner int, cgroup string) {
 	p.t.Helper()
-	p.folder(strconv.Itoa(pid), comm, state, inner, cgroup)
+	p.addDir(strconv.Itoa(pid), comm, state, inner, cgroup)
 }
 
-func (p tree) folder(name, comm string, state byte, inner int, cgroup string) {
+func (p tree) addDir(name, comm string, state byte, inner int, cgroup string) {
 	p.t.Helper()
 	dir := filepath.Join(p.root, name)
 	err := errors.Join(os.MkdirAll(dir, 0o755),
@@ -43,8 +43,8 @@ func (p tree) remove(pid int) {
 	}
 }
 
-// finder has a clock that stands still until it is moved.
-func (p tree) finder() (*Finder, *time.Time) {
+// newFinder returns a Finder whose clock stands still until it is moved.
+func (p tree) newFinder() (*Finder, *time.Time) {
 	now := time.Unix(1000, 0)
 	f := NewFinder(p.root)
 	f.now = func() time.Time { return now }
@@ -77,44 +77,44 @@ func TestWhichProcess(t *testing.T) {
 		make func(tree)
 		want int // 0 for none
 	}{
-		{"the only one", func(p tree) { p.process(7, "app", 'S', 50, "0::/pod/"+idA) }, 7},
+		{"the only one", func(p tree) { p.addProcess(7, "app", 'S', 50, "0::/pod/"+idA) }, 7},
 		{"the first of its pid namespace, not the smallest id of the node", func(p tree) {
-			p.process(7, "exec", 'S', 12, "0::/pod/"+idA)
-			p.process(9, "app", 'S', 2, "0::/pod/"+idA)
+			p.addProcess(7, "exec", 'S', 12, "0::/pod/"+idA)
+			p.addProcess(9, "app", 'S', 2, "0::/pod/"+idA)
 		}, 9},
 		{"of two with one id the smaller of the node", func(p tree) {
-			p.process(9, "b", 'S', 50, "0::/pod/"+idA)
-			p.process(7, "a", 'S', 50, "0::/pod/"+idA)
+			p.addProcess(9, "b", 'S', 50, "0::/pod/"+idA)
+			p.addProcess(7, "a", 'S', 50, "0::/pod/"+idA)
 		}, 7},
 		{"in the container before nested in it", func(p tree) {
-			p.process(7, "nested", 'S', 40, "0::/pod/"+idA+"/docker/"+idC)
-			p.process(9, "app", 'S', 50, "0::/pod/"+idA)
+			p.addProcess(7, "nested", 'S', 40, "0::/pod/"+idA+"/docker/"+idC)
+			p.addProcess(9, "app", 'S', 50, "0::/pod/"+idA)
 		}, 9},
 		{"the real one before one that another container names so", func(p tree) {
-			p.process(7, "forged", 'S', 40, "0::/pod/"+idC+"/"+idA)
-			p.process(9, "app", 'S', 50, "0::/pod/"+idA)
+			p.addProcess(7, "forged", 'S', 40, "0::/pod/"+idC+"/"+idA)
+			p.addProcess(9, "app", 'S', 50, "0::/pod/"+idA)
 		}, 9},
-		{"on a node that is a container itself", func(p tree) { p.process(7, "app", 'S', 50, "0::/docker/"+idC+"/pod/"+idA) }, 7},
-		{"not conmon by name", func(p tree) { p.process(7, "conmon", 'S', 40, "0::/pod/"+idA) }, 0},
-		{"not conmon by cgroup", func(p tree) { p.process(7, "x", 'S', 40, "0::/crio-conmon-"+idA+".scope") }, 0},
-		{"not pause", func(p tree) { p.process(7, "pause", 'S', 40, "0::/pod/"+idB) }, 0},
+		{"on a node that is a container itself", func(p tree) { p.addProcess(7, "app", 'S', 50, "0::/docker/"+idC+"/pod/"+idA) }, 7},
+		{"not conmon by name", func(p tree) { p.addProcess(7, "conmon", 'S', 40, "0::/pod/"+idA) }, 0},
+		{"not conmon by cgroup", func(p tree) { p.addProcess(7, "x", 'S', 40, "0::/crio-conmon-"+idA+".scope") }, 0},
+		{"not pause", func(p tree) { p.addProcess(7, "pause", 'S', 40, "0::/pod/"+idB) }, 0},
 		{"not a zombie", func(p tree) {
-			p.process(7, "app", 'Z', 40, "0::/pod/"+idA)
-			p.folder("7/task/7", "app", 'Z', 40, "0::/pod/"+idA)
+			p.addProcess(7, "app", 'Z', 40, "0::/pod/"+idA)
+			p.addDir("7/task/7", "app", 'Z', 40, "0::/pod/"+idA)
 		}, 0},
 		{"a zombie with a live thread", func(p tree) {
-			p.process(7, "app", 'Z', 40, "0::/pod/"+idA)
-			p.folder("7/task/7", "app", 'Z', 40, "0::/pod/"+idA)
-			p.folder("7/task/8", "app", 'S', 41, "0::/pod/"+idA)
+			p.addProcess(7, "app", 'Z', 40, "0::/pod/"+idA)
+			p.addDir("7/task/7", "app", 'Z', 40, "0::/pod/"+idA)
+			p.addDir("7/task/8", "app", 'S', 41, "0::/pod/"+idA)
 		}, 7},
 		{"malformed status", func(p tree) {
-			p.process(7, "app", 'S', 50, "0::/pod/"+idA)
+			p.addProcess(7, "app", 'S', 50, "0::/pod/"+idA)
 			if err := os.WriteFile(filepath.Join(p.root, "7/status"), []byte("?"), 0o600); err != nil {
 				p.t.Fatal(err)
 			}
 		}, 0},
 		{"vanishing", func(p tree) {
-			p.process(7, "app", 'S', 50, "0::/pod/"+idA)
+			p.addProcess(7, "app", 'S', 50, "0::/pod/"+idA)
 			if err := os.Remove(filepath.Join(p.root, "7/status")); err != nil {
 				p.t.Fatal(err)
 			}
@@ -123,11 +123,11 @@ func TestWhichProcess(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			tree := newTree(t)
 			row.make(tree)
-			tree.process(1, "init", 'S', 1, "0::/init.scope")
+			tree.addProcess(1, "init", 'S', 1, "0::/init.scope")
 			if err := os.MkdirAll(filepath.Join(tree.root, "self"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			f, _ := tree.finder()
+			f, _ := tree.newFinder()
 			if row.want == 0 {
 				expectNone(t, f, idA)
 				return
@@ -141,7 +141,7 @@ func TestWhichProcess(t *testing.T) {
 }
 
 func TestInvalidID(t *testing.T) {
-	f, _ := newTree(t).finder()
+	f, _ := newTree(t).newFinder()
 	if _, err := f.Find("containerd://" + idA); !errors.Is(err, ErrInvalidID) {
 		t.Error(err)
 	}
@@ -157,18 +157,18 @@ func TestNoProc(t *testing.T) {
 // What lies inside a container that somebody asks for is never another container.
 func TestForgedInsideAKnownContainer(t *testing.T) {
 	tree := newTree(t)
-	tree.process(7, "tenant", 'S', 50, "0::/pod/"+idA)
-	tree.process(8, "forged", 'S', 60, "0::/pod/"+idA+"/"+idB)
-	f, _ := tree.finder()
+	tree.addProcess(7, "tenant", 'S', 50, "0::/pod/"+idA)
+	tree.addProcess(8, "forged", 'S', 60, "0::/pod/"+idA+"/"+idB)
+	f, _ := tree.newFinder()
 	expectPID(t, f, idA, 7)
 	expectNone(t, f, idB)
 }
 
 func TestOneScanServesAll(t *testing.T) {
 	tree := newTree(t)
-	tree.process(7, "a", 'S', 50, "0::/"+idA)
-	tree.process(8, "b", 'S', 50, "0::/"+idB)
-	f, now := tree.finder()
+	tree.addProcess(7, "a", 'S', 50, "0::/"+idA)
+	tree.addProcess(8, "b", 'S', 50, "0::/"+idB)
+	f, now := tree.newFinder()
 	const scan = 10 * time.Millisecond
 	f.now = func() time.Time { // each scan takes that long on this clock
 		defer func() { *now = now.Add(scan) }()
@@ -179,23 +179,23 @@ func TestOneScanServesAll(t *testing.T) {
 		t.Error("a living process was looked for again")
 	}
 	expectPID(t, f, idB, 8) // from the index, since no scan is allowed now
-	tree.process(9, "c", 'S', 60, "0::/"+idC)
+	tree.addProcess(9, "c", 'S', 60, "0::/"+idC)
 	expectNone(t, f, idC)
 	*now = now.Add(scanShare * 2 * scan)
 	expectPID(t, f, idC, 9)
 }
 
-func TestSlowScanDoesNotBlindForLong(t *testing.T) {
+func TestPauseAfterASlowScanIsBounded(t *testing.T) {
 	tree := newTree(t)
-	f, now := tree.finder()
+	f, now := tree.newFinder()
 	f.now = func() time.Time { // each scan takes a minute of this clock
 		defer func() { *now = now.Add(time.Minute) }()
 		return *now
 	}
 	expectNone(t, f, idA)
 	f.now = func() time.Time { return *now }
-	tree.process(7, "a", 'S', 50, "0::/"+idA)
-	*now = now.Add(longestRest - time.Minute - time.Nanosecond) // the clock went on when the scan's end was read
+	tree.addProcess(7, "a", 'S', 50, "0::/"+idA)
+	*now = now.Add(maxPause - time.Minute - time.Nanosecond) // the clock went on when the scan's end was read
 	expectNone(t, f, idA)
 	*now = now.Add(time.Nanosecond)
 	expectPID(t, f, idA, 7)
@@ -203,18 +203,18 @@ func TestSlowScanDoesNotBlindForLong(t *testing.T) {
 
 func TestRestartedContainer(t *testing.T) {
 	tree := newTree(t)
-	tree.process(7, "a", 'S', 50, "0::/"+idA)
-	f, now := tree.finder()
+	tree.addProcess(7, "a", 'S', 50, "0::/"+idA)
+	f, now := tree.newFinder()
 	old := expectPID(t, f, idA, 7)
 
-	// The id is taken by a stranger: the held folder does not become his.
+	// The id is given to another process: the held directory does not become its own.
 	tree.remove(7)
-	tree.process(7, "stranger", 'S', 70, "0::/"+idB)
+	tree.addProcess(7, "stranger", 'S', 70, "0::/"+idB)
 	if _, err := old.Read("cgroup"); !errors.Is(err, ErrGone) {
 		t.Errorf("read a stranger's file: %v", err)
 	}
 	expectNone(t, f, idA)
-	tree.process(8, "a", 'S', 80, "0::/"+idA)
+	tree.addProcess(8, "a", 'S', 80, "0::/"+idA)
 	*now = now.Add(time.Hour)
 	expectPID(t, f, idA, 8)
 	if err := old.Check(); !errors.Is(err, ErrGone) {
@@ -222,13 +222,13 @@ func TestRestartedContainer(t *testing.T) {
 	}
 }
 
-func TestForgets(t *testing.T) {
+func TestUnusedProcessesAreReleased(t *testing.T) {
 	tree := newTree(t)
-	tree.process(7, "a", 'S', 50, "0::/"+idA)
-	tree.process(8, "b", 'S', 50, "0::/"+idB)
-	f, now := tree.finder()
+	tree.addProcess(7, "a", 'S', 50, "0::/"+idA)
+	tree.addProcess(8, "b", 'S', 50, "0::/"+idB)
+	f, now := tree.newFinder()
 	a := expectPID(t, f, idA, 7)
-	*now = now.Add(forgetAfter + time.Second)
+	*now = now.Add(releaseAfter + time.Second)
 	expectPID(t, f, idB, 8)
 	if err := a.Check(); !errors.Is(err, ErrGone) || len(f.held) != 1 {
 		t.Errorf("still held: %v, %d containers", err, len(f.held))
@@ -259,13 +259,13 @@ func TestSelf(t *testing.T) {
 	}
 }
 
-// The real thing: a held folder of a dead process says so, at every step of its death.
+// A held directory of a real process says so, at each step of its death.
 func TestDeadProcess(t *testing.T) {
 	child := exec.Command("/bin/sleep", "600")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := open("/proc", child.Process.Pid)
+	p, err := openProcess("/proc", child.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func TestDeadProcess(t *testing.T) {
 	if err := p.Check(); !errors.Is(err, ErrGone) {
 		t.Errorf("reaped: %v", err)
 	}
-	if _, err := open("/proc", child.Process.Pid); !errors.Is(err, ErrGone) {
+	if _, err := openProcess("/proc", child.Process.Pid); !errors.Is(err, ErrGone) {
 		t.Errorf("reaped: %v", err)
 	}
 }

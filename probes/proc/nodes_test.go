@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// Each file of testdata/nodes is a node: a comment, then which process ("none" when it must be nobody) owns each container
-// id, then a paragraph for each process: "PID STARTTIME COMM" and its /proc/PID/cgroup.
+// Each file of testdata/nodes is a node: a comment, then which process ("none" when it must be
+// nobody) owns each container id, then a paragraph for each process: "PID STARTTIME COMM" and its
+// /proc/PID/cgroup.
 func TestNodes(t *testing.T) {
 	files, err := filepath.Glob("testdata/nodes/*.txt")
 	if err != nil || len(files) == 0 {
@@ -26,7 +27,7 @@ func TestNodes(t *testing.T) {
 			for paragraph := range strings.SplitSeq(processes, "\n\n") {
 				tree.parse(paragraph)
 			}
-			f, _ := tree.finder()
+			f, _ := tree.newFinder()
 			for range 2 { // the second time all ids are known
 				for _, line := range strings.Split(head, "\n")[1:] {
 					tree.expectOwner(f, line)
@@ -46,7 +47,7 @@ func (p tree) parse(paragraph string) {
 	if _, err := fmt.Sscan(first, &pid, &inner, &comm); err != nil {
 		p.t.Fatalf("%q: %v", first, err)
 	}
-	p.process(pid, comm, 'S', inner, strings.TrimSuffix(cgroup, "\n"))
+	p.addProcess(pid, comm, 'S', inner, strings.TrimSuffix(cgroup, "\n"))
 }
 
 // expectOwner asks for the id of a line "PID ID" or "none ID".

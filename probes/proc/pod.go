@@ -9,14 +9,16 @@ import (
 	"strings"
 )
 
-// maxUID is longer than any UID of a pod: a name of 36 characters, or the 32 of a static pod's hash.
+// maxUID is longer than any UID of a pod: a name of 36 characters, or the 32 of a static pod's
+// hash.
 const maxUID = 64
 
-// ErrInvalidUID tells that a pod's UID is not of the form that kubelets write into cgroup paths.
+// ErrInvalidUID means that a pod's UID is not of the form that kubelets write into cgroup paths.
 var ErrInvalidUID = errors.New("not a pod's UID of digits, letters and dashes")
 
-// OfPod returns the ids of the processes in the cgroups of the pod with the UID, in ascending order: those of its containers, the
-// pause process, and whatever a runtime runs there. It reads one small file a process of the node.
+// OfPod returns the ids of the processes in the cgroups of the pod with the UID, in ascending
+// order: those of its containers, the pause process, and whatever a runtime runs there. It reads
+// one small file of each process of the node.
 func OfPod(root, uid string) ([]int, error) {
 	if !validUID(uid) {
 		return nil, fmt.Errorf("pod %q: %w", uid, ErrInvalidUID)
@@ -53,7 +55,8 @@ func (p *Process) InPod(uid string) bool {
 	return err == nil && validUID(uid) && isOfPod(text, uid)
 }
 
-// OpenMounts opens the mountinfo of the process, or of a thread of it when the first one has exited. It is ErrGone when all have.
+// OpenMounts opens the mountinfo of the process, or of a thread of it when the first one has
+// exited. It is ErrGone when all have.
 func (p *Process) OpenMounts(root string) (*os.File, error) {
 	f, err := p.Open("mountinfo")
 	if !errors.Is(err, ErrGone) {
@@ -77,8 +80,9 @@ func validUID(uid string) bool {
 	return uid != "" && len(uid) <= maxUID
 }
 
-// isOfPod reports whether a path of a /proc/PID/cgroup text has a folder of the pod: "/kubepods/burstable/podUID/…" as the driver
-// cgroupfs has it, "…-podUID.slice/…" or "/podUID.slice:…" with underscores for dashes as systemd and its runtimes have it.
+// isOfPod reports whether a path of a /proc/PID/cgroup text has a directory of the pod:
+// "/kubepods/burstable/podUID/…" as the driver cgroupfs has it, "…-podUID.slice/…" or
+// "/podUID.slice:…" with underscores for dashes as systemd and its runtimes have it.
 func isOfPod(text, uid string) bool {
 	for _, token := range []string{"pod" + uid, "pod" + strings.ReplaceAll(uid, "-", "_")} {
 		for from := 0; ; {
@@ -87,7 +91,7 @@ func isOfPod(text, uid string) bool {
 				break
 			}
 			from += i + len(token)
-			if begins(text[:from-len(token)]) && ends(text[from:]) {
+			if isTokenStart(text[:from-len(token)]) && isTokenEnd(text[from:]) {
 				return true
 			}
 		}
@@ -95,10 +99,12 @@ func isOfPod(text, uid string) bool {
 	return false
 }
 
-func begins(before string) bool {
+// isTokenStart reports whether a name may begin after this text.
+func isTokenStart(before string) bool {
 	return strings.HasSuffix(before, "/") || strings.HasSuffix(before, "-")
 }
 
-func ends(after string) bool {
+// isTokenEnd reports whether a name may end before this text.
+func isTokenEnd(after string) bool {
 	return after == "" || strings.HasPrefix(after, "/") || strings.HasPrefix(after, "\n") || strings.HasPrefix(after, ".slice")
 }

@@ -42,11 +42,11 @@ func TestIsOfPod(t *testing.T) {
 
 func TestOfPod(t *testing.T) {
 	tree := newTree(t)
-	tree.process(1, "systemd", 'S', 1, "0::/init.scope")
-	tree.process(12, "app", 'D', 50, "0::/kubepods/pod"+podUID+"/"+idA)
-	tree.process(9, "pause", 'S', 40, "0::/kubepods/pod"+podUID+"/"+idB)
-	tree.process(13, "other", 'S', 40, "0::/kubepods/pod00000000-7d0e-4c8e-9a43-0b5e6d2f8c11/"+idB)
-	tree.folder("self", "not a number", 'S', 40, "0::/kubepods/pod"+podUID)
+	tree.addProcess(1, "systemd", 'S', 1, "0::/init.scope")
+	tree.addProcess(12, "app", 'D', 50, "0::/kubepods/pod"+podUID+"/"+idA)
+	tree.addProcess(9, "pause", 'S', 40, "0::/kubepods/pod"+podUID+"/"+idB)
+	tree.addProcess(13, "other", 'S', 40, "0::/kubepods/pod00000000-7d0e-4c8e-9a43-0b5e6d2f8c11/"+idB)
+	tree.addDir("self", "not a number", 'S', 40, "0::/kubepods/pod"+podUID)
 	if err := os.Mkdir(filepath.Join(tree.root, "14"), 0o755); err != nil { // is just exiting
 		t.Fatal(err)
 	}
@@ -62,10 +62,10 @@ func TestOfPod(t *testing.T) {
 	}
 }
 
-// A UID stands in a path. What is none could name other folders.
-func TestNoUIDOfAPod(t *testing.T) {
+// A UID is a part of a path: a text that is none could name other directories.
+func TestInvalidUID(t *testing.T) {
 	tree := newTree(t)
-	tree.process(9, "app", 'S', 40, "0::/kubepods/pod"+podUID+"/"+idB)
+	tree.addProcess(9, "app", 'S', 40, "0::/kubepods/pod"+podUID+"/"+idB)
 	for _, uid := range []string{"", "/", "..", podUID + "/", "a b", "a\n", "a_b", strings.Repeat("a", 65)} {
 		if got, err := OfPod(tree.root, uid); !errors.Is(err, ErrInvalidUID) {
 			t.Errorf("%q: %v %v", uid, got, err)
@@ -81,7 +81,8 @@ func TestNoUIDOfAPod(t *testing.T) {
 	}
 }
 
-// FuzzIsOfPod: what is found is there, between the right characters; where the UID is not, no text makes it so.
+// FuzzIsOfPod: what is found is there, between the right characters; where the UID is not, no text
+// makes it so.
 func FuzzIsOfPod(f *testing.F) {
 	f.Add("0::/kubepods/pod"+podUID+"/"+idA, podUID)
 	f.Add("0::/kubepods-pod"+strings.ReplaceAll(podUID, "-", "_")+".slice", podUID)
@@ -106,7 +107,7 @@ func FuzzIsOfPod(f *testing.F) {
 }
 
 // task makes a thread of a process.
-func (p tree) task(pid, tid int, files map[string]string) {
+func (p tree) addTask(pid, tid int, files map[string]string) {
 	p.t.Helper()
 	dir := filepath.Join(p.root, strconv.Itoa(pid), "task", strconv.Itoa(tid))
 	err := os.MkdirAll(dir, 0o755)
@@ -126,15 +127,15 @@ func statusText(comm, state, code string) string {
 func TestTasks(t *testing.T) {
 	tree := newTree(t)
 	const waits, sleeps = "D (disk sleep)", "S (sleeping)"
-	tree.task(7, 7, map[string]string{"status": "Name:\tapp\nState:\tZ (zombie)\nTgid:\t7\n"})
-	tree.task(7, 8, map[string]string{"status": statusText(`a\nState: b`, waits, "16"), "wchan": "request_wait_answer"})
-	tree.task(7, 9, map[string]string{"status": statusText("old", waits, "16"), "wchan": "rpc_wait_bit_killable+0x10/0x20 [sunrpc]\n"})
-	tree.task(7, 10, map[string]string{"status": "Name:\tkworker\nState:\tI (idle)\nKthread:\t1\n"})
-	tree.task(7, 11, map[string]string{"status": "?"}) // is just exiting
-	tree.task(7, 12, map[string]string{"status": statusText("execs", waits, "0"), "wchan": "would wait"})
-	tree.task(7, 13, map[string]string{"status": statusText("sleeps", sleeps, "16"), "wchan": "might wait"})
-	tree.task(7, 14, map[string]string{"status": "Name:\texits\nState:\tD (disk sleep)\n", "wchan": "fuse_flush"})
-	tree.task(7, 15, map[string]string{"status": statusText("hidden", waits, "16"), "wchan": "0"})
+	tree.addTask(7, 7, map[string]string{"status": "Name:\tapp\nState:\tZ (zombie)\nTgid:\t7\n"})
+	tree.addTask(7, 8, map[string]string{"status": statusText(`a\nState: b`, waits, "16"), "wchan": "request_wait_answer"})
+	tree.addTask(7, 9, map[string]string{"status": statusText("old", waits, "16"), "wchan": "rpc_wait_bit_killable+0x10/0x20 [sunrpc]\n"})
+	tree.addTask(7, 10, map[string]string{"status": "Name:\tkworker\nState:\tI (idle)\nKthread:\t1\n"})
+	tree.addTask(7, 11, map[string]string{"status": "?"}) // is just exiting
+	tree.addTask(7, 12, map[string]string{"status": statusText("execs", waits, "0"), "wchan": "would wait"})
+	tree.addTask(7, 13, map[string]string{"status": statusText("sleeps", sleeps, "16"), "wchan": "might wait"})
+	tree.addTask(7, 14, map[string]string{"status": "Name:\texits\nState:\tD (disk sleep)\n", "wchan": "fuse_flush"})
+	tree.addTask(7, 15, map[string]string{"status": statusText("hidden", waits, "16"), "wchan": "0"})
 	got, err := Tasks(tree.root, 7)
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +155,7 @@ func TestTasks(t *testing.T) {
 	}
 }
 
-// FuzzParseStatus: what is understood has a state that stands there.
+// FuzzParseStatus: what is parsed has a state that stands in the text.
 func FuzzParseStatus(f *testing.F) {
 	f.Add(statusText("app", "D (disk sleep)", "16"))
 	f.Add("State:\t")
@@ -172,7 +173,7 @@ func FuzzParseStatus(f *testing.F) {
 // The first thread of a process may have exited; its mounts are those of the others.
 func TestOpenMounts(t *testing.T) {
 	tree := newTree(t)
-	tree.process(7, "app", 'Z', 50, "0::/kubepods/pod"+podUID)
+	tree.addProcess(7, "app", 'Z', 50, "0::/kubepods/pod"+podUID)
 	p, err := Peek(tree.root, 7)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +182,7 @@ func TestOpenMounts(t *testing.T) {
 	if f, err := p.OpenMounts(tree.root); !errors.Is(err, ErrGone) {
 		t.Errorf("%v %v of a process with no threads", f, err)
 	}
-	tree.task(7, 8, map[string]string{"status": statusText("app", "S (sleeping)", "16"), "mountinfo": "text"})
+	tree.addTask(7, 8, map[string]string{"status": statusText("app", "S (sleeping)", "16"), "mountinfo": "text"})
 	f, err := p.OpenMounts(tree.root)
 	if err != nil {
 		t.Fatal(err)
@@ -195,11 +196,11 @@ func TestOpenMounts(t *testing.T) {
 	}
 }
 
-// A process may have any number of threads; so many are looked at.
+// A process may have any number of threads; only the first ones are read.
 func TestTooManyTasks(t *testing.T) {
 	tree := newTree(t)
 	for tid := range 1030 {
-		tree.task(7, tid+1, map[string]string{"status": statusText("app", "S (sleeping)", "16")})
+		tree.addTask(7, tid+1, map[string]string{"status": statusText("app", "S (sleeping)", "16")})
 	}
 	if got, err := Tasks(tree.root, 7); err != nil || len(got) != maxTasks {
 		t.Errorf("%d %v", len(got), err)

@@ -13,10 +13,11 @@ import (
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
-// ErrGone tells that the process has exited. It says nothing about its mounts.
+// ErrGone means that the process has exited. It says nothing about its mounts.
 var ErrGone = errors.New("process is gone")
 
-// Process is a process held by a descriptor of its folder of /proc. It is safe for concurrent use.
+// Process is a process held by a descriptor of its directory of /proc. It is safe for concurrent
+// use.
 type Process struct {
 	PID    int
 	Serial uint64   // of this hold: no other Process has it, even of the same process or its id
@@ -35,20 +36,21 @@ func Self(root string) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find myself: %s/self is %q, not a process id: %w", root, pid, err)
 	}
-	return open(root, n)
+	return openProcess(root, n)
 }
 
-// Hold returns the process with the id, held under the /proc at root. It is ErrGone when there is none. Release it.
-func Hold(root string, pid int) (*Process, error) { return open(root, pid) }
+// Hold returns the process with the id, held under the /proc at root. It is ErrGone when there is
+// none. Release it.
+func Hold(root string, pid int) (*Process, error) { return openProcess(root, pid) }
 
-// open takes hold of the process, or of one of its threads when only the leader has exited.
-func open(root string, pid int) (*Process, error) {
+// openProcess holds the process, or one of its threads when only the leader has exited.
+func openProcess(root string, pid int) (*Process, error) {
 	p, err := Peek(root, pid)
 	if err != nil {
 		return nil, err
 	}
 	t, err := p.Status()
-	if err == nil && t.dead() {
+	if err == nil && t.isDead() {
 		err = p.moveToLiveThread(filepath.Join(root, strconv.Itoa(pid), "task"))
 	}
 	if err != nil {
@@ -58,24 +60,25 @@ func open(root string, pid int) (*Process, error) {
 	return p, nil
 }
 
-// Peek returns the process with the id, held under the /proc at root, without a look at whether it is alive. Release it.
+// Peek returns the process with the id, held under the /proc at root, without a check whether it
+// is alive. Release it.
 func Peek(root string, pid int) (*Process, error) {
 	fd, err := sys.OpenDir(filepath.Join(root, strconv.Itoa(pid)))
 	if err != nil {
-		return nil, gone(err)
+		return nil, asGone(err)
 	}
 	return &Process{PID: pid, Serial: serials.Add(1), dir: os.NewFile(uintptr(fd), "/proc/"+strconv.Itoa(pid))}, nil
 }
 
-// moveToLiveThread replaces the folder of an exited leader by that of a thread that still runs.
+// moveToLiveThread replaces the directory of an exited leader by that of a thread that still runs.
 func (p *Process) moveToLiveThread(task string) error {
 	threads, err := os.ReadDir(task)
 	if err != nil {
-		return gone(err)
+		return asGone(err)
 	}
 	for _, t := range threads {
 		var fd int
-		err := p.control(func(dir int) (err error) {
+		err := p.withDir(func(dir int) (err error) {
 			fd, err = sys.OpenDirAt(dir, "task/"+t.Name())
 			return err
 		})
@@ -83,7 +86,7 @@ func (p *Process) moveToLiveThread(task string) error {
 			continue // exited since it was listed
 		}
 		thread := &Process{dir: os.NewFile(uintptr(fd), task+"/"+t.Name())}
-		if t, err := thread.Status(); err == nil && !t.dead() {
+		if t, err := thread.Status(); err == nil && !t.isDead() {
 			p.Release()
 			p.dir = thread.dir
 			return nil
@@ -93,8 +96,8 @@ func (p *Process) moveToLiveThread(task string) error {
 	return ErrGone
 }
 
-// Read returns the text of the file name of the process's folder, such as "cgroup". It is ErrGone
-// when the process has exited.
+// Read returns the text of the file name of the process's directory, such as "cgroup". It is
+// ErrGone when the process has exited.
 func (p *Process) Read(name string) (string, error) {
 	f, err := p.Open(name)
 	if err != nil {
@@ -102,14 +105,14 @@ func (p *Process) Read(name string) (string, error) {
 	}
 	defer func() { _ = f.Close() }() // read only
 	text, err := io.ReadAll(f)
-	return string(text), gone(err)
+	return string(text), asGone(err)
 }
 
-// Open opens the file name of the process's folder for reading. It is ErrGone when the process has
-// exited. Close it soon: an open mountinfo pins the whole mount namespace.
+// Open opens the file name of the process's directory for reading. It is ErrGone when the process
+// has exited. Close it soon: an open mountinfo pins the whole mount namespace.
 func (p *Process) Open(name string) (*os.File, error) {
 	var fd int
-	err := p.control(func(dir int) (err error) {
+	err := p.withDir(func(dir int) (err error) {
 		fd, err = sys.OpenAt(dir, name)
 		return err
 	})
@@ -119,33 +122,35 @@ func (p *Process) Open(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), p.dir.Name()+"/"+name), nil
 }
 
-// CloseMounts closes an open mountinfo, and does not wait for that: if the last process of its mount namespace has ended meanwhile, the
-// closer takes the mounts down, for as long as that takes.
+// CloseMounts closes an open mountinfo, and does not wait for that. If the last process of its
+// mount namespace has ended meanwhile, the closer takes the mounts down, for as long as that
+// takes.
 func CloseMounts(f *os.File) { go func() { _ = f.Close() }() } // read only
 
 // Check returns ErrGone when the process has exited.
 func (p *Process) Check() error {
 	t, err := p.Status()
-	if err == nil && t.dead() {
+	if err == nil && t.isDead() {
 		return ErrGone
 	}
 	return err
 }
 
-// Hand calls f with the descriptor of the process's folder, which stays open until f returns.
-func (p *Process) Hand(f func(dir int) error) error { return p.control(f) }
+// Hand calls f with the descriptor of the process's directory, which stays open until f returns.
+func (p *Process) Hand(f func(dir int) error) error { return p.withDir(f) }
 
-// Duplicate returns another descriptor of the process's folder, which is the caller's to close.
+// Duplicate returns another descriptor of the process's directory, which the caller must close.
 func (p *Process) Duplicate() (dir int, err error) {
-	err = p.control(func(fd int) (err error) {
+	err = p.withDir(func(fd int) (err error) {
 		dir, err = sys.Duplicate(fd)
 		return err
 	})
 	return dir, err
 }
 
-// control fails by itself only when the folder is closed: the Finder has let the process go.
-func (p *Process) control(f func(dir int) error) error {
+// withDir calls f with the descriptor. By itself it fails only when that is closed: the Finder has
+// released the process.
+func (p *Process) withDir(f func(dir int) error) error {
 	raw, err := p.dir.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrGone, err)
@@ -154,11 +159,11 @@ func (p *Process) control(f func(dir int) error) error {
 	if err := raw.Control(func(fd uintptr) { answer = f(int(fd)) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	return gone(answer)
+	return asGone(answer)
 }
 
-// Status returns what the status file of the process tells of its first thread. It does not wait
-// (see Tasks).
+// Status returns what the status file says of the process's first thread. It does not wait (see
+// Tasks).
 func (p *Process) Status() (Task, error) {
 	text, err := p.Read("status")
 	if err != nil {
@@ -167,11 +172,11 @@ func (p *Process) Status() (Task, error) {
 	return parseStatus(text)
 }
 
-// Release lets the process go. Who got it from a Finder leaves that to the Finder.
+// Release closes the descriptor. Whoever got the process from a Finder leaves that to the Finder.
 func (p *Process) Release() { _ = p.dir.Close() } // nothing was written
 
-// gone makes ErrGone of what /proc answers about a process that has exited.
-func gone(err error) error {
+// asGone makes ErrGone of the errors that /proc returns for a process that has exited.
+func asGone(err error) error {
 	for _, e := range []syscall.Errno{syscall.ESRCH, syscall.ENOENT, syscall.EINVAL} {
 		if errors.Is(err, e) {
 			return fmt.Errorf("%w: %w", ErrGone, err)

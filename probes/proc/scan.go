@@ -8,29 +8,31 @@ import (
 
 // candidate is a process that may stand for a container id.
 type candidate struct {
-	pid           int
-	inner         int // its id in its own pid namespace
-	before, after int // ids outside and inside of this one in its cgroup path
+	pid                int
+	innerPID           int // its id in its own pid namespace
+	outerIDs, innerIDs int // ids outside and inside of this one in its cgroup path
 }
 
-// better prefers the id that is nested least, which a container cannot claim from inside another one; then the process
-// directly in the container; then the container's first, which has the smallest id in its pid namespace. When it was started is told
-// by files alone that cannot be read of every process (see Tasks).
-func (c candidate) better(d candidate) bool {
+// isBetter prefers the id that is nested least, which a container cannot claim from inside another
+// one; then the process directly in the container; then the container's first, which has the
+// smallest id in its pid namespace. When a process was started is in files alone that cannot be
+// read of every process (see Tasks).
+func (c candidate) isBetter(d candidate) bool {
 	switch {
-	case c.before != d.before:
-		return c.before < d.before
-	case c.after != d.after:
-		return c.after < d.after
-	case c.inner != d.inner:
-		return c.inner < d.inner
+	case c.outerIDs != d.outerIDs:
+		return c.outerIDs < d.outerIDs
+	case c.innerIDs != d.innerIDs:
+		return c.innerIDs < d.innerIDs
+	case c.innerPID != d.innerPID:
+		return c.innerPID < d.innerPID
 	default:
 		return c.pid < d.pid
 	}
 }
 
-// scan reads the cgroups of all processes and returns the best candidate for each id it meets.
-func scan(root string) (map[string]candidate, error) {
+// scanProcesses reads the cgroups of all processes and returns the best candidate for each id that
+// it finds.
+func scanProcesses(root string) (map[string]candidate, error) {
 	names, err := readNames(root)
 	if err != nil {
 		return nil, fmt.Errorf("scan processes: %w", err)
@@ -38,7 +40,7 @@ func scan(root string) (map[string]candidate, error) {
 	index := map[string]candidate{}
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
-			consider(index, root, pid)
+			indexProcess(index, root, pid)
 		}
 	}
 	return index, nil
@@ -53,18 +55,19 @@ func readNames(dir string) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-// consider enters one process. A process that exits meanwhile, or monitors a container, is nobody's.
-func consider(index map[string]candidate, root string, pid int) {
-	folder := root + "/" + strconv.Itoa(pid) + "/"
-	text, err := os.ReadFile(folder + "cgroup") //nolint:gosec // a file of /proc
+// indexProcess adds one process to the index. A process that exits meanwhile, or monitors a
+// container, belongs to none.
+func indexProcess(index map[string]candidate, root string, pid int) {
+	dir := root + "/" + strconv.Itoa(pid) + "/"
+	text, err := os.ReadFile(dir + "cgroup") //nolint:gosec // a file of /proc
 	if err != nil {
 		return
 	}
-	lines := claims(string(text))
+	lines := parseContainerIDs(string(text))
 	if len(lines) == 0 {
 		return
 	}
-	text, err = os.ReadFile(folder + "status") //nolint:gosec // a file of /proc
+	text, err = os.ReadFile(dir + "status") //nolint:gosec // a file of /proc
 	if err != nil {
 		return
 	}
@@ -74,8 +77,8 @@ func consider(index map[string]candidate, root string, pid int) {
 	}
 	for _, ids := range lines {
 		for i, id := range ids {
-			c := candidate{pid: pid, inner: t.inner, before: i, after: len(ids) - 1 - i}
-			if old, ok := index[id]; !ok || c.better(old) {
+			c := candidate{pid: pid, innerPID: t.innerPID, outerIDs: i, innerIDs: len(ids) - 1 - i}
+			if old, ok := index[id]; !ok || c.isBetter(old) {
 				index[id] = c
 			}
 		}

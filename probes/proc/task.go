@@ -10,24 +10,24 @@ import (
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
-// maxTasks is how many threads of one process are looked at.
+// maxTasks is how many threads of one process are read.
 const maxTasks = 1024
 
 // Task is one thread.
 type Task struct {
-	TID    int
-	Comm   string           // its own choice
-	State  byte             // of proc_pid_status(5): D waits and cannot be killed, Z has exited
-	Kernel bool             // it is the kernel's own
-	Ending bool             // it was killed, and has given its memory back: it waits for others before it is gone
-	Execs  bool             // it is within execve(2), past the point of no return
-	Wchan  string           // the function of the kernel that it waits in; told of state D only, and not while it execs
-	inner  int              // its process's id in its own pid namespace
-	caps   sys.Capabilities // effective ones, in its own user namespace
+	TID      int
+	Comm     string           // its own choice
+	State    byte             // of proc_pid_status(5): D waits and cannot be killed, Z has exited
+	Kernel   bool             // it is the kernel's own
+	Ending   bool             // killed, it has given its memory back and waits for others to exit
+	Execs    bool             // it is within execve(2), past the point of no return
+	Wchan    string           // the kernel function that it waits in; in state D only, and not within execve
+	innerPID int              // its process's id in its own pid namespace
+	caps     sys.Capabilities // effective ones, in its own user namespace
 }
 
-// dead reports whether the task has exited: a zombie (Z) has no mounts any more.
-func (t Task) dead() bool { return t.State == 'Z' || t.State == 'X' || t.State == 'x' }
+// isDead reports whether the task has exited: a zombie (Z) has no mounts any more.
+func (t Task) isDead() bool { return t.State == 'Z' || t.State == 'X' || t.State == 'x' }
 
 var errStatus = errors.New("malformed status of a process")
 
@@ -41,10 +41,10 @@ var errStatus = errors.New("malformed status of a process")
 // reads status, cgroup and mountinfo of any process; the links of fd and ns of one that is not
 // within execve; and fdinfo of one that IsPrivileged (see there).
 func Tasks(root string, pid int) ([]Task, error) {
-	folder := root + "/" + strconv.Itoa(pid) + "/task"
-	names, err := readNames(folder)
+	dir := root + "/" + strconv.Itoa(pid) + "/task"
+	names, err := readNames(dir)
 	if err != nil {
-		return nil, fmt.Errorf("list threads of %d: %w", pid, gone(err))
+		return nil, fmt.Errorf("list threads of %d: %w", pid, asGone(err))
 	}
 	var tasks []Task
 	for _, name := range names[:min(len(names), maxTasks)] {
@@ -52,17 +52,17 @@ func Tasks(root string, pid int) ([]Task, error) {
 		if err != nil {
 			continue
 		}
-		if t, ok := readTask(folder+"/"+name+"/", tid); ok {
+		if t, ok := readTask(dir+"/"+name+"/", tid); ok {
 			tasks = append(tasks, t)
 		}
 	}
 	return tasks, nil
 }
 
-// readTask is not ok when the thread has vanished. Who is in state D and does not exec is not going to meanwhile: it waits, and has
-// most probably been killed.
-func readTask(folder string, tid int) (t Task, ok bool) {
-	text, err := os.ReadFile(folder + "status") //nolint:gosec // a file of /proc
+// readTask is not ok when the thread has ended. A thread in state D that is not within execve will
+// not begin one meanwhile: it waits, and has most probably been killed.
+func readTask(dir string, tid int) (t Task, ok bool) {
+	text, err := os.ReadFile(dir + "status") //nolint:gosec // a file of /proc
 	if err != nil {
 		return t, false
 	}
@@ -71,14 +71,15 @@ func readTask(folder string, tid int) (t Task, ok bool) {
 	if err != nil || t.State != 'D' || t.Execs {
 		return t, err == nil
 	}
-	if text, err = os.ReadFile(folder + "wchan"); err == nil { //nolint:gosec // a file of /proc
-		t.Wchan = wchan(string(text))
+	if text, err = os.ReadFile(dir + "wchan"); err == nil { //nolint:gosec // a file of /proc
+		t.Wchan = parseWchan(string(text))
 	}
 	return t, true
 }
 
-// parseStatus understands proc_pid_status(5), in which a newline in the name is escaped. Once execve has given a process its new
-// memory, and before the program is in it, the memory is there and its code has no size.
+// parseStatus parses proc_pid_status(5), in which a newline in the name is escaped. Once execve
+// has given a process its new memory, and before the program is in it, the memory is there and its
+// code has no size.
 func parseStatus(text string) (t Task, err error) {
 	memory, code := false, false
 	for line := range strings.Lines(text) {
@@ -89,9 +90,9 @@ func parseStatus(text string) (t Task, err error) {
 		case "State":
 			t.State = (value + " ")[0]
 		case "NSpid": // of every namespace from the reader's to its own
-			t.inner, _ = strconv.Atoi(value[strings.LastIndexByte(value, '\t')+1:]) // 0 when it is not told
+			t.innerPID, _ = strconv.Atoi(value[strings.LastIndexByte(value, '\t')+1:]) // 0 when there is none
 		case "CapEff":
-			caps, _ := strconv.ParseUint(value, 16, 64) // none when it is not told
+			caps, _ := strconv.ParseUint(value, 16, 64) // none when it is not given
 			t.caps = sys.Capabilities(caps)
 		case "Kthread": // since Linux 6.10
 			t.Kernel = value == "1"
@@ -109,8 +110,9 @@ func parseStatus(text string) (t Task, err error) {
 	return t, nil
 }
 
-// wchan understands proc_pid_wchan(5): a name, or "0" when there is none to tell. Kernels have put an offset behind it.
-func wchan(text string) string {
+// parseWchan parses proc_pid_wchan(5): a name, or "0" when there is none. Some kernels append an
+// offset.
+func parseWchan(text string) string {
 	name, _, _ := strings.Cut(strings.TrimSpace(text), "+")
 	if name == "0" {
 		return ""

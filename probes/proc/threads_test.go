@@ -15,18 +15,19 @@ import (
 	"time"
 )
 
-const leaverEnv = "MOUNTWARDEN_PROC_LEAVER"
+const threadedEnv = "MOUNTWARDEN_PROC_LEAVER"
 
 // The main goroutine runs on the first thread, the leader, until TestMain returns.
 func TestMain(m *testing.M) {
-	if os.Getenv(leaverEnv) != "" {
-		leave()
+	if os.Getenv(threadedEnv) != "" {
+		exitFirstThread()
 	}
 	os.Exit(m.Run())
 }
 
-// leave ends the leader, once told to, and leaves a thread that lives until standard input ends.
-func leave() {
+// exitFirstThread ends the leader, once asked to, and leaves a thread that lives until standard
+// input ends.
+func exitFirstThread() {
 	runtime.LockOSThread()
 	runtime.GOMAXPROCS(4) // the leader takes its processor with it
 	lines := bufio.NewReader(os.Stdin)
@@ -40,16 +41,16 @@ func leave() {
 	_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0) // this thread only; it does not return
 }
 
-// leaver is a process that can lose its leader.
-type leaver struct {
+// threadedProcess is a process that can lose its leader.
+type threadedProcess struct {
 	pid   int
 	stdin io.WriteCloser
 }
 
-func newLeaver(t *testing.T) leaver {
+func startThreadedProcess(t *testing.T) threadedProcess {
 	t.Helper()
 	child := exec.Command("/proc/self/exe")
-	child.Env = append(os.Environ(), leaverEnv+"=1")
+	child.Env = append(os.Environ(), threadedEnv+"=1")
 	stdin, err := child.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -68,19 +69,19 @@ func newLeaver(t *testing.T) leaver {
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
 		t.Fatalf("%q %v", line, err)
 	}
-	return leaver{child.Process.Pid, stdin}
+	return threadedProcess{child.Process.Pid, stdin}
 }
 
-// leave ends the leader and returns when p, which was held before, says so.
-func (l leaver) leave(t *testing.T, p *Process) {
+// exitLeader ends the leader and returns when p, which was held before, says so.
+func (l threadedProcess) exitLeader(t *testing.T, p *Process) {
 	t.Helper()
 	if _, err := io.WriteString(l.stdin, "leave\n"); err != nil {
 		t.Fatal(err)
 	}
-	within30s(t, "the leader is a zombie", func() bool { return errors.Is(p.Check(), ErrGone) })
+	eventually(t, "the leader is a zombie", func() bool { return errors.Is(p.Check(), ErrGone) })
 }
 
-func within30s(t *testing.T, what string, ok func() bool) {
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	for !ok() {
@@ -92,20 +93,21 @@ func within30s(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// The kernel shows no mounts of a leader that has exited, while the process lives on in its threads.
+// The kernel shows no mounts of a leader that has exited, while the process lives on in its
+// threads.
 func TestLeaderExitsAndThreadsLive(t *testing.T) {
-	l := newLeaver(t)
-	leader, err := open("/proc", l.pid)
+	l := startThreadedProcess(t)
+	leader, err := openProcess("/proc", l.pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer leader.Release()
-	l.leave(t, leader)
+	l.exitLeader(t, leader)
 	if text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(l.pid), "mountinfo")); len(text) != 0 {
 		t.Fatalf("the leader still has mounts, so this test proves nothing: %v", err)
 	}
 
-	thread, err := open("/proc", l.pid)
+	thread, err := openProcess("/proc", l.pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +125,8 @@ func TestLeaderExitsAndThreadsLive(t *testing.T) {
 	if err := l.stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
-	within30s(t, "no thread is left", func() bool {
-		p, err := open("/proc", l.pid)
+	eventually(t, "no thread is left", func() bool {
+		p, err := openProcess("/proc", l.pid)
 		if err == nil {
 			p.Release()
 		}
