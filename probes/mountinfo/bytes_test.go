@@ -15,8 +15,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-// live returns how many bytes of memory are in use.
-func live() int64 {
+// heapInUse returns how many bytes of memory are in use.
+func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC() // what the first one has found free is free now
 	var m runtime.MemStats
@@ -51,7 +51,7 @@ func TestBytes(t *testing.T) {
 				text.WriteString(row.line(i))
 			}
 			lines, grown := text.String(), 0
-			before := live()
+			before := heapInUse()
 			table, err := mountinfo.Read(strings.NewReader(lines), func(bytes int) error {
 				grown += bytes
 				return nil
@@ -59,7 +59,7 @@ func TestBytes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			used := live() - before
+			used := heapInUse() - before
 			runtime.KeepAlive(lines)
 			if grown != table.Bytes() {
 				t.Errorf("it was asked for %d bytes, and is said to take %d", grown, table.Bytes())
@@ -73,11 +73,11 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// What may not grow ends where it would.
+// A table that may not grow is refused at the point where it would.
 func TestGrow(t *testing.T) {
 	full := errors.New("full")
 	text := bigTable(5000)
-	whole := read(t, text).Bytes()
+	whole := readTable(t, text).Bytes()
 	for _, room := range []int{0, 1, whole / 2, whole - 1} {
 		left := room
 		grow := func(bytes int) error {
@@ -98,7 +98,7 @@ func TestGrow(t *testing.T) {
 }
 
 // A table that has not changed is asked for as much as one that was parsed.
-func TestGrowOfAKnownTable(t *testing.T) {
+func TestGrowOfAnUnchangedTable(t *testing.T) {
 	var r mountinfo.Reader
 	var asked []int
 	text := bigTable(50)
@@ -118,7 +118,7 @@ func TestGrowOfAKnownTable(t *testing.T) {
 }
 
 // However little of the text comes at a time, and wherever it is cut.
-func TestParts(t *testing.T) {
+func TestChunks(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var text strings.Builder
 	for i := range 600 {
@@ -145,12 +145,12 @@ func TestParts(t *testing.T) {
 // Each holds no more than a part of a table, however large that is.
 func TestEachHoldsLittle(t *testing.T) {
 	text := bigTable(mountinfo.MaxLines)
-	before, most := live(), int64(0)
+	before, most := heapInUse(), int64(0)
 	n := 0
 	if _, err := mountinfo.Each(strings.NewReader(text), func(mountinfo.Mount) {
 		n++
 		if n%5000 == 0 {
-			most = max(most, live()-before)
+			most = max(most, heapInUse()-before)
 		}
 	}); err != nil {
 		t.Fatal(err)

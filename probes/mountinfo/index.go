@@ -1,27 +1,29 @@
 package mountinfo
 
-// indexFrom is the number of mounts from which a table gets an index. Below, as in most containers, walking
-// through the lines is faster than making one.
-const indexFrom = 100
+// minIndexed is the number of mounts from which a table gets an index. Below that, as in most
+// containers, a walk through the lines is faster than making one.
+const minIndexed = 100
 
-// index answers what the lines would, without walking through all of them: a tenant can stack thousands of
-// mounts on each other, and the table of a node has thousands anyway.
-type index struct {
+// tableIndex answers as the lines would, without a walk through all of them: a tenant can stack
+// thousands of mounts on each other, and the table of a node has thousands anyway.
+type tableIndex struct {
 	ids      map[int]int32
-	children map[place]int32 // the last mount of a parent at a point
+	children map[childKey]int32 // the last mount of a parent at a point
 	roots    map[string]int32
 }
 
-// place is where a mount is mounted.
-type place struct {
+// childKey is where a mount is mounted.
+type childKey struct {
 	parent int
 	point  string
 }
 
-func newIndex(mounts []Mount) *index {
-	x := &index{
+// newIndex returns the index of a table's mounts. Where an id or a place occurs twice, it finds
+// the mount that a walk through the lines would find.
+func newIndex(mounts []Mount) *tableIndex {
+	x := &tableIndex{
 		ids:      make(map[int]int32, len(mounts)),
-		children: make(map[place]int32, len(mounts)),
+		children: make(map[childKey]int32, len(mounts)),
 		roots:    map[string]int32{},
 	}
 	for i := range mounts {
@@ -32,7 +34,7 @@ func newIndex(mounts []Mount) *index {
 	for i := range mounts {
 		m := &mounts[i]
 		if m.Parent != m.ID {
-			x.children[place{m.Parent, m.MountPoint}] = int32(i)
+			x.children[childKey{m.Parent, m.MountPoint}] = int32(i)
 		}
 		if _, listed := x.ids[m.Parent]; !listed || m.Parent == m.ID {
 			x.roots[m.MountPoint] = int32(i)
@@ -41,12 +43,12 @@ func newIndex(mounts []Mount) *index {
 	return x
 }
 
-// child is Table.child.
-func (x *index) child(at *Mount, point string) (i int32, ok bool) {
+// lastChild is Table.lastChild.
+func (x *tableIndex) lastChild(at *Mount, point string) (i int32, ok bool) {
 	if at == nil {
 		i, ok = x.roots[point]
 		return i, ok
 	}
-	i, ok = x.children[place{at.ID, point}]
+	i, ok = x.children[childKey{at.ID, point}]
 	return i, ok
 }

@@ -19,7 +19,7 @@ func TestIndex(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		var lines []string
-		for id := range 1 + random.IntN(8) { // a parent is itself or older: in a ring the number of lines decides
+		for id := range 1 + random.IntN(8) { // a parent is itself or older: in a cycle the number of lines decides
 			lines = append(lines, fmt.Sprintf("%d %d %s", id, random.IntN(id+1), points[random.IntN(len(points))]))
 		}
 		random.Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })

@@ -20,7 +20,7 @@ type Mount struct {
 	ID           int
 	Parent       int // the ID of the mount it is mounted on, which may be outside the table
 	Device       Device
-	Root         string // the folder of the file system that is mounted
+	Root         string // the directory of the file system that is mounted
 	MountPoint   string // as the process sees it
 	Options      string // of this mount
 	Optional     string // propagation: "shared:1 master:2", "" when private
@@ -29,8 +29,8 @@ type Mount struct {
 	SuperOptions string // of the super block
 }
 
-// Clone returns the same mount with texts of its own: those of m keep a part of the table that it
-// was read in.
+// Clone returns the same mount with copies of its texts: those of m keep the part of the table in
+// memory that it was read in.
 func (m Mount) Clone() Mount {
 	for _, text := range []*string{&m.Root, &m.MountPoint, &m.Options, &m.Optional, &m.FSType, &m.Source, &m.SuperOptions} {
 		*text = strings.Clone(*text)
@@ -41,9 +41,9 @@ func (m Mount) Clone() Mount {
 // Table is one reading of a process's mounts, in the kernel's order.
 type Table struct {
 	Mounts    []Mount
-	Malformed int // lines that could not be understood; with any, "not in the table" proves nothing
+	Malformed int // malformed lines; with any, "not in the table" proves nothing
 
-	index *index // nil when there are few mounts
+	index *tableIndex // nil when there are few mounts
 	bytes int
 }
 
@@ -67,21 +67,23 @@ func (t *Table) ByID(id int) (Mount, bool) {
 	return Mount{}, false
 }
 
-// At returns the mount on top at path, which must be absolute and clean. It follows the text only: a
-// path through a symlink is not found, and the kernel has the last word on what is covered.
+// At returns the topmost mount at path, which must be absolute and clean. It follows the text
+// only: a path through a symlink is not found, and only the kernel knows for certain what is
+// covered.
 func (t *Table) At(path string) (Mount, bool) {
 	m, ok := t.Covering(path)
 	return m, ok && m.MountPoint == path
 }
 
-// Covering returns the mount that path lies on: from the root downwards, at each folder of the path,
-// whatever is mounted there on top of the mount reached so far. A mount that was covered later, at its
-// own mount point or above it, is so passed over although it stays listed.
+// Covering returns the mount that path lies on. It walks from the root down, and at each element
+// of the path it climbs to what is mounted there on top of the mount reached so far. So it passes
+// over a mount that was covered later, at its own mount point or above it, although that stays
+// listed.
 func (t *Table) Covering(path string) (Mount, bool) {
-	at := t.top(nil, "/")
+	at := t.topMount(nil, "/")
 	for end := 1; end < len(path); {
-		end = nextFolder(path, end)
-		at = t.top(at, path[:end])
+		end = endOfElement(path, end)
+		at = t.topMount(at, path[:end])
 	}
 	if at == nil {
 		return Mount{}, false
@@ -89,11 +91,11 @@ func (t *Table) Covering(path string) (Mount, bool) {
 	return *at, true
 }
 
-// top climbs from at to the last of the mounts that are stacked on it at point. The ids are text and
-// may form a ring, so the climb is bounded.
-func (t *Table) top(at *Mount, point string) *Mount {
+// topMount climbs from at to the last of the mounts that are stacked on it at point. The ids are
+// text and may form a cycle, so the climb is bounded.
+func (t *Table) topMount(at *Mount, point string) *Mount {
 	for range t.Mounts {
-		next := t.child(at, point)
+		next := t.lastChild(at, point)
 		if next == nil {
 			break
 		}
@@ -102,34 +104,35 @@ func (t *Table) top(at *Mount, point string) *Mount {
 	return at
 }
 
-// nextFolder returns where the folder of path that follows path[:end] ends.
-func nextFolder(path string, end int) int {
+// endOfElement returns the end of the path element that follows path[:end].
+func endOfElement(path string, end int) int {
 	if i := strings.IndexByte(path[end+1:], '/'); i >= 0 {
 		return end + 1 + i
 	}
 	return len(path)
 }
 
-// child returns the last mount at point whose parent is at. With no parent it is a mount whose parent
-// is not in the table, which is how the root of the process looks, or the first level of mounts when
-// the root of the process is no mount point.
-func (t *Table) child(at *Mount, point string) *Mount {
+// lastChild returns the last mount at point whose parent is at. Without at it is a mount whose
+// parent is not in the table: the root of the process, or the first level of mounts when the root
+// of the process is no mount point.
+func (t *Table) lastChild(at *Mount, point string) *Mount {
 	if t.index != nil {
-		if i, ok := t.index.child(at, point); ok {
+		if i, ok := t.index.lastChild(at, point); ok {
 			return &t.Mounts[i]
 		}
 		return nil
 	}
 	for i := len(t.Mounts) - 1; i >= 0; i-- {
 		m := &t.Mounts[i]
-		if m.MountPoint == point && t.below(m, at) {
+		if m.MountPoint == point && t.isChild(m, at) {
 			return m
 		}
 	}
 	return nil
 }
 
-func (t *Table) below(m, at *Mount) bool {
+// isChild reports whether m is mounted on at; without at, whether its parent is not in the table.
+func (t *Table) isChild(m, at *Mount) bool {
 	if at != nil {
 		return m.Parent == at.ID && m.Parent != m.ID
 	}

@@ -16,7 +16,7 @@ func tableOf(t testing.TB, lines ...string) *mountinfo.Table {
 		f := strings.Fields(line)
 		fmt.Fprintf(&text, "%s %s 0:%s / %s rw - x s rw\n", f[0], f[1], f[0], f[2])
 	}
-	return read(t, text.String())
+	return readTable(t, text.String())
 }
 
 func TestAt(t *testing.T) {
@@ -60,8 +60,8 @@ func TestAt(t *testing.T) {
 	}
 }
 
-// A ring that hangs on the root must not be climbed for ever.
-func TestRingOnTheRoot(t *testing.T) {
+// A cycle that hangs on the root must not be climbed indefinitely.
+func TestCycleOfMounts(t *testing.T) {
 	table := tableOf(t, "10 1 /", "11 10 /a", "12 11 /a", "11 12 /a")
 	if m, ok := table.At("/a"); !ok || m.MountPoint != "/a" {
 		t.Errorf("%+v %t", m, ok)

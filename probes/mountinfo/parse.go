@@ -10,43 +10,45 @@ import (
 	"time"
 )
 
-// The size up to which a table is read, and how long. The kernel allows a namespace 100,000 mounts of up to some
-// pages each; a container has tens, a large node some thousands. For each line the kernel climbs all the mounts that lie
-// above: the lines of 50,000 mounts on top of each other took it 12 s. Whoever exceeds this is not served.
+// The size up to which a table is read, and how long. The kernel allows a namespace 100,000 mounts
+// (sysctl fs.mount-max) of up to some pages each; a container has tens, a large node some
+// thousands. For each line the kernel climbs all the mounts that lie above: the lines of 50,000
+// mounts on top of each other took it 12 s. A table that exceeds this is refused.
 const (
 	MaxBytes = 8 << 20
 	MaxLines = 20_000
 	MaxTime  = time.Second
 )
 
-// ErrTooLarge tells that a table exceeds MaxBytes, MaxLines or MaxTime, or has a line of more than
+// ErrTooLarge means that a table exceeds MaxBytes, MaxLines or MaxTime, or has a line of more than
 // 64 KiB.
 var ErrTooLarge = errors.New("mount table too large")
 
-// Read reads a whole table. A line that cannot be understood is counted, and never fails the
-// others. Without a Grow only the limits above hold.
+// Read reads a whole table. A malformed line is counted, and does not fail the others. Without a
+// Grow only the limits above hold.
 func Read(from io.Reader, grow Grow) (*Table, error) {
 	var once Reader
 	return once.Read(from, grow)
 }
 
-// Each calls f with every mount of a table and returns how many lines could not be understood. It
-// holds a small part of the text at a time, which f keeps as a whole by keeping a Mount: clone what
+// Each calls f with every mount of a table and returns how many lines are malformed. It holds a
+// small part of the text at a time, which f keeps as a whole by keeping a Mount: clone what
 // outlives the call.
 func Each(from io.Reader, f func(Mount)) (malformed int, err error) {
-	text := newParts(from)
+	chunks := newChunkReader(from)
 	for {
-		part, err := text.nextLines()
+		chunk, err := chunks.nextLines()
 		if err != nil {
 			return malformed, fmt.Errorf("read mount table: %w", err)
 		}
-		if len(part) == 0 {
+		if len(chunk) == 0 {
 			return malformed, nil
 		}
-		malformed += parseLines(string(part), f)
+		malformed += parseLines(string(chunk), f)
 	}
 }
 
+// parseLines calls f with the mount of each line and returns how many lines are malformed.
 func parseLines(lines string, f func(Mount)) (malformed int) {
 	for line := range strings.Lines(lines) {
 		if m, ok := parseLine(strings.TrimSuffix(line, "\n")); ok {
@@ -64,14 +66,14 @@ const (
 	indexBytes = 192     // its part of the index
 )
 
-// addLines parses more lines.
+// addLines parses more lines of the table.
 func (t *Table) addLines(lines string, grow Grow) error {
 	mounts := strings.Count(lines, "\n") + 1
 	cost := len(lines) + mountBytes*mounts
 	if strings.Contains(lines, `\`) {
 		cost += len(lines) // for fields without their escapes
 	}
-	if err := grow.request(cost); err != nil {
+	if err := grow.requestBytes(cost); err != nil {
 		return err
 	}
 	t.bytes += cost
@@ -82,11 +84,11 @@ func (t *Table) addLines(lines string, grow Grow) error {
 
 // buildIndex makes the index of a table of many mounts.
 func (t *Table) buildIndex(grow Grow) error {
-	if len(t.Mounts) < indexFrom {
+	if len(t.Mounts) < minIndexed {
 		return nil
 	}
 	cost := indexBytes * len(t.Mounts)
-	if err := grow.request(cost); err != nil {
+	if err := grow.requestBytes(cost); err != nil {
 		return err
 	}
 	t.bytes += cost
@@ -94,24 +96,24 @@ func (t *Table) buildIndex(grow Grow) error {
 	return nil
 }
 
-// parseLine understands
+// parseLine parses
 //
 //	36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
 //
 // Fields behind the known ones are allowed and ignored, as the manual asks.
 func parseLine(line string) (m Mount, ok bool) {
-	mount, fs, ok := separate(line)
+	mount, fs, ok := splitLine(line)
 	if !ok {
 		return m, false
 	}
-	head, tail := fields(mount), fields(fs)
-	id, errID := strconv.Atoi(head.next())
-	parent, errParent := strconv.Atoi(head.next())
-	device, okDevice := parseDevice(head.next())
+	head, tail := lineRest(mount), lineRest(fs)
+	id, errID := strconv.Atoi(head.nextField())
+	parent, errParent := strconv.Atoi(head.nextField())
+	device, okDevice := parseDevice(head.nextField())
 	m = Mount{
 		ID: id, Parent: parent, Device: device,
-		Root: unescape(head.next()), MountPoint: unescape(head.next()), Options: head.next(),
-		FSType: unescape(tail.next()), Source: unescape(tail.next()), SuperOptions: unescape(tail.next()),
+		Root: unescapeField(head.nextField()), MountPoint: unescapeField(head.nextField()), Options: head.nextField(),
+		FSType: unescapeField(tail.nextField()), Source: unescapeField(tail.nextField()), SuperOptions: unescapeField(tail.nextField()),
 		Optional: string(head),
 	}
 	ok = errID == nil && errParent == nil && okDevice &&
@@ -119,18 +121,20 @@ func parseLine(line string) (m Mount, ok bool) {
 	return m, ok
 }
 
-// fields is the rest of a line, from which one field after the other is taken.
-type fields string
+// lineRest is the rest of a line, from which one field after the other is taken.
+type lineRest string
 
-func (f *fields) next() string {
+// nextField takes the next field from the line.
+func (f *lineRest) nextField() string {
 	field, rest, _ := strings.Cut(string(*f), " ")
-	*f = fields(rest)
+	*f = lineRest(rest)
 	return field
 }
 
-// separate cuts a line at the " - " behind the sixth field. Blanks are escaped in the fields before
-// it, but a lone "-" may well be a root or a mount option, so the first six fields are skipped.
-func separate(line string) (mount, fs string, ok bool) {
+// splitLine cuts a line at the " - " behind the sixth field. Blanks are escaped in the fields
+// before it, but a lone "-" may well be a root or a mount option, so the first six fields are
+// skipped.
+func splitLine(line string) (mount, fs string, ok bool) {
 	end := 0
 	for range 6 {
 		i := strings.IndexByte(line[end:], ' ')
@@ -158,9 +162,10 @@ func parseDevice(s string) (d Device, ok bool) {
 	return Device{uint32(x), uint32(y)}, errMajor == nil && errMinor == nil
 }
 
-// unescape replaces \ooo, the kernel's escape for a blank (\040), tab (\011), newline (\012),
-// backslash (\134) and, in sources, hash (\043). Anything else that follows a backslash is kept.
-func unescape(s string) string {
+// unescapeField replaces \ooo, the kernel's escape for a blank (\040), tab (\011), newline (\012),
+// backslash (\134) and, in sources, hash (\043) (show_mountinfo). Anything else that follows a
+// backslash is kept.
+func unescapeField(s string) string {
 	i := strings.IndexByte(s, '\\')
 	if i < 0 {
 		return s
@@ -169,7 +174,7 @@ func unescape(s string) string {
 	b.Grow(len(s))
 	for ; i >= 0; i = strings.IndexByte(s, '\\') {
 		b.WriteString(s[:i])
-		c, width := octal(s[i:])
+		c, width := parseOctal(s[i:])
 		b.WriteByte(c)
 		s = s[i+width:]
 	}
@@ -177,8 +182,9 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// octal reads the escape at the start of s, which begins with a backslash, and tells its width.
-func octal(s string) (c byte, width int) {
+// parseOctal reads the escape at the start of s, which begins with a backslash, and returns its
+// length.
+func parseOctal(s string) (c byte, width int) {
 	if len(s) < 4 {
 		return '\\', 1
 	}

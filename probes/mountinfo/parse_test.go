@@ -13,7 +13,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-func read(t testing.TB, text string) *mountinfo.Table {
+func readTable(t testing.TB, text string) *mountinfo.Table {
 	t.Helper()
 	table, err := mountinfo.Read(strings.NewReader(text), nil)
 	if err != nil {
@@ -61,7 +61,7 @@ func TestReadLine(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			for _, end := range []string{"", "\n"} {
-				table := read(t, row.line+end)
+				table := readTable(t, row.line+end)
 				if table.Malformed != 0 || len(table.Mounts) != 1 || table.Mounts[0] != row.want {
 					t.Errorf("got %+v, want %+v", table, row.want)
 				}
@@ -77,7 +77,7 @@ func TestMalformedLinesAreCountedAndFailNoOther(t *testing.T) {
 		"x 2 3:4 / /a rw - x s rw", "1 x 3:4 / /a rw - x s rw", "1 2 3.4 / /a rw - x s rw", "1 2 x:4 / /a rw - x s rw",
 		"1 2 3:x / /a rw - x s rw", "1 2 3:-4 / /a rw - x s rw", "1 2 3:4 / a rw - x s rw", "1 2 3:4  / /a - x s rw",
 	} {
-		table := read(t, good+bad+"\n"+good)
+		table := readTable(t, good+bad+"\n"+good)
 		if len(table.Mounts) != 2 || table.Malformed != 1 {
 			t.Errorf("%q: %+v", bad, table)
 		}
@@ -86,7 +86,7 @@ func TestMalformedLinesAreCountedAndFailNoOther(t *testing.T) {
 
 func TestLongLine(t *testing.T) {
 	options := "lowerdir=" + strings.Repeat("/a-folder", 7000)
-	table := read(t, "1 2 3:4 / /a rw - overlay overlay "+options+"\n2 2 3:4 / /b rw - x s rw\n")
+	table := readTable(t, "1 2 3:4 / /a rw - overlay overlay "+options+"\n2 2 3:4 / /b rw - x s rw\n")
 	if len(table.Mounts) != 2 || table.Mounts[0].SuperOptions != options {
 		t.Errorf("a line of %d bytes was not read whole", len(options))
 	}
@@ -134,7 +134,7 @@ func TestOwnTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := read(t, string(text))
+	table := readTable(t, string(text))
 	if table.Malformed != 0 || len(table.Mounts) != bytes.Count(text, []byte("\n")) {
 		t.Errorf("%d of the lines of this machine are malformed", table.Malformed)
 	}
@@ -189,7 +189,7 @@ func BenchmarkRead(b *testing.B) {
 
 func BenchmarkAt(b *testing.B) {
 	for _, lines := range []int{59, 509, 5000} {
-		table := read(b, bigTable(lines))
+		table := readTable(b, bigTable(lines))
 		path := table.Mounts[lines/2].MountPoint
 		b.Run(fmt.Sprint(lines), func(b *testing.B) {
 			for b.Loop() {

@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// Grow is asked before a table takes that many more bytes of memory. Its error ends the reading.
+// Grow is called before a table takes this many more bytes of memory. Its error ends the reading.
 type Grow func(bytes int) error
 
 // Reader reads the table of one process again and again. While the text stays the same, so does the
@@ -16,9 +16,10 @@ type Reader struct {
 	table *Table
 }
 
-// Read is the function Read.
+// Read does what the function Read does, and returns the same Table as before while the text is
+// the same.
 func (r *Reader) Read(from io.Reader, grow Grow) (*Table, error) {
-	table, err := r.read(newParts(from), grow)
+	table, err := r.readTable(newChunkReader(from), grow)
 	if err != nil {
 		r.Forget()
 		return nil, fmt.Errorf("read mount table: %w", err)
@@ -26,24 +27,25 @@ func (r *Reader) Read(from io.Reader, grow Grow) (*Table, error) {
 	return table, nil
 }
 
-// Forget lets go of the table that was read.
+// Forget drops the table that was read.
 func (r *Reader) Forget() { *r = Reader{} }
 
-func (r *Reader) read(text *parts, grow Grow) (*Table, error) {
-	part, err := text.nextLines()
+// readTable parses the text, unless it is a single chunk that has not changed.
+func (r *Reader) readTable(chunks *chunkReader, grow Grow) (*Table, error) {
+	chunk, err := chunks.nextLines()
 	if err != nil {
 		return nil, err
 	}
-	if r.table != nil && text.ended && string(part) == r.text {
-		return r.table, grow.request(r.table.bytes)
+	if r.table != nil && chunks.ended && string(chunk) == r.text {
+		return r.table, grow.requestBytes(r.table.bytes)
 	}
-	first, whole := string(part), text.ended
+	first, whole := string(chunk), chunks.ended
 	t := &Table{}
-	for lines := first; lines != ""; lines = string(part) {
+	for lines := first; lines != ""; lines = string(chunk) {
 		if err := t.addLines(lines, grow); err != nil {
 			return nil, err
 		}
-		if part, err = text.nextLines(); err != nil {
+		if chunk, err = chunks.nextLines(); err != nil {
 			return nil, err
 		}
 	}
@@ -57,8 +59,8 @@ func (r *Reader) read(text *parts, grow Grow) (*Table, error) {
 	return t, nil
 }
 
-// request asks for more. Who has no Grow is not limited.
-func (g Grow) request(bytes int) error {
+// requestBytes asks for more bytes. Without a Grow there is no limit.
+func (g Grow) requestBytes(bytes int) error {
 	if g == nil {
 		return nil
 	}
