@@ -15,8 +15,7 @@ const (
 	CapDACReadSearch Capabilities = 1 << unix.CAP_DAC_READ_SEARCH
 )
 
-// CapSysAdmin is what makes a process as good as root on the node. The agent has no use for it
-// itself.
+// CapSysAdmin makes a process as good as root on the node. The agent has no use for it itself.
 const CapSysAdmin Capabilities = 1 << unix.CAP_SYS_ADMIN
 
 // EffectiveCapabilities returns those that the kernel grants this thread now. It never blocks.

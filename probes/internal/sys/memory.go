@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SharedMemory returns a descriptor of size bytes of zeroed memory that two processes can map. It is sealed: its length
-// stays as it is, so that nobody who maps it can be killed by SIGBUS. name is what /proc shows.
+// SharedMemory returns a descriptor of size bytes of zeroed memory that two processes can map. It
+// is sealed: its length stays as it is, so that nobody who maps it can be killed by SIGBUS. name is
+// what /proc shows.
 func SharedMemory(name string, size int) (fd int, err error) {
 	fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
@@ -32,5 +33,6 @@ func Map(fd, size int) ([]byte, error) {
 	return unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }
 
-// Unmap gives back what Map returned. Nobody may look at it any more: that would be a fault which no program survives.
+// Unmap gives back what Map returned. Nobody may access it afterwards: that would be a fault which
+// no program survives.
 func Unmap(mem []byte) { _ = unix.Munmap(mem) } // it fails only for what Map did not return

@@ -8,20 +8,20 @@ import (
 )
 
 // The capabilities that a worker keeps: to follow /proc/PID/root of any container, and to walk
-// folders that deny search to others.
+// directories that deny search to others.
 const keptCaps = 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH
 
-// Privileges and capabilities belong to a thread; a Go program has several, so each call below is made on
-// all of them. In a cgo program that is impossible and the answer is ENOTSUP.
+// Privileges and capabilities belong to a thread; a Go program has several, so each call below is
+// made on all of them. In a cgo program that is impossible and the answer is ENOTSUP.
 
 // NoNewPrivs makes it impossible to gain privileges by executing a set-uid program.
 func NoNewPrivs() error {
-	return allThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
+	return callAllThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 }
 
 // ClearAmbient empties the ambient set, which execve(2) would hand on.
 func ClearAmbient() error {
-	return allThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL)
+	return callAllThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL)
 }
 
 // DropBounding removes every capability but the kept ones from the bounding set. It needs
@@ -32,7 +32,7 @@ func DropBounding() error {
 		if err != nil || held == 0 || keptCaps>>c&1 == 1 {
 			continue // err: a capability that this kernel does not know
 		}
-		if err := allThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c); err != nil {
+		if err := callAllThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c); err != nil {
 			return err
 		}
 	}
@@ -52,10 +52,11 @@ func DropCapabilities() error {
 	for i := range data {
 		data[i].Effective, data[i].Inheritable = data[i].Permitted, 0
 	}
-	return allThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])))
+	return callAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])))
 }
 
-func allThreads(trap, a1, a2 uintptr) error {
+// callAllThreads makes a system call on each thread of the process.
+func callAllThreads(trap, a1, a2 uintptr) error {
 	_, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, 0, 0, 0, 0)
 	if errno != 0 {
 		return errno

@@ -24,22 +24,22 @@ func Socketpair() (parent, child int, err error) {
 // Rights encodes descriptors for WriteMsgUnix; the receiver gets descriptors of its own.
 func Rights(fds ...int) []byte { return unix.UnixRights(fds...) }
 
-// errTruncated tells that a message or its descriptors did not fit.
+// errTruncated means that a message or its descriptors did not fit.
 var errTruncated = errors.New("message truncated: the peer speaks another protocol")
 
-// Receive waits for one message on a blocking socket. It returns its length and the descriptors that came with it, up to most: close
-// them. A length of 0 means that the peer is gone.
+// Receive waits for one message on a blocking socket. It returns its length and the descriptors
+// that came with it, up to most: close them. A length of 0 means that the peer is gone.
 func Receive(sock int, buf []byte, most int) (n int, fds []int, err error) {
 	var flags, oobn int
 	oob := make([]byte, unix.CmsgSpace(4*most))
-	err = retry(func() error {
+	err = retryEINTR(func() error {
 		n, oobn, flags, _, err = unix.Recvmsg(sock, buf, oob, unix.MSG_CMSG_CLOEXEC)
 		return err
 	})
 	if err != nil {
 		return 0, nil, err
 	}
-	fds = rights(oob[:oobn])
+	fds = parseRights(oob[:oobn])
 	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(fds) > most {
 		CloseAll(fds)
 		return 0, nil, errTruncated
@@ -47,7 +47,8 @@ func Receive(sock int, buf []byte, most int) (n int, fds []int, err error) {
 	return n, fds, nil
 }
 
-func rights(oob []byte) []int {
+// parseRights returns the descriptors of a control message.
+func parseRights(oob []byte) []int {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(messages) == 0 {
 		return nil
@@ -61,5 +62,5 @@ func rights(oob []byte) []int {
 
 // Send sends one message on a blocking socket, without SIGPIPE.
 func Send(sock int, msg []byte) error {
-	return retry(func() error { return unix.Sendto(sock, msg, unix.MSG_NOSIGNAL, nil) })
+	return retryEINTR(func() error { return unix.Sendto(sock, msg, unix.MSG_NOSIGNAL, nil) })
 }

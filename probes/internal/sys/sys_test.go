@@ -20,7 +20,7 @@ func openDir(t *testing.T, path string) int {
 	return fd
 }
 
-// TestOpenInRoot is about paths that try to leave the root folder.
+// TestOpenInRoot is about paths that try to leave the root directory.
 func TestOpenInRoot(t *testing.T) {
 	outside, root := t.TempDir(), t.TempDir()
 	for link, to := range map[string]string{

@@ -17,22 +17,23 @@ const name = "mountwarden-probe"
 // RootMount is the mount that the fake arrives on when it is only asked which one a path is on.
 const RootMount = 10
 
-// Pretend is the worker when this process was started as one; ok is false when it was not. The code is
-// that to exit with.
+// Pretend is the worker when this process was started as one; ok is false when it was not. code is
+// what to exit with.
 func Pretend() (code int, ok bool) {
 	if os.Args[0] != name {
 		return 0, false
 	}
-	return pretend(check.Socket, check.Memory), true
+	return runFake(check.Socket, check.Memory), true
 }
 
-func pretend(socket, memory int) int {
+// runFake answers batches until the agent closes the socket, and returns the exit code.
+func runFake(socket, memory int) int {
 	mem, err := sys.Map(memory, check.ProgressPageSize)
 	if err != nil {
 		return 4
 	}
-	f := fake{socket: socket, mem: mem, page: check.ProgressPageAt(mem)}
-	f.say(check.Message{Kind: check.KindHello, Undone: check.BoundingSet})
+	f := fakeWorker{socket: socket, mem: mem, page: check.ProgressPageAt(mem)}
+	f.writeMessage(check.Message{Kind: check.KindHello, Undone: check.BoundingSet})
 	buf := make([]byte, check.MaxBatch+1)
 	for {
 		n, fds, err := sys.Receive(socket, buf, check.MaxTargets)
@@ -44,22 +45,23 @@ func pretend(socket, memory int) int {
 		if err != nil {
 			return 2
 		}
-		if code := f.serve(batch); code != 0 {
+		if code := f.fakeBatch(batch); code != 0 {
 			return code
 		}
 	}
 }
 
-type fake struct {
+// fakeWorker is a worker that touches no file system.
+type fakeWorker struct {
 	socket int
 	mem    []byte
 	page   *check.ProgressPage
 }
 
-func (f fake) say(m check.Message) { _ = sys.Send(f.socket, m.Encode()) } // an agent that is gone is noticed by Receive
+func (f fakeWorker) writeMessage(m check.Message) { _ = sys.Send(f.socket, m.Encode()) } // Receive notices a dead agent
 
-// serve returns the exit code of a fake that crashes, else 0.
-func (f fake) serve(batch []check.Request) int {
+// fakeBatch answers a batch. It returns the exit code of a worker that crashes, else 0.
+func (f fakeWorker) fakeBatch(batch []check.Request) int {
 	for i, r := range batch {
 		if !f.page.Begin(i, sys.Monotonic()) {
 			break
@@ -68,44 +70,45 @@ func (f fake) serve(batch []check.Request) int {
 		if strings.HasPrefix(what, "crash") {
 			return 3
 		}
-		f.misbehave(what)
-		f.page.Record(i, f.look(what, r))
+		f.breakProtocol(what)
+		f.page.Record(i, f.fakeAnswer(what, r))
 	}
 	f.page.End(len(batch))
-	f.say(check.Message{Kind: check.KindDone})
+	f.writeMessage(check.Message{Kind: check.KindDone})
 	return 0
 }
 
-// misbehave does what a worker never should, and returns when nothing like that is asked for.
-func (f fake) misbehave(what string) {
+// breakProtocol does what a worker never should, and returns when nothing like that is asked for.
+func (f fakeWorker) breakProtocol(what string) {
 	switch {
 	case strings.HasPrefix(what, "garbage"):
 		_ = sys.Send(f.socket, []byte("garbage")) // the agent ends this process
-		hang()
+		hangForever()
 	case strings.HasPrefix(what, "flood"):
 		for {
-			f.say(check.Message{Kind: check.KindDone})
+			f.writeMessage(check.Message{Kind: check.KindDone})
 		}
 	case strings.HasPrefix(what, "scribble"):
 		for i := range f.mem {
 			f.mem[i] = 0xff
 		}
-		hang()
+		hangForever()
 	}
 }
 
-func (f fake) look(what string, r check.Request) check.Answer {
+// fakeAnswer enters the stages as the real worker does, and hangs or fails where the name says so.
+func (f fakeWorker) fakeAnswer(what string, r check.Request) check.Answer {
 	is := func(prefix string) bool { return strings.HasPrefix(what, prefix) }
 	switch {
 	case is("gone"):
 		return check.Answer{Stage: check.StageRoot, Errno: syscall.ESRCH}
 	case is("idle"):
-		hang()
+		hangForever()
 	}
 	f.page.Enter(check.StageOpen)
 	switch {
 	case is("walk"):
-		hang()
+		hangForever()
 	case is("amble"):
 		<-time.After(300 * time.Millisecond)
 	case is("stale"):
@@ -124,7 +127,7 @@ func (f fake) look(what string, r check.Request) check.Answer {
 	f.page.Enter(check.StageStatfs)
 	switch {
 	case is("hang"):
-		hang()
+		hangForever()
 	case is("slow"):
 		<-time.After(300 * time.Millisecond)
 	case is("dead"):
@@ -138,4 +141,4 @@ func (f fake) look(what string, r check.Request) check.Answer {
 	return check.Answer{Stage: check.StageStatx, MountID: r.MountID, MountRoot: true}
 }
 
-func hang() { <-time.After(time.Hour) }
+func hangForever() { <-time.After(time.Hour) }
