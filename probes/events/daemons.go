@@ -10,64 +10,64 @@ import (
 )
 
 const (
-	shortestRest = time.Second      // between two scans of /proc: daemons end and start in groups
-	longestRest  = 30 * time.Second // however long a scan took
-	scanShare    = 20               // the rest is at least that many times as long as the scan
-	rescanAfter  = 5 * time.Minute  // descriptors are handed over without anybody's end
-	missedAfter  = time.Minute      // a mount that is repaired inside its pod may have the number of the broken one
-	tendInterval = time.Minute
+	minScanPause      = time.Second      // daemons end and start in groups
+	maxScanPause      = 30 * time.Second // even after a slow scan
+	scanPauseFactor   = 20               // the pause is this many times as long as the scan
+	rescanAfter       = 5 * time.Minute  // a daemon can pass its descriptor on without ending
+	retryMissingAfter = time.Minute      // a mount repaired inside its pod may reuse the number of the broken one
+	expireInterval    = time.Minute
 )
 
-// daemons knows the processes that serve the watched FUSE connections. It is guarded by the Watcher's lock.
+// daemons are the processes that serve the watched FUSE connections. The Watcher's lock guards it.
 type daemons struct {
-	held    map[int]*daemon     // by process id
-	fresh   map[connection]bool // connections that pods have begun to use and no scan has looked for since
-	missed  bool                // the last scan has found no process for one that is in use
-	wake    chan struct{}       // capacity 1: a scan is due
-	scanned time.Time
+	byPID         map[int]*daemon     // by process id
+	unscanned     map[connection]bool // connections that are new to a pod since the last scan began
+	holderMissing bool                // the last scan found no process for a connection that is in use
+	wake          chan struct{}       // capacity 1: a scan is due
+	lastScan      time.Time
 }
 
 // daemon is a process that holds a descriptor of a watched connection.
 type daemon struct {
 	pidfd       int
-	id          uint64 // of pidfd in the poller
+	pollID      uint64 // of pidfd in the poller
 	connections map[connection]bool
 }
 
 func newDaemons() *daemons {
-	return &daemons{held: map[int]*daemon{}, fresh: map[connection]bool{}, wake: make(chan struct{}, 1)}
+	return &daemons{byPID: map[int]*daemon{}, unscanned: map[connection]bool{}, wake: make(chan struct{}, 1)}
 }
 
-// due makes a scan due.
-func (d *daemons) due() {
+// requestScan makes a scan due.
+func (d *daemons) requestScan() {
 	select {
 	case d.wake <- struct{}{}:
-	default: // it is
+	default: // it is due already
 	}
 }
 
-// use notes what a pod uses now and did not before, even if others do: the kernel gives the number of a connection that has ended to
-// another one, while a dead pod is still known by it.
-func (d *daemons) use(connections, before map[connection]bool) {
+// addUnscanned notes the connections that a pod uses now and did not use before, even if other pods
+// do: the kernel gives the number of an ended connection to a new one while a dead pod is still
+// known by it.
+func (d *daemons) addUnscanned(connections, before map[connection]bool) {
 	for c := range connections {
 		if !before[c] {
-			d.fresh[c] = true
+			d.unscanned[c] = true
 		}
 	}
 }
 
-// lack reports whether a scan is due: some connection is fresh, or the last scan is old.
-func (d *daemons) lack(now time.Time) bool {
-	age := now.Sub(d.scanned)
-	return len(d.fresh) > 0 || age > rescanAfter || d.missed && age > missedAfter
+// needsScan reports whether a scan is due: a connection is unscanned, or the last scan is too old.
+func (d *daemons) needsScan(now time.Time) bool {
+	age := now.Sub(d.lastScan)
+	return len(d.unscanned) > 0 || age > rescanAfter || d.holderMissing && age > retryMissingAfter
 }
 
-// tend scans /proc when that is due and has paused long enough since the last time, and lets go of
-// what was not renewed. It does not wait for a scan: a process that goes into execve at the wrong
-// moment can keep that waiting (see proc.Descriptors). Then this source is lost for as long, and no
-// other.
-func (w *Watcher) tend() {
-	ticker := time.NewTicker(tendInterval)
+// runScans scans /proc when a scan is due and the pause after the last one is over, and drops
+// expired pods. It does not wait for a scan: a process that is inside execve at the wrong moment
+// can block it (see proc.Process.Descriptors). Only this source is lost meanwhile.
+func (w *Watcher) runScans() {
+	ticker := time.NewTicker(expireInterval)
 	defer ticker.Stop()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
@@ -78,148 +78,150 @@ func (w *Watcher) tend() {
 		select {
 		case <-due:
 			due = nil
-			go func() { scanned <- w.scan() }()
-		case rest := <-scanned:
-			pause.Reset(rest)
+			go func() { scanned <- w.scanDaemons() }()
+		case length := <-scanned:
+			pause.Reset(length)
 		case <-pause.C:
 			due = w.daemons.wake
 		case now := <-ticker.C:
-			w.expire(now)
+			w.expirePods(now)
 		case <-w.quit:
 			return
 		}
 	}
 }
 
-// scan finds the daemons of the watched connections and returns how long to rest.
-func (w *Watcher) scan() time.Duration {
-	wanted, fresh := w.wanted()
+// scanDaemons finds the daemons of the watched connections and returns how long to pause.
+func (w *Watcher) scanDaemons() time.Duration {
+	wanted, unscanned := w.takeWanted()
 	if len(wanted) == 0 {
-		w.settle(nil, nil, nil)
+		w.applyScan(nil, nil, nil)
 		return 0
 	}
 	start := time.Now()
-	found, err := findHolders(w.opts.ProcRoot, w.tells, wanted, w.quit)
+	found, err := findHolders(w.opts.ProcRoot, w.fdinfoTellsConnection, wanted, w.quit)
 	took := time.Since(start)
 	if err == nil {
-		w.settle(found, wanted, fresh)
+		w.applyScan(found, wanted, unscanned)
 	} else {
-		w.putBack(fresh)
+		w.returnUnscanned(unscanned)
 	}
-	return rest(took)
+	return scanPause(took)
 }
 
-func rest(took time.Duration) time.Duration {
-	return min(max(scanShare*took, shortestRest), longestRest)
+// scanPause returns the pause after a scan, so that scans take a bounded share of a CPU.
+func scanPause(took time.Duration) time.Duration {
+	return min(max(scanPauseFactor*took, minScanPause), maxScanPause)
 }
 
-// wanted returns the connections of all pods, and takes those of them that are fresh.
-func (w *Watcher) wanted() (wanted, fresh map[connection]bool) {
+// takeWanted returns the connections of all pods, and takes the unscanned ones off the list.
+func (w *Watcher) takeWanted() (wanted, unscanned map[connection]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wanted, fresh = map[connection]bool{}, w.daemons.fresh
+	wanted, unscanned = map[connection]bool{}, w.daemons.unscanned
 	for _, p := range w.pods {
 		maps.Copy(wanted, p.connections)
 	}
-	w.daemons.fresh = map[connection]bool{}
-	return wanted, fresh
+	w.daemons.unscanned = map[connection]bool{}
+	return wanted, unscanned
 }
 
-// putBack has the connections looked for again.
-func (w *Watcher) putBack(fresh map[connection]bool) {
+// returnUnscanned puts the connections back after a scan that failed.
+func (w *Watcher) returnUnscanned(unscanned map[connection]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.Copy(w.daemons.fresh, fresh)
+	maps.Copy(w.daemons.unscanned, unscanned)
 }
 
-// settle replaces the held daemons by those found, and announces the fresh connections that none of them holds: their daemons have most
-// likely ended between the look that found the mounts and this scan.
-func (w *Watcher) settle(found []holder, wanted, fresh map[connection]bool) {
+// applyScan replaces the known daemons by those found, and announces the unscanned connections that
+// none of them holds: their daemons most likely ended between the probe that found the mounts and
+// this scan.
+func (w *Watcher) applyScan(found []holder, wanted, unscanned map[connection]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.announceFUSE(unheld(fresh, found))
-	w.daemons.missed, w.daemons.scanned = len(unheld(wanted, found)) > 0, time.Now()
-	stay := map[int]bool{}
+	w.announceFUSE(findUnheld(unscanned, found))
+	w.daemons.holderMissing, w.daemons.lastScan = len(findUnheld(wanted, found)) > 0, time.Now()
+	alive := map[int]bool{}
 	for _, h := range found {
 		if !w.closed {
 			w.holdDaemon(h)
-			stay[h.process.PID] = true
+			alive[h.process.PID] = true
 		}
 		h.process.Release()
 	}
-	for pid := range w.daemons.held {
-		if !stay[pid] {
+	for pid := range w.daemons.byPID {
+		if !alive[pid] {
 			w.dropDaemon(pid)
 		}
 	}
 	w.dropUnused() // a pod may have been forgotten during the scan
 }
 
-// unheld returns the connections that no process is known to hold. Where the kernel does not tell
-// them, any holder may hold each; where it does, one that was not asked is nobody's excuse: a
-// tenant may have made it.
-func unheld(connections map[connection]bool, found []holder) map[connection]bool {
-	none := map[connection]bool{}
+// findUnheld returns the connections that no process is known to hold. A holder of anyConnection
+// may hold each of them. A holder of unreadConnection does not count: a tenant may have made it.
+func findUnheld(connections map[connection]bool, found []holder) map[connection]bool {
+	unheld := map[connection]bool{}
 	for c := range connections {
 		if !slices.ContainsFunc(found, func(h holder) bool { return h.connections[c] || h.connections[anyConnection] }) {
-			none[c] = true
+			unheld[c] = true
 		}
 	}
-	return none
+	return unheld
 }
 
-// holdDaemon takes a pidfd of the process unless it has one. A process that has ended since the scan has left its
-// connections to nobody, or to a successor: that is worth a look.
+// holdDaemon opens a pidfd of the process unless it has one. A process that has ended since the
+// scan leaves its connections to another process or to none, so a probe is due.
 func (w *Watcher) holdDaemon(h holder) {
 	pid := h.process.PID
-	if d := w.daemons.held[pid]; d != nil {
-		if ended, err := sys.Ended(d.pidfd); err == nil && !ended { // its id was not used again
+	if d := w.daemons.byPID[pid]; d != nil {
+		if ended, err := sys.Ended(d.pidfd); err == nil && !ended { // its id was not reused
 			d.connections = h.connections
 			return
 		}
-		w.daemonEnded(pid)
+		w.handleDaemonEnd(pid)
 	}
-	pidfd, err := pidfdOf(h.process)
+	pidfd, err := openPidfd(h.process)
 	if err != nil {
 		w.announceFUSE(h.connections)
 		return
 	}
 	d := &daemon{pidfd: pidfd, connections: h.connections}
-	if d.id, err = w.poller.add(pidfd, sys.PollIn, func() { w.daemonEnded(pid) }); err != nil {
+	if d.pollID, err = w.poller.registerFD(pidfd, sys.PollIn, func() { w.handleDaemonEnd(pid) }); err != nil {
 		sys.Close(pidfd)
 		return
 	}
-	w.daemons.held[pid] = d
+	w.daemons.byPID[pid] = d
 }
 
-// daemonEnded announces the end and has a successor looked for.
-func (w *Watcher) daemonEnded(pid int) {
-	d := w.daemons.held[pid]
+// handleDaemonEnd announces the end and requests a scan for another holder of the connections.
+func (w *Watcher) handleDaemonEnd(pid int) {
+	d := w.daemons.byPID[pid]
 	w.dropDaemon(pid)
 	w.announceFUSE(d.connections)
-	w.daemons.due()
+	w.daemons.requestScan()
 }
 
 func (w *Watcher) dropDaemon(pid int) {
-	d := w.daemons.held[pid]
-	w.poller.remove(d.id)
+	d := w.daemons.byPID[pid]
+	w.poller.unregisterFD(d.pollID)
 	sys.Close(d.pidfd)
-	delete(w.daemons.held, pid)
+	delete(w.daemons.byPID, pid)
 }
 
-// announceFUSE announces that a holder of the connections has ended, or is not there.
+// announceFUSE announces to the pods that use the connections that a holder has ended, or that
+// there is none.
 func (w *Watcher) announceFUSE(connections map[connection]bool) {
 	for uid, p := range w.pods {
-		if p.uses(connections) {
-			w.queue.announce(uid, probes.TriggerFUSEDaemon)
+		if p.usesAny(connections) {
+			w.queue.announceEvent(uid, probes.TriggerFUSEDaemon)
 		}
 	}
 }
 
-// uses reports whether one of the connections is the pod's, or may be.
-func (p *pod) uses(connections map[connection]bool) bool {
+// usesAny reports whether the pod uses one of the connections, or may use it.
+func (p *watchedPod) usesAny(connections map[connection]bool) bool {
 	for c := range p.connections {
-		if connections[c] || connections[anyConnection] || connections[untoldConnection] {
+		if connections[c] || connections[anyConnection] || connections[unreadConnection] {
 			return true
 		}
 	}

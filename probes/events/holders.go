@@ -13,11 +13,11 @@ import (
 // connection is the number of a FUSE connection: the kernel's device number of its super block.
 type connection uint64
 
-// What stands for a descriptor of /dev/fuse whose connection is not known. No device has such a
-// number.
+// Connections that stand for a descriptor of /dev/fuse whose connection is not known. No device
+// has such a number.
 const (
-	anyConnection    = ^connection(0) - iota // the kernel does not tell it
-	untoldConnection                         // it was not asked, since the process is not privileged
+	anyConnection    = ^connection(0) - iota // this kernel does not show it
+	unreadConnection                         // not read, because the process is not privileged
 )
 
 // minorBits is the width of the minor in a device number of the kernel (MINORBITS).
@@ -39,28 +39,28 @@ type holder struct {
 }
 
 const (
-	maxHolders = 1024           // processes
-	maxUntold  = maxHolders / 2 // of them that are not privileged: anybody can have so many
+	maxHolders       = 1024           // processes
+	maxUnreadHolders = maxHolders / 2 // of them not privileged: any tenant can start this many
 )
 
 // findHolders returns the processes below the /proc at root that hold a descriptor of a wanted
-// connection, or of /dev/fuse where the connection is not told. Processes that may not be read, or
-// end meanwhile, are passed over. It ends early when quit is closed. The caller releases the
-// processes.
+// connection, or any descriptor of /dev/fuse where the connection is not known. Processes that may
+// not be read, or end meanwhile, are skipped. It returns early when quit is closed. The caller must
+// release the processes.
 //
-// tells says that this kernel tells the connection of a descriptor, in its fdinfo. That is opened
-// of none but /dev/fuse, and of none but privileged processes: others can keep its reader waiting
-// (see proc.IsPrivileged).
+// With fdinfoTellsConnection the connection of a descriptor is read from its fdinfo. Only
+// descriptors of /dev/fuse are read, and only of privileged processes: any other process can block
+// the reader (see proc.Process.IsPrivileged).
 //
-// A link that reads /dev/fuse can be had by who may mount, or make files in the /dev of his
-// container. The end of his processes then calls for looks at pods with a FUSE, at a bounded rate,
-// and for nothing else.
-func findHolders(root string, tells bool, wanted map[connection]bool, quit <-chan struct{}) ([]holder, error) {
+// A tenant who may mount, or make files in the /dev of a container, can have a link that reads
+// /dev/fuse. The end of that process then causes probes of pods with a FUSE mount, at a bounded
+// rate, and nothing else.
+func findHolders(root string, fdinfoTellsConnection bool, wanted map[connection]bool, quit <-chan struct{}) ([]holder, error) {
 	pids, err := proc.All(root)
 	if err != nil {
 		return nil, fmt.Errorf("find FUSE daemons: %w", err)
 	}
-	s := search{root: root, tells: tells, wanted: wanted}
+	s := holderScan{root: root, fdinfoTellsConnection: fdinfoTellsConnection, wanted: wanted}
 	for _, pid := range pids {
 		select {
 		case <-quit:
@@ -75,26 +75,26 @@ func findHolders(root string, tells bool, wanted map[connection]bool, quit <-cha
 	return s.found, nil
 }
 
-// search is one scan of /proc.
-type search struct {
-	root   string
-	tells  bool
-	wanted map[connection]bool
-	found  []holder
-	untold int // of them
+// holderScan is one scan of /proc.
+type holderScan struct {
+	root                  string
+	fdinfoTellsConnection bool
+	wanted                map[connection]bool
+	found                 []holder
+	unread                int // of found, with unreadConnection
 }
 
-// addProcess enters a process if it is a holder.
-func (s *search) addProcess(pid int) {
+// addProcess adds the process if it is a holder.
+func (s *holderScan) addProcess(pid int) {
 	p, err := proc.Peek(s.root, pid)
 	if err != nil {
 		return
 	}
 	held := s.findConnections(p)
-	if held[untoldConnection] {
-		s.untold++
+	if held[unreadConnection] {
+		s.unread++
 	}
-	if len(held) == 0 || held[untoldConnection] && s.untold > maxUntold {
+	if len(held) == 0 || held[unreadConnection] && s.unread > maxUnreadHolders {
 		p.Release()
 		return
 	}
@@ -102,16 +102,16 @@ func (s *search) addProcess(pid int) {
 }
 
 // findConnections returns which of the wanted connections the process holds.
-func (s *search) findConnections(p *proc.Process) map[connection]bool {
-	// As its own mount namespace has it; the second one is that of a /dev which was unmounted.
+func (s *holderScan) findConnections(p *proc.Process) map[connection]bool {
+	// The path as the process's mount namespace has it. The second is that of a detached /dev.
 	descriptors, err := p.Descriptors("/dev/fuse", "/fuse")
 	switch {
 	case err != nil || len(descriptors) == 0:
 		return nil
-	case !s.tells:
+	case !s.fdinfoTellsConnection:
 		return map[connection]bool{anyConnection: true}
 	case !p.IsPrivileged(s.root):
-		return map[connection]bool{untoldConnection: true}
+		return map[connection]bool{unreadConnection: true}
 	}
 	held := map[connection]bool{}
 	for _, name := range descriptors {
@@ -122,18 +122,18 @@ func (s *search) findConnections(p *proc.Process) map[connection]bool {
 	return held
 }
 
-// maxInfo is more than the fdinfo of a character device holds.
-const maxInfo = 4096
+// maxFdinfo is larger than the fdinfo of any character device.
+const maxFdinfo = 4096
 
-// readConnection reads the line that fuse_dev_show_fdinfo of the kernel writes. It is not ok when
-// there is none: nothing is mounted with the descriptor.
+// readConnection reads the line that fuse_dev_show_fdinfo (fs/fuse/dev.c) writes. ok is false when
+// there is no such line: nothing is mounted with the descriptor.
 func readConnection(p *proc.Process, descriptor string) (c connection, ok bool) {
 	f, err := p.Open("fdinfo/" + descriptor)
 	if err != nil {
 		return 0, false
 	}
 	defer func() { _ = f.Close() }() // read only
-	text, err := io.ReadAll(io.LimitReader(f, maxInfo))
+	text, err := io.ReadAll(io.LimitReader(f, maxFdinfo))
 	if err != nil {
 		return 0, false
 	}

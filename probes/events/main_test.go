@@ -21,7 +21,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
-// roleEnv makes another process of the test binary: "inside" runs the tests in a mount namespace of their own, "container" obeys.
+// roleEnv selects what the test binary does: "inside" runs the tests in their own mount namespace,
+// "container" runs the commands that it reads.
 const roleEnv = "MOUNTWARDEN_EVENTS_ROLE"
 
 // patience bounds waits that end at once on an idle machine.
@@ -30,7 +31,7 @@ const patience = 30 * time.Second
 func TestMain(m *testing.M) {
 	switch role := os.Getenv(roleEnv); {
 	case role == "container":
-		contain()
+		runContainer()
 	case role == "" && os.Geteuid() == 0:
 		os.Exit(runInside())
 	default:
@@ -38,7 +39,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// runInside keeps what the tests mount from the machine, and makes it vanish with them.
+// runInside runs the tests in their own mount namespace: their mounts are invisible to the machine,
+// and vanish with them.
 func runInside() int {
 	runtime.LockOSThread() // the parent-death signal is the thread's
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
@@ -52,9 +54,9 @@ func runInside() int {
 	return 0
 }
 
-// contain is a process in a mount namespace of its own: it obeys one line of words after the other.
-func contain() {
-	tell := func(err error) {
+// runContainer is a process in its own mount namespace that runs one command a line.
+func runContainer() {
+	report := func(err error) {
 		if err == nil {
 			err = errors.New("ok")
 		}
@@ -62,17 +64,17 @@ func contain() {
 			os.Exit(1)
 		}
 	}
-	tell(nil)
+	report(nil)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		tell(obey(strings.Fields(lines.Text())))
+		report(runCommand(strings.Fields(lines.Text())))
 	}
 	os.Exit(0)
 }
 
-// served is the connection of the container's FUSE.
-var served *os.File
+// fuseConnection is the connection of the container's FUSE.
+var fuseConnection *os.File
 
-func obey(words []string) error {
+func runCommand(words []string) error {
 	switch words[0] {
 	case "stat":
 		_, err := os.Stat(words[1])
@@ -90,17 +92,17 @@ func obey(words []string) error {
 		if err != nil {
 			return err
 		}
-		served = os.NewFile(uintptr(fd), "/dev/fuse")
+		fuseConnection = os.NewFile(uintptr(fd), "/dev/fuse")
 		return syscall.Mount("none", words[1], "fuse.events", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd))
 	case "become": // a user without capabilities
 		return syscall.Setuid(65534)
-	case "heir": // holds the connection until the container's input ends, and then there is nobody else to obey
-		heir := exec.Command("cat")
-		heir.Stdin, heir.ExtraFiles = os.Stdin, []*os.File{served}
-		return heir.Start()
-	case "storm":
+	case "handover": // cat holds the connection until the container's input ends; it runs no command
+		other := exec.Command("cat")
+		other.Stdin, other.ExtraFiles = os.Stdin, []*os.File{fuseConnection}
+		return other.Start()
+	case "churn":
 		for end := time.Now().Add(time.Second); time.Now().Before(end); {
-			if err := errors.Join(obey([]string{"tmpfs", words[1]}), obey([]string{"umount", words[1]})); err != nil {
+			if err := errors.Join(runCommand([]string{"tmpfs", words[1]}), runCommand([]string{"umount", words[1]})); err != nil {
 				return err
 			}
 		}
@@ -112,7 +114,7 @@ func obey(words []string) error {
 	}
 }
 
-// container is a running one.
+// container is a process in its own mount namespace.
 type container struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -136,7 +138,7 @@ func newContainer(t *testing.T) *container {
 	c.stdout = bufio.NewReader(stdout)
 	must(t, c.cmd.Start())
 	t.Cleanup(c.kill)
-	c.answer()
+	c.expectOK()
 	c.held, err = proc.Hold("/proc", c.cmd.Process.Pid)
 	must(t, err)
 	t.Cleanup(c.held.Release)
@@ -147,10 +149,10 @@ func (c *container) do(words ...string) {
 	c.t.Helper()
 	_, err := fmt.Fprintln(c.stdin, strings.Join(words, " "))
 	must(c.t, err)
-	c.answer()
+	c.expectOK()
 }
 
-func (c *container) answer() {
+func (c *container) expectOK() {
 	c.t.Helper()
 	if line, err := c.stdout.ReadString('\n'); err != nil || line != "ok\n" {
 		c.t.Fatalf("container: %q %v", line, err)
@@ -163,13 +165,13 @@ func (c *container) kill() {
 	_ = c.cmd.Wait()         // was killed
 }
 
-// subject is the container as Watch takes it.
-func (c *container) subject(devices ...Device) []Subject {
-	return []Subject{{Process: c.held, Devices: devices}}
+// watchTarget is the container as an argument of Watch.
+func (c *container) watchTarget(devices ...FileSystem) []Target {
+	return []Target{{Process: c.held, FileSystems: devices}}
 }
 
 // device returns the file system at the container's mount point.
-func (c *container) device(point string) Device {
+func (c *container) device(point string) FileSystem {
 	c.t.Helper()
 	text, err := c.held.Read("mountinfo")
 	must(c.t, err)
@@ -179,29 +181,29 @@ func (c *container) device(point string) Device {
 	if !ok {
 		c.t.Fatalf("nothing is mounted at %s", point)
 	}
-	return Device{Device: m.Device, FSType: m.FSType}
+	return FileSystem{Device: m.Device, FSType: m.FSType}
 }
 
-// way is one of those to watch a mount table.
-type way struct {
+// watchMethod is a way to watch a mount table.
+type watchMethod struct {
 	name     string
 	closer   string
 	fanotify bool
 }
 
-func ways() []way {
-	return []way{{name: "fanotify", fanotify: true}, {name: "mountinfo"}, {name: "mountinfo with a closer", closer: "/bin/cat"}}
+func watchMethods() []watchMethod {
+	return []watchMethod{{name: "fanotify", fanotify: true}, {name: "mountinfo"}, {name: "mountinfo with a closer", closer: "/bin/cat"}}
 }
 
-func newWatcher(t *testing.T, by way) *Watcher {
+func newWatcher(t *testing.T, method watchMethod) *Watcher {
 	t.Helper()
 	needRoot(t)
-	w := New(Options{Closer: by.closer})
+	w := New(Options{Closer: method.closer})
 	t.Cleanup(w.Close)
-	if by.fanotify && !w.fanotify.Available {
+	if method.fanotify && !w.fanotify.Available {
 		t.Skip(w.fanotify.Detail)
 	}
-	w.fanotify.Available = by.fanotify
+	w.fanotify.Available = method.fanotify
 	return w
 }
 
@@ -230,19 +232,19 @@ type disk struct {
 	image, block string
 }
 
-func newDisk(t *testing.T, folder string) *disk {
+func newDisk(t *testing.T, dir string) *disk {
 	t.Helper()
 	needRoot(t)
-	d := &disk{t: t, image: filepath.Join(folder, "image")}
+	d := &disk{t: t, image: filepath.Join(dir, "image")}
 	must(t, os.WriteFile(d.image, nil, 0o600))
 	must(t, os.Truncate(d.image, 16<<20))
-	d.attach()
+	d.attachLoop()
 	t.Cleanup(func() { _ = exec.Command("losetup", "-d", d.block).Run() }) // detached already
 	run(t, "mkfs.ext4", "-q", d.block)
 	return d
 }
 
-func (d *disk) attach() {
+func (d *disk) attachLoop() {
 	d.t.Helper()
 	d.block = run(d.t, "losetup", "--find", "--show", d.image)
 }
@@ -254,19 +256,19 @@ func (d *disk) mount(point string) {
 	d.t.Cleanup(func() { _ = syscall.Unmount(point, syscall.MNT_DETACH) }) // unmounted already
 }
 
-// shown is the kernel's folder of the mounted file system.
-func (d *disk) shown() string { return filepath.Join("/sys/fs/ext4", filepath.Base(d.block)) }
+// sysfsDir is the kernel's directory of the mounted file system.
+func (d *disk) sysfsDir() string { return filepath.Join("/sys/fs/ext4", filepath.Base(d.block)) }
 
-func (d *disk) fail() {
+func (d *disk) triggerError() {
 	d.t.Helper()
-	must(d.t, os.WriteFile(filepath.Join(d.shown(), "trigger_fs_error"), []byte("test"), 0o600))
+	must(d.t, os.WriteFile(filepath.Join(d.sysfsDir(), "trigger_fs_error"), []byte("test"), 0o600))
 }
 
-// expectFree waits until no file system is on the device, and takes it away.
+// expectFree waits until no file system is on the device, and detaches it.
 func (d *disk) expectFree() {
 	d.t.Helper()
 	eventually(d.t, "the super block is gone", func() bool {
-		_, err := os.Stat(d.shown())
+		_, err := os.Stat(d.sysfsDir())
 		return errors.Is(err, os.ErrNotExist)
 	})
 	run(d.t, "losetup", "-d", d.block)

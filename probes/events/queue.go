@@ -7,79 +7,79 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Event says that a look at the pod is due.
+// Event says that a probe of the pod is due.
 type Event struct {
 	Pod     string // probes.Pod.UID
 	Trigger probes.Trigger
 }
 
-// queue hands out what is due: at most one event of each pod waits in it, and none is handed out sooner after the last one of its
-// pod than the gap. It holds no more than the pods that were added.
+// queue hands out the events that are due. It holds at most one event of each pod, and waits for
+// minInterval between two events of one pod. It holds events only of pods that were added.
 type queue struct {
-	gap  time.Duration
-	out  chan Event
-	wake chan struct{} // capacity 1
+	minInterval time.Duration
+	out         chan Event
+	wake        chan struct{} // capacity 1
 
 	mu   sync.Mutex
-	pods map[string]*turn
+	pods map[string]*pendingEvent
 }
 
-// turn is what the queue knows of a pod.
-type turn struct {
-	trigger probes.Trigger // of the first event that is due; "" when none is
-	ready   time.Time      // not to be handed out before
-	count   uint64         // of all announcements
+// pendingEvent is what the queue knows of one pod.
+type pendingEvent struct {
+	trigger   probes.Trigger // of the first event that is due; "" when none is
+	notBefore time.Time      // the earliest time for the next event
+	announced uint64         // how many events were announced
 }
 
-// offer is an event on its way out, with the count at which it was taken.
-type offer struct {
-	event Event
-	count uint64
+// delivery is an event that is being handed out, with the count of announcements at that moment.
+type delivery struct {
+	event     Event
+	announced uint64 // pendingEvent.announced at that moment
 }
 
-func newQueue(gap time.Duration) *queue {
-	return &queue{gap: gap, out: make(chan Event), wake: make(chan struct{}, 1), pods: map[string]*turn{}}
+func newQueue(minInterval time.Duration) *queue {
+	return &queue{minInterval: minInterval, out: make(chan Event), wake: make(chan struct{}, 1), pods: map[string]*pendingEvent{}}
 }
 
-func (q *queue) add(pod string) {
+func (q *queue) addPod(pod string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.pods[pod] == nil {
-		q.pods[pod] = &turn{}
+		q.pods[pod] = &pendingEvent{}
 	}
 }
 
-// remove forgets the pod and what is due of it.
-func (q *queue) remove(pod string) {
+// removePod drops the pod and its pending event.
+func (q *queue) removePod(pod string) {
 	q.mu.Lock()
 	delete(q.pods, pod)
 	q.mu.Unlock()
-	q.rouse()
+	q.wakeLoop()
 }
 
-// announce makes a look at the pod due. It never blocks.
-func (q *queue) announce(pod string, trigger probes.Trigger) {
+// announceEvent makes a probe of the pod due. It never blocks.
+func (q *queue) announceEvent(pod string, trigger probes.Trigger) {
 	q.mu.Lock()
-	if t := q.pods[pod]; t != nil {
-		t.count++
-		if t.trigger == "" {
-			t.trigger = trigger
+	if p := q.pods[pod]; p != nil {
+		p.announced++
+		if p.trigger == "" {
+			p.trigger = trigger
 		}
 	}
 	q.mu.Unlock()
-	q.rouse()
+	q.wakeLoop()
 }
 
-func (q *queue) rouse() {
+func (q *queue) wakeLoop() {
 	select {
 	case q.wake <- struct{}{}:
-	default: // it is awake
+	default: // a wake-up is pending already
 	}
 }
 
 // run hands out events until quit is closed.
 func (q *queue) run(quit <-chan struct{}) {
-	timer := time.NewTimer(idle)
+	timer := time.NewTimer(idleWait)
 	defer timer.Stop()
 	for {
 		next, wait := q.next(time.Now())
@@ -90,7 +90,7 @@ func (q *queue) run(quit <-chan struct{}) {
 		timer.Reset(wait)
 		select {
 		case out <- next.event:
-			q.handedOut(next, time.Now())
+			q.confirmDelivery(next, time.Now())
 		case <-q.wake:
 		case <-timer.C:
 		case <-quit:
@@ -99,36 +99,38 @@ func (q *queue) run(quit <-chan struct{}) {
 	}
 }
 
-// idle is how long the queue waits when nothing is due; an announcement rouses it.
-const idle = time.Hour
+// idleWait is how long the queue waits when nothing is due. An announcement wakes it earlier.
+const idleWait = time.Hour
 
-// next returns what may be handed out now, or how long to wait. Of several the one that has waited longest comes first.
-func (q *queue) next(now time.Time) (next offer, wait time.Duration) {
+// next returns the event that may be handed out now, or how long to wait. The pod that has waited
+// longest comes first.
+func (q *queue) next(now time.Time) (next delivery, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	wait = idle
-	for pod, t := range q.pods {
-		if left := t.ready.Sub(now); t.trigger != "" && left < wait {
+	wait = idleWait
+	for pod, p := range q.pods {
+		if left := p.notBefore.Sub(now); p.trigger != "" && left < wait {
 			wait = left
-			next = offer{event: Event{Pod: pod, Trigger: t.trigger}, count: t.count}
+			next = delivery{event: Event{Pod: pod, Trigger: p.trigger}, announced: p.announced}
 		}
 	}
 	if wait > 0 {
-		return offer{}, wait
+		return delivery{}, wait
 	}
-	return next, idle
+	return next, idleWait
 }
 
-// handedOut starts the pod's gap. What was announced since the offer was made stays due: the reader may have looked before.
-func (q *queue) handedOut(o offer, now time.Time) {
+// confirmDelivery starts the interval before the pod's next event. An announcement since next was
+// called keeps the pod due: the receiver may have probed before it.
+func (q *queue) confirmDelivery(d delivery, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t := q.pods[o.event.Pod]
-	if t == nil {
+	p := q.pods[d.event.Pod]
+	if p == nil {
 		return
 	}
-	t.ready = now.Add(q.gap)
-	if t.count == o.count {
-		t.trigger = ""
+	p.notBefore = now.Add(q.minInterval)
+	if p.announced == d.announced {
+		p.trigger = ""
 	}
 }

@@ -10,40 +10,41 @@ import (
 	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
-// table is the watched mount table of one process.
-type table struct {
-	fd    int    // a fanotify group, or the open mountinfo
-	id    uint64 // of fd in the poller
-	pins  bool   // fd pins the namespace while the process lives, and is closed with it
-	pidfd int    // of the process, where fd pins; else -1
-	ended uint64 // of pidfd in the poller
+// tableWatch watches the mount table of one process.
+type tableWatch struct {
+	fd            int    // a fanotify group, or the open mountinfo
+	pollID        uint64 // of fd in the poller
+	pinsNamespace bool   // fd pins the namespace while the process lives, and is closed with it
+	pidfd         int    // of the process when pinsNamespace is set, else -1
+	endID         uint64 // of pidfd in the poller
 }
 
-var errTooManyStuck = errors.New("too many mount namespaces do not come down")
+var errTooManyClosers = errors.New("too many mount namespaces do not come down")
 
-// openTable watches the mount table of p for the pod, in the way that pins nothing if there is one.
-func (w *Watcher) openTable(pod string, p *proc.Process) (*table, error) {
+// watchTable watches the mount table of p for the pod, with fanotify if possible, because it does
+// not pin the namespace.
+func (w *Watcher) watchTable(pod string, p *proc.Process) (*tableWatch, error) {
 	if w.fanotify.Available {
-		if t, err := w.openGroup(pod, p); err == nil {
+		if t, err := w.watchByFanotify(pod, p); err == nil {
 			return t, nil
 		}
 	}
 	if !w.mountinfo.Available {
 		return nil, errors.ErrUnsupported
 	}
-	return w.openMountinfo(pod, p)
+	return w.watchByMountinfo(pod, p)
 }
 
-// openGroup marks the process's mount namespace, which is open for that moment only.
-func (w *Watcher) openGroup(pod string, p *proc.Process) (*table, error) {
-	group, err := groupOf(p)
+// watchByFanotify marks the process's mount namespace. The namespace is open only for that moment.
+func (w *Watcher) watchByFanotify(pod string, p *proc.Process) (*tableWatch, error) {
+	group, err := openFanotifyGroup(p)
 	if err != nil {
 		return nil, err
 	}
-	t := &table{fd: group, pidfd: -1}
-	t.id, err = w.poller.add(group, sys.PollIn, func() {
-		w.drain(group)
-		w.queue.announce(pod, probes.TriggerMountTable)
+	t := &tableWatch{fd: group, pidfd: -1}
+	t.pollID, err = w.poller.registerFD(group, sys.PollIn, func() {
+		w.drainGroup(group)
+		w.queue.announceEvent(pod, probes.TriggerMountTable)
 	})
 	if err != nil {
 		w.closeTable(t)
@@ -52,9 +53,10 @@ func (w *Watcher) openGroup(pod string, p *proc.Process) (*table, error) {
 	return t, nil
 }
 
-// groupOf asks the pidfd for the namespace: to open /proc/PID/ns/mnt may take for ever (see proc.Tasks).
-func groupOf(p *proc.Process) (int, error) {
-	pidfd, err := pidfdOf(p)
+// openFanotifyGroup gets the namespace from a pidfd: opening /proc/PID/ns/mnt may block
+// indefinitely (see proc.Tasks).
+func openFanotifyGroup(p *proc.Process) (int, error) {
+	pidfd, err := openPidfd(p)
 	if err != nil {
 		return -1, fmt.Errorf("open a pidfd: %w: it needs Linux 5.10", err)
 	}
@@ -77,70 +79,73 @@ func groupOf(p *proc.Process) (int, error) {
 }
 
 const (
-	drainBuffer = 16 << 10
-	drainReads  = 64 // more than a group queues: 16,384 events (fs.fanotify.max_queued_events) of 40 bytes
+	drainBufferSize = 16 << 10
+	maxDrainReads   = 64 // more than a group queues: 16,384 events (fs.fanotify.max_queued_events) of 40 bytes
 )
 
-// drain empties a fanotify group before its events are announced: one that comes later is reported again.
-func (w *Watcher) drain(group int) {
-	_ = sys.Drain(group, w.buffer, drainReads) // what cannot be read is reported again
+// drainGroup empties a fanotify group before its events are announced, so that a later event is
+// reported again.
+func (w *Watcher) drainGroup(group int) {
+	_ = sys.Drain(group, w.buffer, maxDrainReads) // an event that was not read is reported again
 }
 
-// openMountinfo holds the process's mountinfo together with its pidfd.
-func (w *Watcher) openMountinfo(pod string, p *proc.Process) (*table, error) {
-	if w.releaser.stuck() {
-		return nil, errTooManyStuck
+// watchByMountinfo keeps the process's mountinfo open, together with a pidfd. The open file pins
+// the mount namespace, and the pidfd says when to close it.
+func (w *Watcher) watchByMountinfo(pod string, p *proc.Process) (*tableWatch, error) {
+	if w.closer.isFull() {
+		return nil, errTooManyClosers
 	}
-	pidfd, err := pidfdOf(p)
+	pidfd, err := openPidfd(p)
 	if err != nil {
 		return nil, err
 	}
-	t := &table{fd: -1, pins: true, pidfd: pidfd}
-	if err := w.fillMountinfo(t, pod, p); err != nil {
+	t := &tableWatch{fd: -1, pinsNamespace: true, pidfd: pidfd}
+	if err := w.registerMountinfo(t, pod, p); err != nil {
 		w.closeTable(t)
 		return nil, err
 	}
 	return t, nil
 }
 
-func (w *Watcher) fillMountinfo(t *table, pod string, p *proc.Process) (err error) {
-	if t.fd, err = openMounts(p); err != nil {
+// registerMountinfo opens the mountinfo and registers it and the pidfd with the poller.
+func (w *Watcher) registerMountinfo(t *tableWatch, pod string, p *proc.Process) (err error) {
+	if t.fd, err = openMountinfo(p); err != nil {
 		return err
 	}
 	serial := p.Serial
-	t.ended, err = w.poller.add(t.pidfd, sys.PollIn, func() { w.dropTable(pod, serial) })
+	t.endID, err = w.poller.registerFD(t.pidfd, sys.PollIn, func() { w.dropTable(pod, serial) })
 	if err != nil {
 		return err
 	}
-	t.id, err = w.poller.add(t.fd, sys.PollPri, func() { w.queue.announce(pod, probes.TriggerMountTable) })
+	t.pollID, err = w.poller.registerFD(t.fd, sys.PollPri, func() { w.queue.announceEvent(pod, probes.TriggerMountTable) })
 	return err
 }
 
-// dropTable lets go of the table of a process that has ended. That is no event: its container is gone, or another of
-// its processes is found by the next look.
+// dropTable stops watching the table of a process that has ended. It announces nothing: the
+// container is gone, or the next probe finds another of its processes.
 func (w *Watcher) dropTable(pod string, serial uint64) {
-	held := w.pods[pod]
-	if held == nil || held.tables[serial] == nil {
+	p := w.pods[pod]
+	if p == nil || p.tables[serial] == nil {
 		return
 	}
-	w.closeTable(held.tables[serial])
-	delete(held.tables, serial)
+	w.closeTable(p.tables[serial])
+	delete(p.tables, serial)
 	w.tables--
 }
 
-func (w *Watcher) closeTable(t *table) {
-	w.poller.remove(t.id)
-	w.poller.remove(t.ended)
+func (w *Watcher) closeTable(t *tableWatch) {
+	w.poller.unregisterFD(t.pollID)
+	w.poller.unregisterFD(t.endID)
 	if t.fd >= 0 {
-		w.releaser.put(t.fd, t.pins)
+		w.closer.closeLater(t.fd, t.pinsNamespace)
 	}
 	if t.pidfd >= 0 {
 		sys.Close(t.pidfd)
 	}
 }
 
-// openMounts opens the process's mountinfo, outside of Go's poller.
-func openMounts(p *proc.Process) (fd int, err error) {
+// openMountinfo opens the process's mountinfo without adding it to Go's poller.
+func openMountinfo(p *proc.Process) (fd int, err error) {
 	err = p.Hand(func(dir int) (err error) {
 		fd, err = sys.OpenAt(dir, "mountinfo")
 		return err
@@ -148,8 +153,9 @@ func openMounts(p *proc.Process) (fd int, err error) {
 	return fd, err
 }
 
-// pidfdOf returns a pidfd of the process. That the held folder still answers shows that its id was not used again before.
-func pidfdOf(p *proc.Process) (int, error) {
+// openPidfd returns a pidfd of the process. The held directory still answers after pidfd_open(2),
+// so the id was not reused before.
+func openPidfd(p *proc.Process) (int, error) {
 	fd, err := sys.PidfdOpen(p.PID)
 	if err != nil {
 		return -1, err

@@ -9,68 +9,69 @@ import (
 )
 
 const (
-	gap         = 400 * time.Millisecond // between two events of one pod
-	pace        = 5 * time.Millisecond   // between two looks at what has happened
-	forgetAfter = 5 * time.Minute        // a pod that is not renewed is let go
-	maxPods     = 1024
-	maxTables   = 4096 // of all pods
-	podTables   = 64   // of one pod
-	maxDevices  = 4096 // ext4 file systems
-	podDevices  = 1024 // of one pod
+	minEventInterval     = 400 * time.Millisecond // between two events of one pod
+	readInterval         = 5 * time.Millisecond   // between two reads of what the kernel reports
+	expireAfter          = 5 * time.Minute        // a pod that nobody calls Watch for is dropped
+	maxPods              = 1024
+	maxTables            = 4096 // of all pods
+	maxTablesPerPod      = 64   // of one pod
+	maxErrorCounters     = 4096 // ext4 file systems
+	maxFileSystemsPerPod = 1024 // of one pod
 )
 
 // Options are the settings of a Watcher. The zero value is valid.
 type Options struct {
 	ProcRoot string // where the host's /proc is seen; default /proc
 	SysRoot  string // where /sys is seen; default /sys
-	// Closer is the worker (package check), or another program that ends when its standard input ends. It is run to close the mount
-	// namespace of a process that has ended, which may take for ever. Default: it is closed in a thread of this process.
+	// Closer is the worker (package check), or another program that ends when its standard input
+	// ends. It closes the mount namespace of a process that has ended, which may block
+	// indefinitely. By default a thread of this process closes it.
 	Closer string
 }
 
-// Subject is a process whose mount table is watched, and the file systems that its pod uses.
-type Subject struct {
-	Process *proc.Process // used during Watch only
-	Devices []Device
+// Target is a process whose mount table is watched, and the file systems that its pod uses.
+type Target struct {
+	Process     *proc.Process // used during Watch only
+	FileSystems []FileSystem
 }
 
-// Device is a file system.
-type Device struct {
+// FileSystem is a file system that a pod uses.
+type FileSystem struct {
 	mountinfo.Device
 	FSType string // as in mountinfo(5)
 }
 
-// Watcher announces looks that are due. It is safe for concurrent use.
+// Watcher announces pods that are due for a probe. It is safe for concurrent use.
 type Watcher struct {
-	opts     Options
-	queue    *queue
-	releaser *releaser
-	quit     chan struct{}
-	loops    sync.WaitGroup
+	opts   Options
+	queue  *queue
+	closer *namespaceCloser
+	quit   chan struct{}
+	loops  sync.WaitGroup
 
 	fanotify, mountinfo, fuse, ext4 Source
 
-	tells bool // this kernel tells the connection of a FUSE daemon
+	fdinfoTellsConnection bool // this kernel shows in fdinfo which connection a descriptor has
 
-	mu      sync.Mutex
-	closed  bool
-	poller  *poller // nil when nothing can be watched
-	pods    map[string]*pod
-	tables  int // of all pods
-	errors  map[mountinfo.Device]*errorCount
-	daemons *daemons
-	buffer  []byte // of drain
+	mu       sync.Mutex
+	closed   bool
+	poller   *poller // nil when nothing can be watched
+	pods     map[string]*watchedPod
+	tables   int // of all pods
+	counters map[mountinfo.Device]*errorCounter
+	daemons  *daemons
+	buffer   []byte // of drainGroup
 }
 
-// pod is what is watched for one pod.
-type pod struct {
-	renewed     time.Time
-	tables      map[uint64]*table // by the serial of the process
-	connections map[connection]bool
-	errors      map[mountinfo.Device]bool
+// watchedPod is what is watched for one pod.
+type watchedPod struct {
+	lastWatched  time.Time
+	tables       map[uint64]*tableWatch // by the serial of the process
+	connections  map[connection]bool
+	errorDevices map[mountinfo.Device]bool
 }
 
-// New tries the sources and returns a Watcher that watches nothing yet. Close it.
+// New detects the sources and returns a Watcher that watches nothing yet. The caller must Close it.
 func New(opts Options) *Watcher {
 	if opts.ProcRoot == "" {
 		opts.ProcRoot = "/proc"
@@ -79,27 +80,27 @@ func New(opts Options) *Watcher {
 		opts.SysRoot = "/sys"
 	}
 	w := &Watcher{
-		opts: opts, queue: newQueue(gap), releaser: newReleaser(opts.Closer), quit: make(chan struct{}),
-		pods: map[string]*pod{}, errors: map[mountinfo.Device]*errorCount{}, daemons: newDaemons(), buffer: make([]byte, drainBuffer),
+		opts: opts, queue: newQueue(minEventInterval), closer: newNamespaceCloser(opts.Closer), quit: make(chan struct{}),
+		pods: map[string]*watchedPod{}, counters: map[mountinfo.Device]*errorCounter{}, daemons: newDaemons(), buffer: make([]byte, drainBufferSize),
 	}
-	w.try()
+	w.detectSources()
 	w.loops.Go(func() { w.queue.run(w.quit) })
-	w.loops.Go(func() { w.releaser.run(w.quit) })
+	w.loops.Go(func() { w.closer.run(w.quit) })
 	if w.poller != nil {
-		w.loops.Go(w.listen)
-		w.loops.Go(w.tend)
+		w.loops.Go(w.dispatchEvents)
+		w.loops.Go(w.runScans)
 	}
 	return w
 }
 
-// Events hands out what is due. It holds at most one event of a pod until that is received; nothing is lost by receiving
-// slowly. It is never closed.
+// Events returns the channel of events. It holds at most one event of each pod until that event is
+// received, so a slow receiver loses nothing. The channel is never closed.
 func (w *Watcher) Events() <-chan Event { return w.queue.out }
 
-// Watch replaces what is watched for the pod, and renews it for five minutes. Call it at every look, before the mount tables are read
-// if possible: what changes between a reading and the first Watch is not announced. It is cheap when nothing has changed. What cannot
-// be watched is left to polling.
-func (w *Watcher) Watch(uid string, subjects []Subject) {
+// Watch replaces what is watched for the pod and keeps it for five minutes. Call it at every probe,
+// before the mount tables are read if possible: a change between a reading and the first Watch is
+// not announced. A call that changes nothing is cheap. What cannot be watched is left to polling.
+func (w *Watcher) Watch(uid string, targets []Target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.poller == nil {
@@ -110,20 +111,20 @@ func (w *Watcher) Watch(uid string, subjects []Subject) {
 		if len(w.pods) >= maxPods {
 			return
 		}
-		p = &pod{tables: map[uint64]*table{}}
+		p = &watchedPod{tables: map[uint64]*tableWatch{}}
 		w.pods[uid] = p
-		w.queue.add(uid)
+		w.queue.addPod(uid)
 	}
-	p.renewed = time.Now()
-	w.watchTables(uid, p, subjects)
-	w.watchDevices(p, subjects)
+	p.lastWatched = time.Now()
+	w.watchTables(uid, p, targets)
+	w.watchFileSystems(p, targets)
 }
 
-// Forget lets go of the pod. It is no event.
+// Forget stops watching the pod. It announces nothing.
 func (w *Watcher) Forget(uid string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.forget(uid)
+	w.forgetPod(uid)
 	w.dropUnused()
 }
 
@@ -131,7 +132,7 @@ func (w *Watcher) Forget(uid string) {
 type Stats struct {
 	Pods        int
 	Tables      int // mount tables
-	Daemons     int // processes that hold the connection of a FUSE
+	Daemons     int // processes that hold a FUSE connection
 	FileSystems int // whose errors are counted
 	Closing     int // processes that close mount namespaces
 }
@@ -140,10 +141,10 @@ type Stats struct {
 func (w *Watcher) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Stats{Pods: len(w.pods), Tables: w.tables, Daemons: len(w.daemons.held), FileSystems: len(w.errors), Closing: w.releaser.pending()}
+	return Stats{Pods: len(w.pods), Tables: w.tables, Daemons: len(w.daemons.byPID), FileSystems: len(w.counters), Closing: w.closer.countRunning()}
 }
 
-// Close lets go of everything and ends what runs. Nothing is announced any more.
+// Close stops watching and waits for the goroutines. Nothing is announced afterwards.
 func (w *Watcher) Close() {
 	w.mu.Lock()
 	if w.closed {
@@ -152,21 +153,21 @@ func (w *Watcher) Close() {
 	}
 	w.closed = true
 	for uid := range w.pods {
-		w.forget(uid)
+		w.forgetPod(uid)
 	}
 	w.dropUnused()
 	if w.poller != nil {
-		w.poller.interrupt()
+		w.poller.wakeWaiter()
 	}
 	close(w.quit)
 	w.mu.Unlock()
 	w.loops.Wait()
 }
 
-func (w *Watcher) watchTables(uid string, p *pod, subjects []Subject) {
+func (w *Watcher) watchTables(uid string, p *watchedPod, targets []Target) {
 	seen := map[uint64]bool{}
-	for _, s := range subjects {
-		if s.Process == nil || len(seen) >= podTables {
+	for _, s := range targets {
+		if s.Process == nil || len(seen) >= maxTablesPerPod {
 			continue
 		}
 		id := s.Process.Serial
@@ -174,7 +175,7 @@ func (w *Watcher) watchTables(uid string, p *pod, subjects []Subject) {
 		if p.tables[id] != nil || w.tables >= maxTables {
 			continue
 		}
-		if t, err := w.openTable(uid, s.Process); err == nil {
+		if t, err := w.watchTable(uid, s.Process); err == nil {
 			p.tables[id] = t
 			w.tables++
 		}
@@ -186,33 +187,33 @@ func (w *Watcher) watchTables(uid string, p *pod, subjects []Subject) {
 	}
 }
 
-func (w *Watcher) watchDevices(p *pod, subjects []Subject) {
-	connections, errors := p.connections, p.errors
-	p.connections, p.errors = map[connection]bool{}, map[mountinfo.Device]bool{}
-	for _, s := range subjects {
-		for _, d := range s.Devices {
-			if len(p.connections)+len(p.errors) < podDevices {
-				p.use(d)
+func (w *Watcher) watchFileSystems(p *watchedPod, targets []Target) {
+	oldConnections, oldDevices := p.connections, p.errorDevices
+	p.connections, p.errorDevices = map[connection]bool{}, map[mountinfo.Device]bool{}
+	for _, s := range targets {
+		for _, d := range s.FileSystems {
+			if len(p.connections)+len(p.errorDevices) < maxFileSystemsPerPod {
+				p.addFileSystem(d)
 			}
 		}
 	}
-	if !contains(p.connections, connections) || !contains(p.errors, errors) {
+	if !containsAll(p.connections, oldConnections) || !containsAll(p.errorDevices, oldDevices) {
 		w.dropUnused()
 	}
-	for d := range p.errors {
-		w.watchErrors(d)
+	for d := range p.errorDevices {
+		w.watchErrorCounter(d)
 	}
 	if !w.fuse.Available || len(p.connections) == 0 {
 		return
 	}
-	w.daemons.use(p.connections, connections)
-	if w.daemons.lack(time.Now()) {
-		w.daemons.due()
+	w.daemons.addUnscanned(p.connections, oldConnections)
+	if w.daemons.needsScan(time.Now()) {
+		w.daemons.requestScan()
 	}
 }
 
-// contains reports whether all of small is in set.
-func contains[K comparable](set, small map[K]bool) bool {
+// containsAll reports whether set has all keys of small.
+func containsAll[K comparable](set, small map[K]bool) bool {
 	for k := range small {
 		if !set[k] {
 			return false
@@ -221,16 +222,16 @@ func contains[K comparable](set, small map[K]bool) bool {
 	return true
 }
 
-func (p *pod) use(d Device) {
+func (p *watchedPod) addFileSystem(d FileSystem) {
 	switch {
 	case isFUSE(d.FSType):
 		p.connections[connectionOf(d.Device)] = true
 	case countsErrors(d.FSType):
-		p.errors[d.Device] = true
+		p.errorDevices[d.Device] = true
 	}
 }
 
-func (w *Watcher) forget(uid string) {
+func (w *Watcher) forgetPod(uid string) {
 	p := w.pods[uid]
 	if p == nil {
 		return
@@ -239,58 +240,59 @@ func (w *Watcher) forget(uid string) {
 		w.dropTable(uid, id)
 	}
 	delete(w.pods, uid)
-	w.queue.remove(uid)
+	w.queue.removePod(uid)
 }
 
-// dropUnused lets go of file systems and daemons that no pod uses.
+// dropUnused drops the error counters and the daemons that no pod uses.
 func (w *Watcher) dropUnused() {
-	for device := range w.errors {
-		if !w.used(func(p *pod) bool { return p.errors[device] }) {
-			w.dropErrors(device)
+	for device := range w.counters {
+		if !w.anyPod(func(p *watchedPod) bool { return p.errorDevices[device] }) {
+			w.dropErrorCounter(device)
 		}
 	}
-	for id, d := range w.daemons.held {
-		if !w.used(func(p *pod) bool { return p.uses(d.connections) }) {
+	for id, d := range w.daemons.byPID {
+		if !w.anyPod(func(p *watchedPod) bool { return p.usesAny(d.connections) }) {
 			w.dropDaemon(id)
 		}
 	}
 }
 
-func (w *Watcher) used(by func(*pod) bool) bool {
+func (w *Watcher) anyPod(matches func(*watchedPod) bool) bool {
 	for _, p := range w.pods {
-		if by(p) {
+		if matches(p) {
 			return true
 		}
 	}
 	return false
 }
 
-// expire lets go of pods that were not renewed.
-func (w *Watcher) expire(now time.Time) {
+// expirePods drops the pods that nobody has called Watch for within expireAfter.
+func (w *Watcher) expirePods(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for uid, p := range w.pods {
-		if now.Sub(p.renewed) > forgetAfter {
-			w.forget(uid)
+		if now.Sub(p.lastWatched) > expireAfter {
+			w.forgetPod(uid)
 		}
 	}
 	w.dropUnused()
 }
 
-// listen passes on what the kernel reports until the Watcher is closed. Its pace limits what a tenant can make it do.
-func (w *Watcher) listen() {
+// dispatchEvents handles what the kernel reports until the Watcher is closed. The pause between two
+// reads limits how much work a tenant can cause.
+func (w *Watcher) dispatchEvents() {
 	defer w.poller.close()
 	ids := make([]uint64, 64)
 	for {
-		happened, err := w.poller.wait(ids)
+		ready, err := w.poller.waitEvents(ids)
 		if err != nil {
-			return // cannot be: wait gets nothing that epoll_wait(2) refuses
+			return // cannot happen: waitEvents passes nothing that epoll_wait(2) refuses
 		}
 		w.mu.Lock()
-		w.poller.dispatch(happened)
+		w.poller.callHandlers(ready)
 		w.mu.Unlock()
 		select {
-		case <-time.After(pace):
+		case <-time.After(readInterval):
 		case <-w.quit:
 			return
 		}

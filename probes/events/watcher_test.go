@@ -19,15 +19,16 @@ import (
 	"github.com/mountwarden/mountwarden/probes/proc"
 )
 
-// Each change is announced for its own pod, and nothing else is: an event that nothing has caused would come before the next one.
+// Each change is announced for its own pod, and nothing else is: an event without a cause would
+// come before the next one.
 func TestMountTable(t *testing.T) {
-	for _, by := range ways() {
+	for _, by := range watchMethods() {
 		t.Run(by.name, func(t *testing.T) {
 			t.Parallel()
 			w, a, b, point := newWatcher(t, by), newContainer(t), newContainer(t), t.TempDir()
 			for range 3 {
-				w.Watch("a", a.subject())
-				w.Watch("b", b.subject())
+				w.Watch("a", a.watchTarget())
+				w.Watch("b", b.watchTarget())
 			}
 			a.do("stat", "/etc")
 			a.do("tmpfs", point)
@@ -38,7 +39,7 @@ func TestMountTable(t *testing.T) {
 			expectEvent(t, w, "a", probes.TriggerMountTable)
 			w.Forget("b")
 			b.do("umount", point)
-			w.Watch("c", newContainer(t).subject())
+			w.Watch("c", newContainer(t).watchTarget())
 			a.do("tmpfs", point)
 			expectEvent(t, w, "a", probes.TriggerMountTable)
 		})
@@ -47,22 +48,23 @@ func TestMountTable(t *testing.T) {
 
 // fanotify is silent about a remount, the mountinfo is not.
 func TestRemount(t *testing.T) {
-	w, c, point := newWatcher(t, way{}), newContainer(t), t.TempDir()
+	w, c, point := newWatcher(t, watchMethod{}), newContainer(t), t.TempDir()
 	c.do("tmpfs", point)
-	w.Watch("a", c.subject())
+	w.Watch("a", c.watchTarget())
 	c.do("readonly", point)
 	expectEvent(t, w, "a", probes.TriggerMountTable)
 }
 
-// The container holds the last mount of the device: with its end the device is free, whoever watches.
-func TestPinsNothing(t *testing.T) {
-	for _, by := range ways() {
+// The container holds the last mount of the device. When it ends the device is free, although it is
+// watched.
+func TestWatchPinsNoNamespace(t *testing.T) {
+	for _, by := range watchMethods() {
 		t.Run(by.name, func(t *testing.T) {
 			w, disk, c, point := newWatcher(t, by), newDisk(t, t.TempDir()), newContainer(t), t.TempDir()
-			before := descriptors(t)
+			before := countDescriptors(t)
 			c.do("mount", disk.block, point)
-			w.Watch("a", c.subject(c.device(point)))
-			if _, err := os.Stat(disk.shown()); err != nil {
+			w.Watch("a", c.watchTarget(c.device(point)))
+			if _, err := os.Stat(disk.sysfsDir()); err != nil {
 				t.Fatal(err)
 			}
 			killed := time.Now()
@@ -70,15 +72,15 @@ func TestPinsNothing(t *testing.T) {
 			disk.expectFree()
 			t.Logf("free %s after the kill", time.Since(killed).Round(100*time.Microsecond))
 			w.Forget("a")
-			eventually(t, "all descriptors closed", func() bool { return descriptors(t) <= before })
+			eventually(t, "all descriptors closed", func() bool { return countDescriptors(t) <= before })
 		})
 	}
 }
 
-// A namespace lives on with another of its processes, through which it is watched when the first has ended.
+// A namespace outlives its first process, and is then watched through another one.
 func TestAnotherProcessOfTheNamespace(t *testing.T) {
-	w, c, point := newWatcher(t, way{}), newContainer(t), t.TempDir()
-	w.Watch("a", c.subject())
+	w, c, point := newWatcher(t, watchMethod{}), newContainer(t), t.TempDir()
+	w.Watch("a", c.watchTarget())
 	other := exec.Command("nsenter", "--mount=/proc/"+strconv.Itoa(c.held.PID)+"/ns/mnt", "cat")
 	input, err := other.StdinPipe()
 	must(t, err)
@@ -88,33 +90,33 @@ func TestAnotherProcessOfTheNamespace(t *testing.T) {
 		_ = other.Wait()
 	}()
 	eventually(t, "the other process is inside", func() bool {
-		return link(t, c.held.PID, "ns/mnt") == link(t, other.Process.Pid, "ns/mnt")
+		return readLink(t, c.held.PID, "ns/mnt") == readLink(t, other.Process.Pid, "ns/mnt")
 	})
 	c.kill()
-	eventually(t, "the dead process's table is let go", func() bool {
+	eventually(t, "the dead process's table is dropped", func() bool {
 		return w.Stats().Tables == 0
 	})
 	held, err := proc.Hold("/proc", other.Process.Pid)
 	must(t, err)
 	defer held.Release()
-	w.Watch("a", append(c.subject(), Subject{Process: held}))
+	w.Watch("a", append(c.watchTarget(), Target{Process: held}))
 	run(t, "nsenter", "--mount=/proc/"+strconv.Itoa(held.PID)+"/ns/mnt", "mount", "-t", "tmpfs", "none", point)
 	expectEvent(t, w, "a", probes.TriggerMountTable)
 }
 
-// Whoever takes down the namespace waits for a frozen disk: that must not be the Watcher.
+// The process that closes the namespace last waits for a frozen disk. It must not be the Watcher.
 func TestNamespaceThatDoesNotComeDown(t *testing.T) {
-	w, outer, folder := newWatcher(t, way{closer: "/bin/cat"}), newDisk(t, t.TempDir()), t.TempDir()
-	w.releaser.patience = 100 * time.Millisecond
-	outer.mount(folder)
-	inner, point := newDisk(t, folder), t.TempDir()
+	w, outer, dir := newWatcher(t, watchMethod{closer: "/bin/cat"}), newDisk(t, t.TempDir()), t.TempDir()
+	w.closer.timeout = 100 * time.Millisecond
+	outer.mount(dir)
+	inner, point := newDisk(t, dir), t.TempDir()
 	c, other := newContainer(t), newContainer(t)
 	c.do("mount", inner.block, point)
-	w.Watch("a", c.subject(c.device(point)))
-	w.Watch("b", other.subject())
+	w.Watch("a", c.watchTarget(c.device(point)))
+	w.Watch("b", other.watchTarget())
 	c.do("write", filepath.Join(point, "file"))
-	run(t, "fsfreeze", "--freeze", folder)
-	thaw := func() { run(t, "fsfreeze", "--unfreeze", folder) }
+	run(t, "fsfreeze", "--freeze", dir)
+	thaw := func() { run(t, "fsfreeze", "--unfreeze", dir) }
 	t.Cleanup(func() {
 		if thaw != nil {
 			thaw()
@@ -125,7 +127,7 @@ func TestNamespaceThatDoesNotComeDown(t *testing.T) {
 	other.do("tmpfs", point)
 	expectEvent(t, w, "b", probes.TriggerMountTable)
 	w.Close()
-	if _, err := os.Stat(inner.shown()); err != nil {
+	if _, err := os.Stat(inner.sysfsDir()); err != nil {
 		t.Errorf("the file system was not frozen: the test shows nothing: %v", err)
 	}
 	thaw()
@@ -134,16 +136,16 @@ func TestNamespaceThatDoesNotComeDown(t *testing.T) {
 }
 
 func TestErrorsOfExt4(t *testing.T) {
-	w, disk, c, point := newWatcher(t, way{}), newDisk(t, t.TempDir()), newContainer(t), t.TempDir()
+	w, disk, c, point := newWatcher(t, watchMethod{}), newDisk(t, t.TempDir()), newContainer(t), t.TempDir()
 	disk.mount(point)
-	var stat Device
+	var stat FileSystem
 	c.do("mount", disk.block, point)
 	stat = c.device(point)
 	c.do("umount", point)
 	watch := func() {
-		w.Watch("a", []Subject{{Devices: []Device{stat, {FSType: "ext4"}}}})
-		w.Watch("b", []Subject{{Devices: []Device{stat}}})
-		w.Watch("c", []Subject{{Devices: []Device{{Device: stat.Device, FSType: "xfs"}}}})
+		w.Watch("a", []Target{{FileSystems: []FileSystem{stat, {FSType: "ext4"}}}})
+		w.Watch("b", []Target{{FileSystems: []FileSystem{stat}}})
+		w.Watch("c", []Target{{FileSystems: []FileSystem{{Device: stat.Device, FSType: "xfs"}}}})
 	}
 	both := func() {
 		t.Helper()
@@ -157,34 +159,34 @@ func TestErrorsOfExt4(t *testing.T) {
 		}
 	}
 	watch()
-	disk.fail()
+	disk.triggerError()
 	both()
 	watch()
-	disk.fail()
+	disk.triggerError()
 	both()
 	must(t, syscall.Unmount(point, 0))
 	disk.expectFree()
 
-	disk.attach() // the same name and number, another file system
+	disk.attachLoop() // the same name and number, another file system
 	disk.mount(point)
 	watch()
-	disk.fail()
+	disk.triggerError()
 	both()
 	must(t, syscall.Unmount(point, 0))
 }
 
 // The end of the process that serves a connection is announced to the pods that use it.
 func TestFUSEDaemon(t *testing.T) {
-	w, point := newWatcher(t, way{}), t.TempDir()
+	w, point := newWatcher(t, watchMethod{}), t.TempDir()
 	daemon, other := newContainer(t), newContainer(t)
-	a, b := serve(t, daemon, point), serve(t, other, point)
-	w.Watch("a", []Subject{{Devices: []Device{a}}})
-	w.Watch("b", []Subject{{Devices: []Device{b, {FSType: "tmpfs"}}}})
-	w.Watch("c", []Subject{{Devices: []Device{{Device: a.Device, FSType: "nfs4"}}}})
+	a, b := mountFUSE(t, daemon, point), mountFUSE(t, other, point)
+	w.Watch("a", []Target{{FileSystems: []FileSystem{a}}})
+	w.Watch("b", []Target{{FileSystems: []FileSystem{b, {FSType: "tmpfs"}}}})
+	w.Watch("c", []Target{{FileSystems: []FileSystem{{Device: a.Device, FSType: "nfs4"}}}})
 	expectDaemons(t, w, 2)
 	w.Forget("a")
 	expectDaemons(t, w, 1)
-	w.Watch("a", []Subject{{Devices: []Device{a}}})
+	w.Watch("a", []Target{{FileSystems: []FileSystem{a}}})
 	expectDaemons(t, w, 2)
 	daemon.kill()
 	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
@@ -193,39 +195,40 @@ func TestFUSEDaemon(t *testing.T) {
 	expectDaemons(t, w, 0)
 }
 
-// A daemon that ends before it was found, as one that crashes when its pod starts, is announced by the scan that misses it, once.
+// A daemon that ends before it was found, such as one that crashes when its pod starts, is
+// announced once, by the scan that does not find it.
 func TestFUSEDaemonThatWasNotFound(t *testing.T) {
-	w, point, daemon, other := newWatcher(t, way{}), t.TempDir(), newContainer(t), newContainer(t)
-	dead, alive := serve(t, daemon, point), serve(t, other, point)
+	w, point, daemon, other := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t), newContainer(t)
+	dead, alive := mountFUSE(t, daemon, point), mountFUSE(t, other, point)
 	daemon.kill()
-	w.Watch("a", []Subject{{Devices: []Device{dead}}})
+	w.Watch("a", []Target{{FileSystems: []FileSystem{dead}}})
 	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
-	w.Watch("b", []Subject{{Devices: []Device{alive}}})
+	w.Watch("b", []Target{{FileSystems: []FileSystem{alive}}})
 	expectDaemons(t, w, 1) // by another scan, which misses the first daemon again
-	w.Watch("a", []Subject{{Devices: []Device{dead}}})
+	w.Watch("a", []Target{{FileSystems: []FileSystem{dead}}})
 	other.kill()
 	expectEvent(t, w, "b", probes.TriggerFUSEDaemon)
 }
 
-func TestUnheld(t *testing.T) {
+func TestFindUnheld(t *testing.T) {
 	for _, row := range []struct {
 		name              string
 		connections, want map[connection]bool
 		found             []holder
 	}{
 		{name: "nothing is asked"},
-		{name: "held", connections: set(1, 2), found: []holder{{connections: set(1)}, {connections: set(2, 3)}}},
-		{name: "by nobody", connections: set(1, 2), found: []holder{{connections: set(2)}}, want: set(1)},
-		{name: "by anybody", connections: set(1, 2), found: []holder{{connections: set(anyConnection)}}},
-		{name: "by who was not asked", connections: set(1, 2), found: []holder{{connections: set(untoldConnection)}}, want: set(1, 2)},
+		{name: "held", connections: connectionSet(1, 2), found: []holder{{connections: connectionSet(1)}, {connections: connectionSet(2, 3)}}},
+		{name: "by nobody", connections: connectionSet(1, 2), found: []holder{{connections: connectionSet(2)}}, want: connectionSet(1)},
+		{name: "by anybody", connections: connectionSet(1, 2), found: []holder{{connections: connectionSet(anyConnection)}}},
+		{name: "by who was not asked", connections: connectionSet(1, 2), found: []holder{{connections: connectionSet(unreadConnection)}}, want: connectionSet(1, 2)},
 	} {
-		if got := unheld(row.connections, row.found); !maps.Equal(got, row.want) {
+		if got := findUnheld(row.connections, row.found); !maps.Equal(got, row.want) {
 			t.Errorf("%s: %v, want %v", row.name, got, row.want)
 		}
 	}
 }
 
-func set(connections ...connection) map[connection]bool {
+func connectionSet(connections ...connection) map[connection]bool {
 	all := map[connection]bool{}
 	for _, c := range connections {
 		all[c] = true
@@ -234,7 +237,7 @@ func set(connections ...connection) map[connection]bool {
 }
 
 // When a scan of /proc is due: at once for what is new to a pod, and now and then for the rest.
-func TestLack(t *testing.T) {
+func TestNeedsScan(t *testing.T) {
 	start := time.Unix(1000, 0)
 	for _, row := range []struct {
 		name        string
@@ -243,43 +246,46 @@ func TestLack(t *testing.T) {
 		age         time.Duration
 		want        bool
 	}{
-		{name: "new", now: set(1), want: true},
-		{name: "one more", now: set(1, 2), before: set(1), want: true},
-		{name: "as before", now: set(1), before: set(1), age: missedAfter + 1},
-		{name: "one less", before: set(1)},
-		{name: "as before, old", now: set(1), before: set(1), age: rescanAfter + 1, want: true},
-		{name: "missed", now: set(1), before: set(1), missed: true, age: missedAfter},
-		{name: "missed, old", now: set(1), before: set(1), missed: true, age: missedAfter + 1, want: true},
+		{name: "new", now: connectionSet(1), want: true},
+		{name: "one more", now: connectionSet(1, 2), before: connectionSet(1), want: true},
+		{name: "as before", now: connectionSet(1), before: connectionSet(1), age: retryMissingAfter + 1},
+		{name: "one less", before: connectionSet(1)},
+		{name: "as before, old", now: connectionSet(1), before: connectionSet(1), age: rescanAfter + 1, want: true},
+		{name: "missed", now: connectionSet(1), before: connectionSet(1), missed: true, age: retryMissingAfter},
+		{name: "missed, old", now: connectionSet(1), before: connectionSet(1), missed: true, age: retryMissingAfter + 1, want: true},
 	} {
 		d := newDaemons()
-		d.scanned, d.missed = start, row.missed
-		d.use(row.now, row.before)
-		if got := d.lack(start.Add(row.age)); got != row.want {
+		d.lastScan, d.holderMissing = start, row.missed
+		d.addUnscanned(row.now, row.before)
+		if got := d.needsScan(start.Add(row.age)); got != row.want {
 			t.Errorf("%s: %t", row.name, got)
 		}
 	}
 }
 
-// The kernel gives the number of a dead connection to the next one, whose daemon is to be found although a pod that is gone is known by it.
+// The kernel gives the number of a dead connection to the next one. The daemon of the new one must
+// be found although a pod that is gone is known by the number.
 func TestFUSEDaemonOfANumberUsedAgain(t *testing.T) {
-	w, point, daemon := newWatcher(t, way{}), t.TempDir(), newContainer(t)
-	first := serve(t, daemon, point)
-	w.Watch("a", []Subject{{Devices: []Device{first}}})
+	w, point, daemon := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t)
+	first := mountFUSE(t, daemon, point)
+	w.Watch("a", []Target{{FileSystems: []FileSystem{first}}})
 	expectDaemons(t, w, 1)
 	daemon.kill()
 	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
 	ended := time.Now()
-	eventually(t, "an heir is looked for", func() bool {
+	eventually(t, "another holder is looked for", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return w.daemons.scanned.After(ended)
+		return w.daemons.lastScan.After(ended)
 	})
 
-	for range 100 { // the lowest number that is free is given (get_anon_bdev of the kernel): lower ones are used up, others may mount in between
-		if serve(t, newContainer(t), point) != first {
+	// The kernel gives the lowest free number (get_anon_bdev in fs/super.c). Lower ones are used up
+	// first, and other processes may mount in between.
+	for range 100 {
+		if mountFUSE(t, newContainer(t), point) != first {
 			continue
 		}
-		w.Watch("b", []Subject{{Devices: []Device{first}}})
+		w.Watch("b", []Target{{FileSystems: []FileSystem{first}}})
 		expectDaemons(t, w, 1)
 		return
 	}
@@ -288,21 +294,21 @@ func TestFUSEDaemonOfANumberUsedAgain(t *testing.T) {
 
 // Where the connection is not known the end of any daemon concerns every pod with a FUSE.
 func TestFUSEDaemonOfAnyConnection(t *testing.T) {
-	for _, unknown := range []connection{anyConnection, untoldConnection} {
+	for _, unknown := range []connection{anyConnection, unreadConnection} {
 		testDaemonOf(t, unknown)
 	}
 }
 
 func testDaemonOf(t *testing.T, unknown connection) {
 	t.Helper()
-	w, point, daemon, other := newWatcher(t, way{}), t.TempDir(), newContainer(t), newContainer(t)
-	w.Watch("a", []Subject{{Devices: []Device{serve(t, daemon, point)}}})
-	w.Watch("b", []Subject{{Devices: []Device{serve(t, other, point)}}})
-	w.Watch("c", []Subject{{Devices: []Device{{FSType: "nfs4"}}}})
+	w, point, daemon, other := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t), newContainer(t)
+	w.Watch("a", []Target{{FileSystems: []FileSystem{mountFUSE(t, daemon, point)}}})
+	w.Watch("b", []Target{{FileSystems: []FileSystem{mountFUSE(t, other, point)}}})
+	w.Watch("c", []Target{{FileSystems: []FileSystem{{FSType: "nfs4"}}}})
 	expectDaemons(t, w, 2)
 	w.mu.Lock()
-	for _, d := range w.daemons.held {
-		d.connections = set(unknown)
+	for _, d := range w.daemons.byPID {
+		d.connections = connectionSet(unknown)
 	}
 	w.mu.Unlock()
 	daemon.kill()
@@ -312,17 +318,17 @@ func testDaemonOf(t *testing.T, unknown connection) {
 	}
 }
 
-// A daemon that is not privileged is not asked for its connection: it is found, and its end concerns
-// every pod with a FUSE. Until then its own connection is known to be held by nobody.
+// The connection of an unprivileged daemon is not read: the daemon is found, and its end concerns
+// every pod with a FUSE mount. Until then its own connection counts as held by nobody.
 func TestFUSEDaemonThatIsNotPrivileged(t *testing.T) {
-	w, point, daemon, other := newWatcher(t, way{}), t.TempDir(), newContainer(t), newContainer(t)
-	own := serve(t, daemon, point)
+	w, point, daemon, other := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t), newContainer(t)
+	own := mountFUSE(t, daemon, point)
 	daemon.do("become")
-	w.Watch("a", []Subject{{Devices: []Device{own}}})
-	if w.tells {
+	w.Watch("a", []Target{{FileSystems: []FileSystem{own}}})
+	if w.fdinfoTellsConnection {
 		expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
 	}
-	w.Watch("b", []Subject{{Devices: []Device{serve(t, other, point)}}})
+	w.Watch("b", []Target{{FileSystems: []FileSystem{mountFUSE(t, other, point)}}})
 	expectDaemons(t, w, 2)
 	daemon.kill()
 	got := map[string]bool{(<-w.Events()).Pod: true, (<-w.Events()).Pod: true}
@@ -332,12 +338,12 @@ func TestFUSEDaemonThatIsNotPrivileged(t *testing.T) {
 	expectDaemons(t, w, 1)
 }
 
-// Who hands its descriptor to another process and ends is replaced by that.
-func TestFUSEDaemonWithAnHeir(t *testing.T) {
-	w, point, daemon := newWatcher(t, way{}), t.TempDir(), newContainer(t)
-	w.Watch("a", []Subject{{Devices: []Device{serve(t, daemon, point)}}})
+// A daemon that passes its descriptor to another process and ends is replaced by that process.
+func TestFUSEDaemonThatHandsItsDescriptorOver(t *testing.T) {
+	w, point, daemon := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t)
+	w.Watch("a", []Target{{FileSystems: []FileSystem{mountFUSE(t, daemon, point)}}})
 	expectDaemons(t, w, 1)
-	daemon.do("heir")
+	daemon.do("handover")
 	must(t, daemon.cmd.Process.Kill())
 	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
 	expectDaemons(t, w, 1)
@@ -346,30 +352,30 @@ func TestFUSEDaemonWithAnHeir(t *testing.T) {
 	expectDaemons(t, w, 0)
 }
 
-// serve mounts a FUSE in the container and returns its device.
-func serve(t *testing.T, c *container, point string) Device {
+// mountFUSE mounts a FUSE in the container and returns its device.
+func mountFUSE(t *testing.T, c *container, point string) FileSystem {
 	t.Helper()
 	c.do("fuse", point)
 	return c.device(point)
 }
 
-// expectDaemons waits until so many daemons are known.
+// expectDaemons waits until this many daemons are known.
 func expectDaemons(t *testing.T, w *Watcher, want int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d daemons", want), func() bool { return w.Stats().Daemons == want })
 }
 
-// A tenant who mounts without end gets a few looks a second, the last one after the last change.
-func TestStorm(t *testing.T) {
-	for _, by := range ways()[:2] {
+// A tenant who mounts without end causes a few events a second, the last one after the last change.
+func TestContinuousMounts(t *testing.T) {
+	for _, by := range watchMethods()[:2] {
 		t.Run(by.name, func(t *testing.T) {
 			t.Parallel()
 			w, c, point := newWatcher(t, by), newContainer(t), t.TempDir()
-			w.Watch("a", c.subject())
+			w.Watch("a", c.watchTarget())
 			start := time.Now()
 			done := make(chan time.Time)
 			go func() {
-				c.do("storm", point)
+				c.do("churn", point)
 				done <- time.Now()
 			}()
 			var times []time.Time
@@ -383,7 +389,7 @@ func TestStorm(t *testing.T) {
 					t.Fatalf("after %d events the last one is missing", len(times))
 				}
 			}
-			if most := int(time.Since(start)/gap) + 1; len(times) < 2 || len(times) > most {
+			if most := int(time.Since(start)/minEventInterval) + 1; len(times) < 2 || len(times) > most {
 				t.Errorf("%d events in %s, want 2 to %d", len(times), time.Since(start), most)
 			}
 		})
@@ -403,18 +409,18 @@ func TestSources(t *testing.T) {
 	if got := strings.Join(names, " "); got != "mount-table-fanotify mount-table-mountinfo fuse-daemon ext4-errors" {
 		t.Error(got)
 	}
-	w.Watch("a", []Subject{{}})
+	w.Watch("a", []Target{{}})
 	w.Close()
-	w.Watch("a", []Subject{{}})
+	w.Watch("a", []Target{{}})
 	w.Forget("a")
 }
 
-// How much each source watches is what an operator has to tell whether the end of a daemon will be announced.
+// By the count of each source an operator sees whether the end of a daemon will be announced.
 func TestSourcesTellWhatTheyWatch(t *testing.T) {
-	for _, by := range ways() {
+	for _, by := range watchMethods() {
 		t.Run(by.name, func(t *testing.T) {
 			w, c, point := newWatcher(t, by), newContainer(t), t.TempDir()
-			w.Watch("a", c.subject(serve(t, c, point)))
+			w.Watch("a", c.watchTarget(mountFUSE(t, c, point)))
 			expectDaemons(t, w, 1)
 			want := map[string]int{SourceMountinfo: 1, SourceFUSE: 1}
 			if by.fanotify {
@@ -429,21 +435,20 @@ func TestSourcesTellWhatTheyWatch(t *testing.T) {
 	}
 }
 
-// A tenant chooses how long a scan takes, by how many files he opens: it never takes more than a
-// twentieth of the time, unless it takes more than 1.5 s. And daemons that have just started are
-// not left unknown for long.
-func TestRestAfterAScan(t *testing.T) {
+// A tenant can prolong a scan by opening files. Scans never take more than a twentieth of the time,
+// unless one takes more than 1.5 s, and daemons that have just started are found soon.
+func TestScanPause(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{
 		0: time.Second, 10 * time.Millisecond: time.Second, 100 * time.Millisecond: 2 * time.Second,
 		1500 * time.Millisecond: 30 * time.Second, time.Minute: 30 * time.Second,
 	} {
-		if got := rest(took); got != want {
+		if got := scanPause(took); got != want {
 			t.Errorf("a scan that took %s is followed by %s, want %s", took, got, want)
 		}
 	}
 }
 
-// A kernel that counts errors without a word is not said to announce them.
+// A kernel that counts errors silently is not said to announce them.
 func TestErrorsAreAnnouncedSince(t *testing.T) {
 	proc, sysfs := t.TempDir(), t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(proc, "sys/kernel"), 0o755))
@@ -452,37 +457,37 @@ func TestErrorsAreAnnouncedSince(t *testing.T) {
 		"5.10.0-46-cloud-amd64": false, "5.13.19": false, "5.14.0-427.el9.x86_64": true, "6.1.0": true, "10.0-rc1": true, "4.19.0": false, "": false,
 	} {
 		must(t, os.WriteFile(filepath.Join(proc, "sys/kernel/osrelease"), []byte(release+"\n"), 0o644))
-		if err := tryExt4(proc, sysfs); (err == nil) != want || !want && !strings.Contains(err.Error(), "needs Linux 5.14") {
+		if err := detectExt4(proc, sysfs); (err == nil) != want || !want && !strings.Contains(err.Error(), "needs Linux 5.14") {
 			t.Errorf("%q: %v", release, err)
 		}
 	}
 }
 
-// To take a kernel for one that tells would leave all daemons unknown.
-func TestConnectionsAreToldSince(t *testing.T) {
+// A kernel wrongly taken for one that shows the connection would leave all daemons unknown.
+func TestFdinfoTellsConnectionSince(t *testing.T) {
 	for release, want := range map[string]bool{"6.12.117+deb12-cloud-amd64": false, "6.16.0": true, "7.3.4": true, "5.19.0": false, "": false} {
-		if got := tellsConnections(release); got != want {
+		if got := fdinfoTellsConnection(release); got != want {
 			t.Errorf("%q: %t", release, got)
 		}
 	}
 }
 
 func TestExpires(t *testing.T) {
-	w, c := newWatcher(t, way{}), newContainer(t)
-	w.Watch("a", c.subject(Device{FSType: "fuse.x"}))
-	w.expire(time.Now().Add(forgetAfter / 2))
+	w, c := newWatcher(t, watchMethod{}), newContainer(t)
+	w.Watch("a", c.watchTarget(FileSystem{FSType: "fuse.x"}))
+	w.expirePods(time.Now().Add(expireAfter / 2))
 	if got := w.Stats(); got.Pods != 1 || got.Tables != 1 {
 		t.Errorf("%+v", got)
 	}
-	w.expire(time.Now().Add(2 * forgetAfter))
+	w.expirePods(time.Now().Add(2 * expireAfter))
 	if got := w.Stats(); got != (Stats{}) || len(w.queue.pods) != 0 {
 		t.Errorf("still held: %+v", got)
 	}
 }
 
-// What fanotify has no group for is watched by its mountinfo.
+// A namespace for which there is no fanotify group left is watched by its mountinfo.
 func TestMoreThanFanotifyAllows(t *testing.T) {
-	w, c, point := newWatcher(t, way{fanotify: true}), newContainer(t), t.TempDir()
+	w, c, point := newWatcher(t, watchMethod{fanotify: true}), newContainer(t), t.TempDir()
 	mine, err := os.Open("/proc/self/ns/mnt")
 	must(t, err)
 	defer mine.Close()
@@ -496,15 +501,15 @@ func TestMoreThanFanotifyAllows(t *testing.T) {
 		must(t, err)
 		groups = append(groups, group)
 	}
-	w.Watch("a", c.subject())
-	if held := w.pods["a"].tables[c.held.Serial]; held == nil || !held.pins {
+	w.Watch("a", c.watchTarget())
+	if held := w.pods["a"].tables[c.held.Serial]; held == nil || !held.pinsNamespace {
 		t.Errorf("held %+v", held)
 	}
 	c.do("tmpfs", point)
 	expectEvent(t, w, "a", probes.TriggerMountTable)
 }
 
-// closeAll closes at once what takes its time one by one.
+// closeAll closes the descriptors concurrently: each close takes some time.
 func closeAll(fds []int) {
 	var closing sync.WaitGroup
 	for _, fd := range fds {
@@ -513,14 +518,14 @@ func closeAll(fds []int) {
 	closing.Wait()
 }
 
-func link(t *testing.T, pid int, name string) string {
+func readLink(t *testing.T, pid int, name string) string {
 	t.Helper()
 	to, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), name))
 	must(t, err)
 	return to
 }
 
-func descriptors(t *testing.T) int {
+func countDescriptors(t *testing.T) int {
 	t.Helper()
 	names, err := os.ReadDir("/proc/self/fd")
 	must(t, err)

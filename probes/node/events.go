@@ -34,26 +34,26 @@ func (l *look) watch() {
 	if l.prober.events == nil {
 		return
 	}
-	subjects := make([]events.Subject, 0, len(l.containers))
+	subjects := make([]events.Target, 0, len(l.containers))
 	devices := l.devices()
 	for _, c := range l.containers {
 		if c.process != nil {
-			subjects = append(subjects, events.Subject{Process: c.process, Devices: devices[c]})
+			subjects = append(subjects, events.Target{Process: c.process, FileSystems: devices[c]})
 		}
 	}
 	l.prober.events.Watch(l.uid, subjects)
 }
 
 // devices returns the file systems that were looked at in each container.
-func (l *look) devices() map[*container][]events.Device {
-	devices := map[*container][]events.Device{}
+func (l *look) devices() map[*container][]events.FileSystem {
+	devices := map[*container][]events.FileSystem{}
 	seen := map[mountinfo.Device]bool{}
 	l.each(func(s *subject) {
 		if !s.found || s.silent() || seen[s.at.Device] {
 			return
 		}
 		seen[s.at.Device] = true
-		devices[s.c] = append(devices[s.c], events.Device{Device: s.at.Device, FSType: s.at.FSType})
+		devices[s.c] = append(devices[s.c], events.FileSystem{Device: s.at.Device, FSType: s.at.FSType})
 	})
 	return devices
 }

@@ -46,7 +46,7 @@ func TestDaemonsDeathIsAnnounced(t *testing.T) {
 	defer process.Release()
 	for i := range volumes {
 		pod := strconv.Itoa(i)
-		w.Watch(pod, []events.Subject{{Process: process, Devices: []events.Device{mountedAt(t, process, "/"+pod)}}})
+		w.Watch(pod, []events.Target{{Process: process, FileSystems: []events.FileSystem{mountedAt(t, process, "/"+pod)}}})
 	}
 	eventually(t, "the daemons are found", func() bool { return w.Stats().Daemons == kills })
 	var latencies []time.Duration
@@ -169,7 +169,7 @@ func tool(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-func mountedAt(t *testing.T, p *proc.Process, point string) events.Device {
+func mountedAt(t *testing.T, p *proc.Process, point string) events.FileSystem {
 	t.Helper()
 	f, err := p.Open("mountinfo")
 	must(t, err)
@@ -180,5 +180,5 @@ func mountedAt(t *testing.T, p *proc.Process, point string) events.Device {
 	if !ok {
 		t.Fatalf("nothing is mounted at %s", point)
 	}
-	return events.Device{Device: m.Device, FSType: m.FSType}
+	return events.FileSystem{Device: m.Device, FSType: m.FSType}
 }
