@@ -1,7 +1,7 @@
 package probes
 
-// BackendKind says what sort of thing serves a mount. The values are an API: they stand in metric labels. The zero value is
-// BackendUnknown.
+// BackendKind is the kind of thing that serves a mount. The values are an API: they are metric
+// labels. The zero value is BackendUnknown.
 type BackendKind string
 
 // The kinds of backends.
@@ -14,19 +14,21 @@ const (
 	BackendSource  BackendKind = "Source" // Name is the file system type and the source
 )
 
-// Backend names what serves a mount. Mounts of one backend that fail together are one incident of the backend. It is comparable.
+// Backend names what serves a mount. Mounts of one backend that fail together count as one failure
+// of the backend. It is comparable.
 type Backend struct {
 	Kind BackendKind
 	Name string // untrusted text where Kind is BackendSource
 }
 
-// String returns the backend as it stands in events and in the agents' Leases, such as "CSI/driver.example.com".
+// String returns the backend as written in events and in the agents' Leases, such as
+// "CSI/driver.example.com".
 func (b Backend) String() string { return string(b.Kind) + "/" + b.Name }
 
-// Volume is a volume whose mount has failed, with what is known of where it comes from.
+// Volume is a volume whose mount has failed, and what is known about its origin.
 type Volume struct {
 	Backend Backend
-	PodUID  string // names the pod's folder of the kubelet
+	PodUID  string // names the pod's directory of the kubelet
 	Cause   Cause  // by which it has failed
 	Host    HostVolume
 	FSType  string // of the failed mount; "" when it was not found
@@ -34,12 +36,12 @@ type Volume struct {
 	Device  string // "major:minor" of the failed mount; "" when it was not found
 }
 
-// Readiness is the three-way answer to "would a fresh mount succeed now?". The zero value is Unclear.
+// Readiness is the three-way answer to "would a new mount succeed now?". The zero value is Unclear.
 type Readiness uint8
 
-// The answers. Only NotReady keeps a pod from being removed.
+// The answers. Only NotReady keeps a pod from being evicted.
 const (
-	Unclear Readiness = iota // nothing tells
+	Unclear Readiness = iota // not known
 	Ready
 	NotReady
 )
@@ -56,8 +58,8 @@ func (r Readiness) String() string {
 	}
 }
 
-// Freshness says whether a fresh mount of a volume would succeed now, and why.
-type Freshness struct {
+// MountReadiness says whether a new mount of a volume would succeed now, and why.
+type MountReadiness struct {
 	Readiness Readiness
 	Detail    string // one clause for people; untrusted text
 }
@@ -65,5 +67,5 @@ type Freshness struct {
 // Consumers is who uses a super block on this node.
 type Consumers struct {
 	Staged  string   // where the kubelet has staged the volume for all pods of the node; "" when it has not
-	PodUIDs []string // of the pods that have a volume on it, by the folders of the kubelet, each once
+	PodUIDs []string // of the pods that have a volume on it, by the kubelet's directories, each once
 }

@@ -39,12 +39,12 @@ func newHost(ctx context.Context, cfg config.Config) (host, error) {
 	return host{prober, backends, capabilities}, nil
 }
 
-// Fresh says whether a fresh mount of the volume would succeed now.
-func (h host) Fresh(ctx context.Context, v probes.Volume) probes.Freshness {
+// CheckReadiness says whether a new mount of the volume would succeed now.
+func (h host) CheckReadiness(ctx context.Context, v probes.Volume) probes.MountReadiness {
 	if h.backends == nil {
-		return probes.Freshness{Detail: "backends are not asked"}
+		return probes.MountReadiness{Detail: "backends are not asked"}
 	}
-	return h.backends.Fresh(ctx, v)
+	return h.backends.CheckReadiness(ctx, v)
 }
 
 // Close ends all children, as far as they can be ended until ctx does.

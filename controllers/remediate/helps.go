@@ -71,7 +71,7 @@ func (r *Remediator) fresh(ctx context.Context, a *attempt) *controllers.Result 
 		return nil
 	}
 	for _, v := range a.broken() {
-		f := r.Node.Fresh(ctx, v)
+		f := r.Node.CheckReadiness(ctx, v)
 		if f.Readiness != probes.NotReady || v.Backend.Kind == probes.BackendNFS && hasHealthySibling(a, v) {
 			continue
 		}

@@ -84,23 +84,23 @@ func TestACacheThatCannotBeRead(t *testing.T) {
 
 func TestFreshMount(t *testing.T) {
 	for name, tc := range map[string]struct {
-		answer  probes.Freshness
+		answer  probes.MountReadiness
 		backend probes.BackendKind
 		sibling controllers.Status
 		check   bool
 		held    bool
 	}{
-		"nothing tells":     {probes.Freshness{}, probes.BackendCSI, controllers.Status{}, true, false},
-		"ready":             {probes.Freshness{Readiness: probes.Ready}, probes.BackendCSI, controllers.Status{}, true, false},
-		"not ready":         {probes.Freshness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendCSI, controllers.Status{}, true, true},
-		"not to be checked": {probes.Freshness{Readiness: probes.NotReady}, probes.BackendCSI, controllers.Status{}, false, false},
+		"nothing tells":     {probes.MountReadiness{}, probes.BackendCSI, controllers.Status{}, true, false},
+		"ready":             {probes.MountReadiness{Readiness: probes.Ready}, probes.BackendCSI, controllers.Status{}, true, false},
+		"not ready":         {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendCSI, controllers.Status{}, true, true},
+		"not to be checked": {probes.MountReadiness{Readiness: probes.NotReady}, probes.BackendCSI, controllers.Status{}, false, false},
 		"a driver that is away, while older mounts live": {
-			probes.Freshness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendCSI, sibling(verdict.Healthy, "src", 0), true, true,
+			probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendCSI, sibling(verdict.Healthy, "src", 0), true, true,
 		},
-		"a server that is out of the agent's reach only": {probes.Freshness{Readiness: probes.NotReady}, probes.BackendNFS, sibling(verdict.Healthy, "src", 0), true, false},
-		"a sibling of another source":                    {probes.Freshness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, sibling(verdict.Healthy, "other", 0), true, true},
-		"a sibling that is broken too":                   {probes.Freshness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, sibling(verdict.Failed, "src", 0), true, true},
-		"a sibling out of sight":                         {probes.Freshness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, sibling(verdict.Healthy, "src", 1), true, true},
+		"a server that is out of the agent's reach only": {probes.MountReadiness{Readiness: probes.NotReady}, probes.BackendNFS, sibling(verdict.Healthy, "src", 0), true, false},
+		"a sibling of another source":                    {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, sibling(verdict.Healthy, "other", 0), true, true},
+		"a sibling that is broken too":                   {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, sibling(verdict.Failed, "src", 0), true, true},
+		"a sibling out of sight":                         {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, sibling(verdict.Healthy, "src", 1), true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
@@ -121,7 +121,7 @@ func TestFreshMount(t *testing.T) {
 
 // The successor needs every mount of the pod: one that is broken beside the reason is asked about, too.
 func TestAnotherBrokenMount(t *testing.T) {
-	away := probes.Freshness{Readiness: probes.NotReady, Detail: "the server is away"}
+	away := probes.MountReadiness{Readiness: probes.NotReady, Detail: "the server is away"}
 	for name, tc := range map[string]struct {
 		other answers
 		count int // of broken mounts beside the reason, of one volume

@@ -26,8 +26,8 @@ const callTimeout = 5 * time.Second
 type Node interface {
 	// Probe looks at the mounts of a pod, within about timeout.
 	Probe(ctx context.Context, pod probes.Pod, timeout time.Duration) []probes.Observation
-	// Fresh says whether a fresh mount of a volume would succeed now.
-	Fresh(ctx context.Context, v probes.Volume) probes.Freshness
+	// CheckReadiness says whether a new mount of the volume would succeed now.
+	CheckReadiness(ctx context.Context, v probes.Volume) probes.MountReadiness
 	// Consumers says who uses a super block, "major:minor".
 	Consumers(device string) probes.Consumers
 }

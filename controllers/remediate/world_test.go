@@ -21,7 +21,7 @@ type world struct {
 	paused    map[string]string // annotations that pause, by kind and name
 	blind     error             // what the cache answers
 	pods      []corev1.Pod      // of the node
-	freshness probes.Freshness
+	freshness probes.MountReadiness
 	consumers probes.Consumers
 	other     *answers            // of the node, for a volume whose source is "other"
 	look      *probes.Observation // the last look; nil is broken
@@ -36,7 +36,7 @@ type world struct {
 
 // answers are what the node says of a volume.
 type answers struct {
-	freshness probes.Freshness
+	freshness probes.MountReadiness
 	consumers probes.Consumers
 }
 
@@ -82,8 +82,8 @@ func (w *world) Probe(_ context.Context, _ probes.Pod, timeout time.Duration) []
 	return []probes.Observation{{Target: probes.Target{Container: "other"}, Health: probes.Healthy}, o}
 }
 
-// Fresh implements remediate.Node.
-func (w *world) Fresh(_ context.Context, v probes.Volume) probes.Freshness {
+// CheckReadiness implements remediate.Node.
+func (w *world) CheckReadiness(_ context.Context, v probes.Volume) probes.MountReadiness {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked = append(w.asked, v)

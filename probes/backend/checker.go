@@ -11,58 +11,61 @@ import (
 	"github.com/mountwarden/mountwarden/probes/view"
 )
 
-// kubeletRoot is the kubelet's folder where the host's table shows no pod.
+// kubeletRoot is the kubelet's root directory where the host's table shows no pod.
 const kubeletRoot = "/var/lib/kubelet"
 
-// Checker asks backends. It is safe for concurrent use.
+// Checker asks backends whether they would serve a new mount. It is safe for concurrent use.
 type Checker struct {
-	host    Host
-	root    ask.Root
-	desk    *desk
-	drivers *drivers
-	returns *returns
+	host     Host
+	hostRoot ask.Root
+	queries  *queryGroup
+	drivers  *driverCache
+	grace    *nfsGrace
 }
 
-// New checks the options and returns a Checker without processes: they are started on demand. Close it.
+// New checks the options and returns a Checker without processes: they are started on demand. The
+// caller must Close it.
 func New(opts Options) (*Checker, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	return &Checker{
-		host: opts.Host, root: ask.Root{Proc: opts.ProcRoot, PID: opts.HostPID},
-		desk: newDesk(opts.ProgramPath, opts.MaxActive), drivers: newDrivers(), returns: newReturns(),
+		host: opts.Host, hostRoot: ask.Root{Proc: opts.ProcRoot, PID: opts.HostPID},
+		queries: newQueryGroup(opts.ProgramPath, opts.MaxActive), drivers: newDriverCache(), grace: newNFSGrace(),
 	}, nil
 }
 
-// Close kills the processes and waits for them, at most until ctx ends or for five seconds. The error says how many are
-// still inside the kernel. Questions under way are answered Unclear.
-func (c *Checker) Close(ctx context.Context) error { return c.desk.close(ctx) }
+// Close kills the processes and waits for them until ctx ends, at most five seconds. The error says
+// how many are still inside the kernel. Pending questions are answered Unclear.
+func (c *Checker) Close(ctx context.Context) error { return c.queries.close(ctx) }
 
-// Fresh says whether a fresh mount of the volume would succeed now. It takes some seconds at most, and no longer than ctx lasts. A volume
-// that an NFS server serves through a CSI driver needs both.
-func (c *Checker) Fresh(ctx context.Context, v probes.Volume) probes.Freshness {
+// CheckReadiness says whether a new mount of the volume would succeed now. It takes a few seconds
+// at most, and returns when ctx ends. A volume that a CSI driver mounts from an NFS server needs
+// both.
+func (c *Checker) CheckReadiness(ctx context.Context, v probes.Volume) probes.MountReadiness {
 	switch v.Backend.Kind {
 	case probes.BackendHost:
-		return c.hosts(ctx, v.Host.Path)
+		return c.checkHostMount(ctx, v.Host.Path)
 	case probes.BackendPod:
-		return unclear("a container of the pod itself mounts it")
+		return newUnclear("a container of the pod itself mounts it")
 	}
 	place := c.host.Place(v)
-	answers := make([]probes.Freshness, 0, 2)
+	answers := make([]probes.MountReadiness, 0, 2)
 	if isCSI(v, place) {
-		answers = append(answers, c.csi(ctx, v, place))
+		answers = append(answers, c.checkDriver(ctx, v, place))
 	}
 	if v.Backend.Kind == probes.BackendNFS || isNFS(v.FSType) {
-		answers = append(answers, c.nfs(ctx, v, place))
+		answers = append(answers, c.checkServer(ctx, v, place))
 	}
-	return worst(answers)
+	return chooseWorst(answers)
 }
 
-func unclear(detail string) probes.Freshness { return probes.Freshness{Detail: detail} }
+func newUnclear(detail string) probes.MountReadiness { return probes.MountReadiness{Detail: detail} }
 
-// worst is NotReady if any is, and Ready only if all are.
-func worst(answers []probes.Freshness) probes.Freshness {
+// chooseWorst returns a NotReady answer if there is one, then an Unclear one, and Ready only if all
+// are.
+func chooseWorst(answers []probes.MountReadiness) probes.MountReadiness {
 	for _, readiness := range []probes.Readiness{probes.NotReady, probes.Unclear, probes.Ready} {
 		for _, a := range answers {
 			if a.Readiness == readiness {
@@ -70,7 +73,7 @@ func worst(answers []probes.Freshness) probes.Freshness {
 			}
 		}
 	}
-	return unclear("there is nobody to ask: no CSI driver, no NFS server and no mount of the host is known to serve it")
+	return newUnclear("there is nobody to ask: no CSI driver, no NFS server and no mount of the host is known to serve it")
 }
 
 const csiPlugin = "kubernetes.io~csi/"
@@ -81,33 +84,34 @@ func isCSI(v probes.Volume, place view.Place) bool {
 
 func isNFS(fsType string) bool { return fsType == "nfs" || fsType == "nfs4" }
 
-// hosts looks at the mount that a hostPath volume is bound from.
-func (c *Checker) hosts(ctx context.Context, path string) probes.Freshness {
+// checkHostMount probes the mount that a hostPath volume is bound from.
+func (c *Checker) checkHostMount(ctx context.Context, path string) probes.MountReadiness {
 	if path == "" {
-		return unclear("it is not known which folder of the host it is")
+		return newUnclear("it is not known which folder of the host it is")
 	}
-	return c.desk.share(ctx, "host "+path, func(ctx context.Context) ask.Answer {
-		return ask.Answer{Freshness: seen(path, c.host.ProbeHost(ctx, path, lookWithin))}
-	}).Freshness
+	return c.queries.shareCall(ctx, "host "+path, func(ctx context.Context) ask.Answer {
+		return ask.Answer{MountReadiness: judgeHostMount(path, c.host.ProbeHost(ctx, path, hostProbeTimeout))}
+	}).MountReadiness
 }
 
-func seen(path string, o probes.Observation) probes.Freshness {
+func judgeHostMount(path string, o probes.Observation) probes.MountReadiness {
 	switch o.Health {
 	case probes.Broken:
-		return probes.Freshness{Readiness: probes.NotReady, Detail: fmt.Sprintf("the host's mount at %q is broken too: %s: %s", path, o.Cause, o.Detail)}
+		detail := fmt.Sprintf("the host's mount at %q is broken too: %s: %s", path, o.Cause, o.Detail)
+		return probes.MountReadiness{Readiness: probes.NotReady, Detail: detail}
 	case probes.Healthy:
-		return probes.Freshness{Readiness: probes.Ready, Detail: fmt.Sprintf("the host's mount at %q is healthy", path)}
+		return probes.MountReadiness{Readiness: probes.Ready, Detail: fmt.Sprintf("the host's mount at %q is healthy", path)}
 	default:
-		return unclear(fmt.Sprintf("the host's mount at %q: %s", path, o.Detail))
+		return newUnclear(fmt.Sprintf("the host's mount at %q: %s", path, o.Detail))
 	}
 }
 
-// csi asks for the driver.
-func (c *Checker) csi(ctx context.Context, v probes.Volume, place view.Place) probes.Freshness {
+// checkDriver asks whether the volume's CSI driver is registered and ready.
+func (c *Checker) checkDriver(ctx context.Context, v probes.Volume, place view.Place) probes.MountReadiness {
 	driver := v.Backend.Name
 	if v.Backend.Kind != probes.BackendCSI || driver == "" {
-		var why probes.Freshness
-		if driver, why = c.driverOf(ctx, place.Folder); driver == "" {
+		var why probes.MountReadiness
+		if driver, why = c.findDriver(ctx, place.Folder); driver == "" {
 			return why
 		}
 	}
@@ -115,36 +119,38 @@ func (c *Checker) csi(ctx context.Context, v probes.Volume, place view.Place) pr
 	if len(kubelets) == 0 {
 		kubelets = []string{kubeletRoot}
 	}
-	q := ask.CSI{Root: c.root, Kubelets: kubelets, Certain: place.Certain, Driver: driver}
-	return c.desk.ask(ctx, ask.Question{CSI: &q}).Freshness
+	q := ask.CSI{Root: c.hostRoot, Kubelets: kubelets, Certain: place.Certain, Driver: driver}
+	return c.queries.askProgram(ctx, ask.Question{CSI: &q}).MountReadiness
 }
 
-// driverOf returns the driver of the volume in a folder of the kubelet, or why it is not known. It stays the same while the volume lives.
-func (c *Checker) driverOf(ctx context.Context, folder string) (string, probes.Freshness) {
-	if folder == "" {
-		return "", unclear("it is not known where the kubelet keeps the volume, and so not which driver it has")
+// findDriver returns the driver of the volume in one of the kubelet's directories, or why it is not
+// known. It is asked once: it does not change while the volume exists.
+func (c *Checker) findDriver(ctx context.Context, dir string) (string, probes.MountReadiness) {
+	if dir == "" {
+		return "", newUnclear("it is not known where the kubelet keeps the volume, and so not which driver it has")
 	}
-	if driver := c.drivers.of(folder); driver != "" {
-		return driver, probes.Freshness{}
+	if driver := c.drivers.findDriver(dir); driver != "" {
+		return driver, probes.MountReadiness{}
 	}
-	a := c.desk.ask(ctx, ask.Question{Volume: &ask.Volume{Root: c.root, Folder: folder}})
-	c.drivers.note(folder, a.Driver)
-	return a.Driver, unclear(a.Freshness.Detail)
+	a := c.queries.askProgram(ctx, ask.Question{Volume: &ask.Volume{Root: c.hostRoot, Folder: dir}})
+	c.drivers.addDriver(dir, a.Driver)
+	return a.Driver, newUnclear(a.MountReadiness.Detail)
 }
 
-// nfs asks the server. A mount that has lost sight of its server comes back by itself, most often before a new pod would have one.
-func (c *Checker) nfs(ctx context.Context, v probes.Volume, place view.Place) probes.Freshness {
-	q, err := server(v, place.Mount)
+// checkServer asks the NFS server. A mount that has lost its server reconnects by itself, most
+// often before a new pod would have a mount.
+func (c *Checker) checkServer(ctx context.Context, v probes.Volume, place view.Place) probes.MountReadiness {
+	q, err := newNFSQuestion(v, place.Mount)
 	if err != nil {
-		return unclear(err.Error())
+		return newUnclear(err.Error())
 	}
-	f := c.desk.ask(ctx, ask.Question{NFS: &q}).Freshness
+	f := c.queries.askProgram(ctx, ask.Question{NFS: &q}).MountReadiness
 	if v.Cause != probes.CauseHung && v.Cause != probes.CauseIOError {
 		return f
 	}
-	if left := c.returns.left(q.Server, f.Readiness == probes.Ready, time.Now()); left > 0 && f.Readiness == probes.Ready {
-		return probes.Freshness{Readiness: probes.NotReady, Detail: fmt.Sprintf("%s, and the mount may take %s more to come back to it by itself",
-			f.Detail, left.Round(time.Second))}
+	if wait := c.grace.remainingGrace(q.Server, f.Readiness == probes.Ready, time.Now()); wait > 0 && f.Readiness == probes.Ready {
+		detail := fmt.Sprintf("%s, and the mount may take %s more to come back to it by itself", f.Detail, wait.Round(time.Second))
+		return probes.MountReadiness{Readiness: probes.NotReady, Detail: detail}
 	}
 	return f
 }

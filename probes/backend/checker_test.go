@@ -13,7 +13,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes/view"
 )
 
-func TestFresh(t *testing.T) {
+func TestCheckReadiness(t *testing.T) {
 	claim := func(kind probes.BackendKind, fsType string) probes.Volume {
 		return probes.Volume{Backend: probes.Backend{Kind: kind, Name: "fuse.x/source"}, FSType: fsType, Source: "s:/x", Host: probes.HostVolume{Claim: true}}
 	}
@@ -27,23 +27,23 @@ func TestFresh(t *testing.T) {
 		want   probes.Readiness
 		detail string
 	}{
-		"driver is ready":     {csi("ready"), view.Place{}, probes.Ready, "fine"},
-		"driver is not":       {csi("not-ready"), view.Place{}, probes.NotReady, "not now"},
-		"driver is unclear":   {csi("unclear"), view.Place{}, probes.Unclear, "who knows"},
+		"driver is ready":     {csiVolume("ready"), view.Place{}, probes.Ready, "fine"},
+		"driver is not":       {csiVolume("not-ready"), view.Place{}, probes.NotReady, "not now"},
+		"driver is unclear":   {csiVolume("unclear"), view.Place{}, probes.Unclear, "who knows"},
 		"driver of a volume":  {inline, in("has ready"), probes.Ready, "fine"},
 		"driver of a claim":   {claim(probes.BackendSource, "fuse.x"), in("has not-ready"), probes.NotReady, "not now"},
-		"no name, but a path": {csi(""), in("has ready"), probes.Ready, "fine"},
-		"the name counts":     {csi("not-ready"), in("has ready"), probes.NotReady, "not now"},
+		"no name, but a path": {csiVolume(""), in("has ready"), probes.Ready, "fine"},
+		"the name counts":     {csiVolume("not-ready"), in("has ready"), probes.NotReady, "not now"},
 
-		"server is ready":           {nfs("ready"), view.Place{}, probes.Ready, "fine"},
-		"server is not":             {nfs("not-ready"), view.Place{}, probes.NotReady, "not now"},
-		"server of the mount":       {nfs("ready"), view.Place{Mount: mountinfo.Mount{FSType: "nfs4", SuperOptions: "rw,addr=not-ready"}}, probes.NotReady, "not now"},
-		"driver and server":         {claim(probes.BackendNFS, "nfs4"), in("has ready"), probes.Unclear, ""}, // "s" is no server that pretends
+		"server is ready":           {nfsVolume("ready"), view.Place{}, probes.Ready, "fine"},
+		"server is not":             {nfsVolume("not-ready"), view.Place{}, probes.NotReady, "not now"},
+		"server of the mount":       {nfsVolume("ready"), view.Place{Mount: mountinfo.Mount{FSType: "nfs4", SuperOptions: "rw,addr=not-ready"}}, probes.NotReady, "not now"},
+		"driver and server":         {claim(probes.BackendNFS, "nfs4"), in("has ready"), probes.Unclear, ""}, // "s" is no fake server
 		"driver and no server":      {probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: "ready"}, FSType: "nfs", Source: "not-ready:/x"}, view.Place{}, probes.NotReady, ""},
 		"no driver and server":      {probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: "not-ready"}, FSType: "nfs4", Source: "ready:/x"}, view.Place{}, probes.NotReady, ""},
 		"both":                      {probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: "ready"}, FSType: "nfs4", Source: "ready:/x"}, view.Place{}, probes.Ready, ""},
 		"server nobody knows":       {probes.Volume{Backend: probes.Backend{Kind: probes.BackendNFS}, FSType: "nfs4"}, view.Place{}, probes.Unclear, "not known which NFS server"},
-		"claim nobody knows":        {csi(""), view.Place{}, probes.Unclear, "not known where the kubelet"},
+		"claim nobody knows":        {csiVolume(""), view.Place{}, probes.Unclear, "not known where the kubelet"},
 		"inline, kubelet not known": {inline, view.Place{}, probes.Unclear, "not known where the kubelet"},
 		"folder says nothing":       {inline, in("unclear"), probes.Unclear, "who knows"},
 		"folder hides behind Ready": {inline, in("ready"), probes.Unclear, ""},
@@ -54,7 +54,7 @@ func TestFresh(t *testing.T) {
 		"host, which path":          {probes.Volume{Backend: probes.Backend{Kind: probes.BackendHost, Name: "/x"}}, view.Place{}, probes.Unclear, "which folder"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newChecker(t, Options{}, &fakeHost{place: row.place}).Fresh(context.Background(), row.volume)
+			f := newChecker(t, Options{}, &fakeHost{place: row.place}).CheckReadiness(context.Background(), row.volume)
 			if f.Readiness != row.want || !strings.Contains(f.Detail, row.detail) || f.Readiness == probes.NotReady && f.Detail == "" {
 				t.Errorf("got %s %q, want %s %q", f.Readiness, f.Detail, row.want, row.detail)
 			}
@@ -62,7 +62,7 @@ func TestFresh(t *testing.T) {
 	}
 }
 
-func TestFreshOfHost(t *testing.T) {
+func TestCheckReadinessOfHostMount(t *testing.T) {
 	seen := map[string]probes.Observation{
 		"/ok":     {Health: probes.Healthy, Warning: probes.WarningNoSpace},
 		"/dead":   {Health: probes.Broken, Cause: probes.CauseDisconnected, Detail: "transport endpoint is not connected"},
@@ -71,37 +71,37 @@ func TestFreshOfHost(t *testing.T) {
 	}
 	h := &fakeHost{answer: func(_ context.Context, path string) probes.Observation { return seen[path] }}
 	c := newChecker(t, Options{}, h)
-	fresh := func(path string) probes.Freshness {
-		return c.Fresh(context.Background(), probes.Volume{Backend: probes.Backend{Kind: probes.BackendHost, Name: path}, Host: probes.HostVolume{Path: path}})
+	fresh := func(path string) probes.MountReadiness {
+		return c.CheckReadiness(context.Background(), probes.Volume{Backend: probes.Backend{Kind: probes.BackendHost, Name: path}, Host: probes.HostVolume{Path: path}})
 	}
-	expect(t, fresh("/ok"), probes.Ready, `"/ok" is healthy`)
-	expect(t, fresh("/dead"), probes.NotReady, `the host's mount at "/dead" is broken too: Disconnected: transport`)
-	expect(t, fresh("/hang"), probes.NotReady, "Hung")
-	expect(t, fresh("/absent"), probes.Unclear, "no such file")
+	expectReadiness(t, fresh("/ok"), probes.Ready, `"/ok" is healthy`)
+	expectReadiness(t, fresh("/dead"), probes.NotReady, `the host's mount at "/dead" is broken too: Disconnected: transport`)
+	expectReadiness(t, fresh("/hang"), probes.NotReady, "Hung")
+	expectReadiness(t, fresh("/absent"), probes.Unclear, "no such file")
 	for range 5 {
-		expect(t, fresh("/dead"), probes.NotReady, "")
+		expectReadiness(t, fresh("/dead"), probes.NotReady, "")
 	}
 	if want := []string{"/ok", "/dead", "/hang", "/absent"}; !slices.Equal(h.asked, want) {
 		t.Errorf("asked for %q, want %q", h.asked, want)
 	}
 }
 
-// Which driver a volume has is asked once, whoever needs it; the driver is asked once for all its volumes.
+// The driver of a volume is asked for once, and a driver is asked once for all its volumes.
 func TestQuestionsAreShared(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "questions")
 	must(t, os.WriteFile(file, nil, 0o600))
 	h := &fakeHost{place: view.Place{Kubelets: []string{"/k"}, Certain: true, Folder: volumes + "has slow"}}
 	c := newChecker(t, Options{ProcRoot: file}, h)
-	c.desk.keep = patience
-	answers := make(chan probes.Freshness)
+	c.queries.lifetime = patience
+	answers := make(chan probes.MountReadiness)
 	for range 20 {
-		go func() { answers <- c.Fresh(context.Background(), csi("")) }()
+		go func() { answers <- c.CheckReadiness(context.Background(), csiVolume("")) }()
 	}
 	for range 20 {
-		expect(t, <-answers, probes.Ready, "at last")
+		expectReadiness(t, <-answers, probes.Ready, "at last")
 	}
 	h.place.Folder = volumes + "has slow" // of another pod, it would be
-	expect(t, c.Fresh(context.Background(), csi("slow")), probes.Ready, "at last")
+	expectReadiness(t, c.CheckReadiness(context.Background(), csiVolume("slow")), probes.Ready, "at last")
 	text, err := os.ReadFile(file)
 	must(t, err)
 	if string(text) != "folder has slow\nslow\n" {
@@ -110,17 +110,17 @@ func TestQuestionsAreShared(t *testing.T) {
 }
 
 func TestDriversAreForgotten(t *testing.T) {
-	d := newDrivers()
-	d.note("a", "")
+	d := newDriverCache()
+	d.addDriver("a", "")
 	for i := range maxDrivers {
-		d.note(strings.Repeat("x", i+1), "d")
+		d.addDriver(strings.Repeat("x", i+1), "d")
 	}
-	if d.of("x") != "d" || d.of("a") != "" || len(d.byFolder) != maxDrivers {
-		t.Errorf("%d are known", len(d.byFolder))
+	if d.findDriver("x") != "d" || d.findDriver("a") != "" || len(d.byDir) != maxDrivers {
+		t.Errorf("%d are known", len(d.byDir))
 	}
-	d.note("b", "e")
-	if d.of("x") != "" || d.of("b") != "e" || len(d.byFolder) != 1 {
-		t.Errorf("%d are known", len(d.byFolder))
+	d.addDriver("b", "e")
+	if d.findDriver("x") != "" || d.findDriver("b") != "e" || len(d.byDir) != 1 {
+		t.Errorf("%d are known", len(d.byDir))
 	}
 }
 

@@ -10,64 +10,64 @@ import (
 	"github.com/mountwarden/mountwarden/probes/backend/ask"
 )
 
-// child is a program that answers one question.
+// child is a process that answers one question.
 type child struct {
 	process *os.Process
-	in, out *os.File // our ends of its standard input and output
+	in, out *os.File // this process's ends of its standard input and output
 }
 
-// run has a program of its own answer, in its turn, and comes back when that has ended. The answer is told long before that when the
-// program is stuck in the kernel.
-func (d *desk) run(asked *question, text []byte) {
-	turn := time.NewTimer(d.within)
-	defer turn.Stop()
+// runProgram waits for a slot, has a program answer the query, and returns when the program has
+// ended. The answer is published before that, as the program may be stuck in the kernel.
+func (g *queryGroup) runProgram(q *query, text []byte) {
+	timer := time.NewTimer(g.timeout)
+	defer timer.Stop()
 	select {
-	case d.turns <- struct{}{}:
-		defer func() { <-d.turns }()
-	case <-turn.C:
-		d.tell(asked, failed(fmt.Errorf("all %d programs that ask backends are busy for %s already", cap(d.turns), d.within)))
+	case g.slots <- struct{}{}:
+		defer func() { <-g.slots }()
+	case <-timer.C:
+		g.publishAnswer(q, newFailure(fmt.Errorf("all %d programs that ask backends are busy for %s already", cap(g.slots), g.timeout)))
 		return
-	case <-d.quit.Done():
-		d.tell(asked, failed(errClosed))
+	case <-g.quit.Done():
+		g.publishAnswer(q, newFailure(errClosed))
 		return
 	}
-	c, err := start(d.path)
+	c, err := startProgram(g.program)
 	if err != nil {
-		d.tell(asked, failed(fmt.Errorf("start %q: %w", d.path, err)))
+		g.publishAnswer(q, newFailure(fmt.Errorf("start %q: %w", g.program, err)))
 		return
 	}
-	d.keepTrack(c)
-	a, err := c.answer(text, d.within)
+	g.trackChild(c)
+	a, err := c.askQuestion(text, g.timeout)
 	switch {
-	case err != nil && d.quit.Err() != nil: // it was killed
-		a = failed(errClosed)
+	case err != nil && g.quit.Err() != nil: // it was killed
+		a = newFailure(errClosed)
 	case err != nil:
-		a = failed(fmt.Errorf("the program that asks backends: %w", err))
+		a = newFailure(fmt.Errorf("the program that asks backends: %w", err))
 	}
-	d.tell(asked, a)
-	c.end()
-	d.loseTrack(c)
+	g.publishAnswer(q, a)
+	c.killAndReap()
+	g.untrackChild(c)
 }
 
-// keepTrack notes a child for close, which may have come before.
-func (d *desk) keepTrack(c *child) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.children[c] = struct{}{}
-	if d.closed {
+// trackChild notes a child for close to kill. If close came before, the child is killed here.
+func (g *queryGroup) trackChild(c *child) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.children[c] = struct{}{}
+	if g.closed {
 		c.kill()
 	}
 }
 
-func (d *desk) loseTrack(c *child) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.children, c)
+func (g *queryGroup) untrackChild(c *child) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.children, c)
 }
 
-// start starts the program with no environment but what keeps it small, no files, and no folder. It does not die with the agent, but soon
-// after, by itself.
-func start(path string) (*child, error) {
+// startProgram starts the program without open files, and with an environment that only keeps it
+// small. It does not die with the agent, but soon after, by itself.
+func startProgram(path string) (*child, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
@@ -93,9 +93,9 @@ func start(path string) (*child, error) {
 	return &child{process: process, in: in, out: out}, nil
 }
 
-// answer asks and waits for the answer's end.
-func (c *child) answer(text []byte, within time.Duration) (ask.Answer, error) {
-	deadline := time.Now().Add(within)
+// askQuestion writes the question and reads the complete answer.
+func (c *child) askQuestion(text []byte, timeout time.Duration) (ask.Answer, error) {
+	deadline := time.Now().Add(timeout)
 	if err := errors.Join(c.in.SetWriteDeadline(deadline), c.out.SetReadDeadline(deadline)); err != nil {
 		return ask.Answer{}, err
 	}
@@ -108,23 +108,24 @@ func (c *child) answer(text []byte, within time.Duration) (ask.Answer, error) {
 	a, err := ask.ReadAnswer(c.out)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return ask.Answer{}, fmt.Errorf("no answer within %s", within)
+		return ask.Answer{}, fmt.Errorf("no answer within %s", timeout)
 	case errors.Is(err, io.EOF):
 		return ask.Answer{}, errors.New("it has ended without an answer")
 	}
 	return a, err
 }
 
-// kill makes the program end as soon as the kernel lets it. It never blocks.
+// kill sends SIGKILL. It never blocks: the program ends as soon as the kernel lets it.
 func (c *child) kill() { _ = c.process.Kill() } // it may have ended already
 
-// end kills and reaps the program. It waits in the poller until the kernel has closed the program's output, as it does at the process's
-// end; only then for the process, so that no thread is ever blocked in wait(2).
-func (c *child) end() {
+// killAndReap waits in Go's poller until the kernel has closed the program's output, which it does
+// when the process ends. Only then does it wait for the process, so that no thread is ever blocked
+// in wait(2).
+func (c *child) killAndReap() {
 	c.kill()
-	_ = c.in.Close() // again, if the question was taken
+	_ = c.in.Close() // closed already, if the question was written
 	if c.out.SetReadDeadline(time.Time{}) == nil {
-		_, _ = io.Copy(io.Discard, c.out) // what comes too late
+		_, _ = io.Copy(io.Discard, c.out) // a late answer
 	}
 	_ = c.out.Close()
 	_, _ = c.process.Wait() // it was killed

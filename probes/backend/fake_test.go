@@ -17,49 +17,49 @@ import (
 )
 
 const (
-	patience = 30 * time.Second
-	short    = 2 * time.Second // for a program that never answers: starting one takes long under the race detector
+	patience     = 30 * time.Second
+	shortTimeout = 2 * time.Second // of a program that never answers; the race detector slows its start
 )
 
-// The program is this binary, which pretends.
+// The program that is started is this test binary.
 func TestMain(m *testing.M) {
 	if os.Args[0] == ask.Program {
-		code := pretend()
-		_ = os.Stdout.Close() // the race detector takes a second to exit, which nobody is to wait for
+		code := runFakeProgram()
+		_ = os.Stdout.Close() // the race detector takes a second to exit: do not wait for that
 		os.Exit(code)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// pretend does what the driver or the server that is asked for is named after. Each question leaves a line in the file that /proc of the
-// question names, for who counts them.
-func pretend() (code int) {
+// runFakeProgram behaves as the name of the driver or server that is asked for says. Each question
+// adds a line to the file that the question's /proc names, so that a test can count them.
+func runFakeProgram() (code int) {
 	q, err := ask.ReadQuestion(os.Stdin)
 	if err != nil {
 		return 3
 	}
 	switch {
 	case q.CSI != nil:
-		count(q.CSI.Root.Proc, q.CSI.Driver)
-		return behave(q.CSI.Driver)
+		recordQuestion(q.CSI.Root.Proc, q.CSI.Driver)
+		return runBehaviour(q.CSI.Driver)
 	case q.Volume != nil:
 		what := strings.TrimPrefix(q.Volume.Folder, volumes)
-		count(q.Volume.Root.Proc, "folder "+what)
-		return behave(what)
+		recordQuestion(q.Volume.Root.Proc, "folder "+what)
+		return runBehaviour(what)
 	default:
-		return behave(q.NFS.Server)
+		return runBehaviour(q.NFS.Server)
 	}
 }
 
-// count notes a question in the file, if that is one.
-func count(file, what string) {
+// recordQuestion notes a question in the file, if that is one.
+func recordQuestion(file, what string) {
 	if f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0); err == nil {
 		_, _ = fmt.Fprintln(f, what)
 		_ = f.Close()
 	}
 }
 
-func behave(what string) (code int) {
+func runBehaviour(what string) (code int) {
 	say := func(a ask.Answer) int {
 		text, _ := a.Encode()
 		_, _ = os.Stdout.Write(text)
@@ -68,21 +68,21 @@ func behave(what string) (code int) {
 	name, rest, _ := strings.Cut(what, " ")
 	switch name {
 	case "ready":
-		return say(ask.Answer{Freshness: probes.Freshness{Readiness: probes.Ready, Detail: "fine " + rest}})
+		return say(ask.Answer{MountReadiness: probes.MountReadiness{Readiness: probes.Ready, Detail: "fine " + rest}})
 	case "not-ready":
-		return say(ask.Answer{Freshness: probes.Freshness{Readiness: probes.NotReady, Detail: "not now " + rest}})
+		return say(ask.Answer{MountReadiness: probes.MountReadiness{Readiness: probes.NotReady, Detail: "not now " + rest}})
 	case "has": // a volume whose driver is the rest
 		return say(ask.Answer{Driver: rest})
 	case "unclear":
-		return say(ask.Answer{Freshness: probes.Freshness{Detail: "who knows"}})
+		return say(ask.Answer{MountReadiness: probes.MountReadiness{Detail: "who knows"}})
 	case "slow":
 		<-time.After(300 * time.Millisecond)
-		return say(ask.Answer{Freshness: probes.Freshness{Readiness: probes.Ready, Detail: "at last"}})
+		return say(ask.Answer{MountReadiness: probes.MountReadiness{Readiness: probes.Ready, Detail: "at last"}})
 	}
-	return misbehave(name)
+	return runMisbehaviour(name)
 }
 
-func misbehave(name string) (code int) {
+func runMisbehaviour(name string) (code int) {
 	switch name {
 	case "crash":
 		return 2
@@ -107,15 +107,15 @@ func misbehave(name string) (code int) {
 	case "hang":
 		<-time.After(time.Hour)
 	case "stuck": // as in the kernel: what holds its output outlives it, for a while
-		return stick()
+		return leaveHolderBehind()
 	case "holder":
-		<-time.After(2 * short)
+		<-time.After(2 * shortTimeout)
 	}
 	return 0
 }
 
-// stick leaves a process behind that holds the output, and hangs.
-func stick() int {
+// leaveHolderBehind leaves a process behind that holds the output, and hangs.
+func leaveHolderBehind() int {
 	q, _ := ask.Question{NFS: &ask.NFS{Server: "holder"}}.Encode()
 	in, out, err := os.Pipe()
 	if err != nil {
@@ -136,7 +136,7 @@ func stick() int {
 
 const volumes = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/"
 
-// fakeHost sees what it is told.
+// fakeHost is a Host with fixed answers.
 type fakeHost struct {
 	mu     sync.Mutex
 	place  view.Place
@@ -162,20 +162,20 @@ func newChecker(t *testing.T, opts Options, host *fakeHost) *Checker {
 	opts.Host, opts.ProgramPath = host, exe
 	c, err := New(opts)
 	must(t, err)
-	c.desk.within = patience
+	c.queries.timeout = patience
 	t.Cleanup(func() { must(t, c.Close(context.Background())) })
 	return c
 }
 
-func csi(driver string) probes.Volume {
+func csiVolume(driver string) probes.Volume {
 	return probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: driver}, PodUID: "u"}
 }
 
-func nfs(server string) probes.Volume {
+func nfsVolume(server string) probes.Volume {
 	return probes.Volume{Backend: probes.Backend{Kind: probes.BackendNFS, Name: server}, FSType: "nfs4", Source: server + ":/export"}
 }
 
-func expect(t *testing.T, f probes.Freshness, readiness probes.Readiness, detail string) {
+func expectReadiness(t *testing.T, f probes.MountReadiness, readiness probes.Readiness, detail string) {
 	t.Helper()
 	if f.Readiness != readiness || !strings.Contains(f.Detail, detail) || f.Detail == "" {
 		t.Errorf("got %s %q, want %s %q", f.Readiness, f.Detail, readiness, detail)

@@ -13,11 +13,12 @@ import (
 	"github.com/mountwarden/mountwarden/probes/view"
 )
 
-// Host is what a Checker needs to see of the node; the prober of package node is one. It is safe for concurrent use.
+// Host is what a Checker needs to know of the node. The Prober of package node is one. It is safe
+// for concurrent use.
 type Host interface {
-	// ProbeHost looks at the host's mount that covers a path, within about timeout.
+	// ProbeHost probes the host's mount that covers a path, within about timeout.
 	ProbeHost(ctx context.Context, path string, timeout time.Duration) probes.Observation
-	// Place says what the host's mount table tells of where a volume comes from.
+	// Place returns what the host's mount table says about where a volume comes from.
 	Place(v probes.Volume) view.Place
 }
 
@@ -26,11 +27,11 @@ type Options struct {
 	Host        Host
 	ProgramPath string // the program that asks; default: mountwarden-backend beside this executable
 	ProcRoot    string // where the host's /proc is seen; default /proc
-	HostPID     int    // the process whose root folder is the host's; default 1
+	HostPID     int    // the process whose root directory is the host's; default 1
 	MaxActive   int    // questions at once; default 4
 }
 
-// withDefaults fills in what is zero and refuses what cannot work.
+// withDefaults fills in defaults and rejects invalid options.
 func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Host == nil:

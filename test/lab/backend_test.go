@@ -47,8 +47,8 @@ func TestHostsMounts(t *testing.T) {
 	expect(t, look(filepath.Join(folder, "none")), probes.Unknown, probes.CauseNone)
 
 	c := newChecker(t, p, os.Getpid())
-	fresh := func(path string) probes.Freshness {
-		return c.Fresh(t.Context(), probes.Volume{Backend: probes.Backend{Kind: probes.BackendHost, Name: path}, Host: probes.HostVolume{Path: path}})
+	fresh := func(path string) probes.MountReadiness {
+		return c.CheckReadiness(t.Context(), probes.Volume{Backend: probes.Backend{Kind: probes.BackendHost, Name: path}, Host: probes.HostVolume{Path: path}})
 	}
 	expectFresh(t, fresh(s.Mountpoint()), probes.NotReady, "broken too: Disconnected")
 	expectFresh(t, fresh(folder), probes.Ready, "healthy")
@@ -64,7 +64,7 @@ func newChecker(t *testing.T, p *node.Prober, hostPID int) *backend.Checker {
 	return c
 }
 
-func expectFresh(t *testing.T, f probes.Freshness, readiness probes.Readiness, detail string) {
+func expectFresh(t *testing.T, f probes.MountReadiness, readiness probes.Readiness, detail string) {
 	t.Helper()
 	if f.Readiness != readiness || !strings.Contains(f.Detail, detail) {
 		t.Errorf("got %s %q, want %s %q", f.Readiness, f.Detail, readiness, detail)
@@ -130,10 +130,10 @@ func (h *hostOf) socket() string { return filepath.Join(h.kubelet, "plugins/csi.
 // settles waits until the answer is the one: answers are kept for a second.
 func (h *hostOf) settles(readiness probes.Readiness, detail string) {
 	h.t.Helper()
-	var f probes.Freshness
+	var f probes.MountReadiness
 	defer func() { h.t.Logf("%s %q", f.Readiness, f.Detail) }()
 	eventually(h.t, readiness.String()+" "+detail, func() bool {
-		f = h.checker.Fresh(h.t.Context(), h.claim)
+		f = h.checker.CheckReadiness(h.t.Context(), h.claim)
 		return f.Readiness == readiness && strings.Contains(f.Detail, detail)
 	})
 }
@@ -179,7 +179,7 @@ func TestBackendProgramIsHarmless(t *testing.T) {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for ctx.Err() == nil {
-			h.checker.Fresh(ctx, other)
+			h.checker.CheckReadiness(ctx, other)
 			<-tick.C
 		}
 	}()
@@ -195,7 +195,7 @@ func TestBackendProgramIsHarmless(t *testing.T) {
 		return false
 	})
 	must(t, h.checker.Close(context.Background()))
-	expectFresh(t, h.checker.Fresh(ctx, other), probes.Unclear, "ending")
+	expectFresh(t, h.checker.CheckReadiness(ctx, other), probes.Unclear, "ending")
 	cancel()
 	<-ended
 	if left := childrenNamed(t, "mountwarden-bac"); len(left) != 0 {

@@ -137,7 +137,7 @@ func (s *scene) watch(server *nfsServer, after time.Time, within time.Duration) 
 			return now
 		}
 		if _, fails := s.verdict.Decision.Reason(); fails {
-			expectFresh(s.t, server.checker.Fresh(s.t.Context(), s.failedVolume()), probes.NotReady, "")
+			expectFresh(s.t, server.checker.CheckReadiness(s.t.Context(), s.failedVolume()), probes.NotReady, "")
 		}
 		select {
 		case <-time.After(s.verdict.Next):

@@ -232,7 +232,7 @@ func (f nfsFault) run(s *scene, server *nfsServer, kind nfsKind) {
 	s.must(f.happens(s, server, m))
 	s.after = func() {
 		s.timeout = timeout
-		expectFresh(s.t, server.checker.Fresh(s.t.Context(), s.failedVolume()), f.fresh, "")
+		expectFresh(s.t, server.checker.CheckReadiness(s.t.Context(), s.failedVolume()), f.fresh, "")
 		if f.mends == nil {
 			return
 		}

@@ -13,12 +13,13 @@ import (
 	"github.com/mountwarden/mountwarden/probes/check"
 )
 
-// patience is for the whole program: two waits, and something for the rest.
-const patience = 2*ask.Patience + ask.Patience/4
+// answerTimeout is for the whole program: two timeouts of a driver or server, and some time for the
+// rest.
+const answerTimeout = 2*ask.Timeout + ask.Timeout/4
 
-// Serve answers the one question of in on out. It returns within five seconds; a call that the kernel does not return from by
-// then is left behind for the end of the process. The error is one of the protocol. With drop it first drops the privileges that no
-// worker needs, as far as it can.
+// Serve reads one question from in and writes the answer to out. It returns within five seconds; a
+// system call that does not return by then is left behind until the process ends. The error is one
+// of the protocol. With drop it first drops the privileges that no probe needs, as far as it can.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, drop bool) error {
 	if drop {
 		check.DropPrivileges()
@@ -27,7 +28,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, drop bool) error {
 	if err != nil {
 		return err
 	}
-	text, err := within(ctx, patience, func(ctx context.Context) ask.Answer { return answer(ctx, q) }).Encode()
+	text, err := callWithin(ctx, answerTimeout, func(ctx context.Context) ask.Answer { return answerQuestion(ctx, q) }).Encode()
 	if err != nil {
 		return err
 	}
@@ -37,27 +38,28 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, drop bool) error {
 	return nil
 }
 
-func answer(ctx context.Context, q ask.Question) ask.Answer {
+func answerQuestion(ctx context.Context, q ask.Question) ask.Answer {
 	switch {
 	case q.Volume != nil:
-		driver, err := csi.DriverOf(*q.Volume)
+		driver, err := csi.ReadDriver(*q.Volume)
 		if err != nil {
-			return unclear(err.Error())
+			return newUnclearAnswer(err.Error())
 		}
 		return ask.Answer{Driver: driver}
 	case q.CSI != nil:
-		return ask.Answer{Freshness: csi.Fresh(ctx, *q.CSI)}
+		return ask.Answer{MountReadiness: csi.CheckDriver(ctx, *q.CSI)}
 	default:
-		return ask.Answer{Freshness: nfs.Fresh(ctx, *q.NFS)}
+		return ask.Answer{MountReadiness: nfs.CheckServer(ctx, *q.NFS)}
 	}
 }
 
-func unclear(detail string) ask.Answer {
-	return ask.Answer{Freshness: probes.Freshness{Detail: detail}}
+func newUnclearAnswer(detail string) ask.Answer {
+	return ask.Answer{MountReadiness: probes.MountReadiness{Detail: detail}}
 }
 
-// within returns what f answers, or that it does not: f may be in a system call that no context ends.
-func within(ctx context.Context, limit time.Duration, f func(context.Context) ask.Answer) ask.Answer {
+// callWithin returns what f answers, or Unclear after the limit: f may be in a system call that no
+// context ends.
+func callWithin(ctx context.Context, limit time.Duration, f func(context.Context) ask.Answer) ask.Answer {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	answers := make(chan ask.Answer, 1)
@@ -66,6 +68,6 @@ func within(ctx context.Context, limit time.Duration, f func(context.Context) as
 	case a := <-answers:
 		return a
 	case <-ctx.Done():
-		return unclear(fmt.Sprintf("nothing is known after %s: a file of the host does not open", limit))
+		return newUnclearAnswer(fmt.Sprintf("nothing is known after %s: a file of the host does not open", limit))
 	}
 }

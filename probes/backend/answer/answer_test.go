@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve answers a question, without dropping anything of the test's.
-func serve(t *testing.T, q ask.Question) ask.Answer {
+// serveQuestion answers a question, without dropping anything of the test's.
+func serveQuestion(t *testing.T, q ask.Question) ask.Answer {
 	t.Helper()
 	text, err := q.Encode()
 	must(t, err)
@@ -29,8 +29,8 @@ func serve(t *testing.T, q ask.Question) ask.Answer {
 	return a
 }
 
-// host makes a /proc whose first process has a folder of the test for its root.
-func host(t *testing.T, files map[string]string) ask.Root {
+// newHostRoot makes a /proc whose first process has a directory of the test as its root.
+func newHostRoot(t *testing.T, files map[string]string) ask.Root {
 	t.Helper()
 	dir := t.TempDir()
 	for path, text := range files {
@@ -45,7 +45,7 @@ func host(t *testing.T, files map[string]string) ask.Root {
 }
 
 func TestServe(t *testing.T) {
-	root := host(t, map[string]string{"k/plugins_registry/x": "", "v/vol_data.json": `{"driverName":"d.example.com"}`})
+	root := newHostRoot(t, map[string]string{"k/plugins_registry/x": "", "v/vol_data.json": `{"driverName":"d.example.com"}`})
 	gone := ask.Root{Proc: root.Proc, PID: 7}
 	for name, row := range map[string]struct {
 		q      ask.Question
@@ -61,8 +61,8 @@ func TestServe(t *testing.T) {
 		"server of the node":    {ask.Question{NFS: &ask.NFS{Server: "127.0.0.1"}}, probes.Unclear, "", "own network"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := serve(t, row.q)
-			if a.Freshness.Readiness != row.want || a.Driver != row.driver || !strings.Contains(a.Freshness.Detail, row.detail) {
+			a := serveQuestion(t, row.q)
+			if a.MountReadiness.Readiness != row.want || a.Driver != row.driver || !strings.Contains(a.MountReadiness.Detail, row.detail) {
 				t.Errorf("got %+v, want %s %q %q", a, row.want, row.driver, row.detail)
 			}
 		})
@@ -86,16 +86,16 @@ func TestServeRefuses(t *testing.T) {
 }
 
 // What the kernel does not return from is left behind, and called unclear.
-func TestWithin(t *testing.T) {
+func TestCallWithin(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	began := time.Now()
-	a := within(context.Background(), 50*time.Millisecond, func(context.Context) ask.Answer { <-release; return ask.Answer{} })
-	if a.Freshness.Readiness != probes.Unclear || !strings.Contains(a.Freshness.Detail, "50ms") || time.Since(began) > 20*time.Second {
+	a := callWithin(context.Background(), 50*time.Millisecond, func(context.Context) ask.Answer { <-release; return ask.Answer{} })
+	if a.MountReadiness.Readiness != probes.Unclear || !strings.Contains(a.MountReadiness.Detail, "50ms") || time.Since(began) > 20*time.Second {
 		t.Errorf("%+v after %s", a, time.Since(began))
 	}
-	ready := ask.Answer{Freshness: probes.Freshness{Readiness: probes.Ready, Detail: "x"}}
-	if got := within(context.Background(), time.Hour, func(context.Context) ask.Answer { return ready }); got != ready {
+	ready := ask.Answer{MountReadiness: probes.MountReadiness{Readiness: probes.Ready, Detail: "x"}}
+	if got := callWithin(context.Background(), time.Hour, func(context.Context) ask.Answer { return ready }); got != ready {
 		t.Errorf("%+v", got)
 	}
 }

@@ -10,35 +10,35 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Answer is what the program has found out.
+// Answer is the result of a Question.
 type Answer struct {
-	Freshness probes.Freshness
-	Driver    string // to a question of a Volume; "" when it is not known, and then the Freshness says why
+	MountReadiness probes.MountReadiness
+	Driver         string // of a Volume; "" when it is not known, and MountReadiness says why
 }
 
-// text is an Answer as JSON.
-type text struct {
+// answerJSON is an Answer as JSON.
+type answerJSON struct {
 	Readiness string `json:"readiness"`
 	Detail    string `json:"detail"`
 	Driver    string `json:"driver,omitempty"`
 }
 
-// Encode returns the answer's text, of at most MaxAnswer bytes.
+// Encode returns the answer as JSON, of at most MaxAnswer bytes.
 func (a Answer) Encode() ([]byte, error) {
 	if len(a.Driver) > maxDriver {
 		return nil, fmt.Errorf("write an answer: the driver's name has %d bytes, at most %d are allowed", len(a.Driver), maxDriver)
 	}
-	all, err := json.Marshal(text{a.Freshness.Readiness.String(), bounded(a.Freshness.Detail), a.Driver})
+	all, err := json.Marshal(answerJSON{a.MountReadiness.Readiness.String(), truncateText(a.MountReadiness.Detail), a.Driver})
 	if err != nil {
 		return nil, fmt.Errorf("write an answer: %w", err)
 	}
 	return all, nil
 }
 
-// ReadAnswer reads an answer to the end of r.
+// ReadAnswer reads r to the end, and parses the answer.
 func ReadAnswer(r io.Reader) (Answer, error) {
-	var t text
-	if err := read(r, MaxAnswer, &t); err != nil {
+	var t answerJSON
+	if err := readJSON(r, MaxAnswer, &t); err != nil {
 		return Answer{}, fmt.Errorf("read an answer: %w", err)
 	}
 	if len(t.Driver) > maxDriver {
@@ -46,14 +46,14 @@ func ReadAnswer(r io.Reader) (Answer, error) {
 	}
 	for _, readiness := range []probes.Readiness{probes.Unclear, probes.Ready, probes.NotReady} {
 		if t.Readiness == readiness.String() {
-			return Answer{probes.Freshness{Readiness: readiness, Detail: bounded(t.Detail)}, t.Driver}, nil
+			return Answer{probes.MountReadiness{Readiness: readiness, Detail: truncateText(t.Detail)}, t.Driver}, nil
 		}
 	}
-	return Answer{}, fmt.Errorf("read an answer: readiness %q is none of Unclear, Ready, NotReady", bounded(t.Readiness))
+	return Answer{}, fmt.Errorf("read an answer: readiness %q is none of Unclear, Ready, NotReady", truncateText(t.Readiness))
 }
 
-// read reads one JSON object and nothing else.
-func read(r io.Reader, limit int64, into any) error {
+// readJSON reads one JSON object and nothing else.
+func readJSON(r io.Reader, limit int64, into any) error {
 	all, err := io.ReadAll(io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:
@@ -72,8 +72,8 @@ func read(r io.Reader, limit int64, into any) error {
 	return nil
 }
 
-// bounded cuts text that others choose.
-func bounded(text string) string {
+// truncateText bounds text that others choose.
+func truncateText(text string) string {
 	if len(text) > maxDetail {
 		text = text[:maxDetail-len("...")] + "..."
 	}

@@ -10,32 +10,33 @@ import (
 // Program is the file name of the program, and the name of its processes.
 const Program = "mountwarden-backend"
 
-// Patience is for how long a driver or a server is waited for.
-const Patience = 2 * time.Second
+// Timeout is how long to wait for a driver or a server.
+const Timeout = 2 * time.Second
 
 const (
-	maxQuestion = 64 << 10 // a pipe of Linux takes as much without a reader, so that to ask never blocks
+	maxQuestion = 64 << 10 // the capacity of a pipe (pipe(7)), so that asking never blocks
 	maxDetail   = 512      // bytes of text for people
 	maxDriver   = 256      // bytes of a driver's name, which may have 63
 
-	// MaxAnswer is how many bytes an answer has at most.
+	// MaxAnswer is the largest size of an answer in bytes.
 	MaxAnswer = 8 << 10
 )
 
-// Question is what the program is to find out: exactly one field is set.
+// Question is what the program must find out: exactly one field is set.
 type Question struct {
 	Volume *Volume `json:"volume,omitempty"`
 	CSI    *CSI    `json:"csi,omitempty"`
 	NFS    *NFS    `json:"nfs,omitempty"`
 }
 
-// Root is the root folder of the host.
+// Root is the root directory of the host.
 type Root struct {
 	Proc string `json:"proc"` // where the host's /proc is seen
-	PID  int    `json:"pid"`  // the process whose root folder it is
+	PID  int    `json:"pid"`  // the process whose root directory it is
 }
 
-// Volume asks which driver a CSI volume has. Drivers are few and volumes many, so that this is asked apart.
+// Volume asks which driver a CSI volume has. It is a question of its own because there are few
+// drivers and many volumes.
 type Volume struct {
 	Root   Root   `json:"root"`
 	Folder string `json:"folder"` // on the host: where the kubelet keeps the volume
@@ -44,19 +45,19 @@ type Volume struct {
 // CSI asks whether a driver is registered with this node's kubelet, and is ready.
 type CSI struct {
 	Root     Root     `json:"root"`
-	Kubelets []string `json:"kubelets"` // root folders of the kubelet on the host
-	Certain  bool     `json:"certain"`  // it is known that one of them is the right one
+	Kubelets []string `json:"kubelets"` // root directories of the kubelet on the host
+	Certain  bool     `json:"certain"`  // one of them is known to be the right one
 	Driver   string   `json:"driver"`   // its name
 }
 
 // NFS asks whether a server answers.
 type NFS struct {
 	Server  string `json:"server"`            // a name or an address
-	Port    int    `json:"port,omitempty"`    // 0: the usual one, or what the server's portmapper says
-	Version int    `json:"version,omitempty"` // of the protocol; 0: not known
+	Port    int    `json:"port,omitempty"`    // 0: the default one, or what the server's portmapper says
+	Version int    `json:"version,omitempty"` // of the protocol; 0: unknown
 }
 
-// Encode returns the question's text. The same question has the same text.
+// Encode returns the question as JSON. Equal questions have equal text.
 func (q Question) Encode() ([]byte, error) {
 	text, err := json.Marshal(q)
 	if err != nil {
@@ -68,18 +69,18 @@ func (q Question) Encode() ([]byte, error) {
 	return text, nil
 }
 
-// ReadQuestion reads a question to the end of r.
+// ReadQuestion reads r to the end, and parses the question.
 func ReadQuestion(r io.Reader) (q Question, err error) {
-	if err := read(r, maxQuestion, &q); err != nil {
+	if err := readJSON(r, maxQuestion, &q); err != nil {
 		return q, fmt.Errorf("read a question: %w", err)
 	}
-	if set := count(q.Volume != nil, q.CSI != nil, q.NFS != nil); set != 1 {
+	if set := countTrue(q.Volume != nil, q.CSI != nil, q.NFS != nil); set != 1 {
 		return q, fmt.Errorf("read a question: it is of %d among volume, csi and nfs; it has to be of one", set)
 	}
 	return q, nil
 }
 
-func count(all ...bool) (set int) {
+func countTrue(all ...bool) (set int) {
 	for _, is := range all {
 		if is {
 			set++

@@ -72,8 +72,8 @@ func TestQuestionsThatAreNone(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	for _, a := range []ask.Answer{
 		{},
-		{Freshness: probes.Freshness{Readiness: probes.Ready, Detail: "it answers"}},
-		{Freshness: probes.Freshness{Readiness: probes.NotReady, Detail: "<\"\n\x00\u2028>"}},
+		{MountReadiness: probes.MountReadiness{Readiness: probes.Ready, Detail: "it answers"}},
+		{MountReadiness: probes.MountReadiness{Readiness: probes.NotReady, Detail: "<\"\n\x00\u2028>"}},
 		{Driver: "d.example.com"},
 	} {
 		text, err := a.Encode()
@@ -89,12 +89,12 @@ func TestAnswers(t *testing.T) {
 // What drivers and servers say is cut, and never makes an answer that cannot be read.
 func TestLongAnswers(t *testing.T) {
 	for _, detail := range []string{strings.Repeat("x", 1<<20), strings.Repeat("\x00", 1<<20), strings.Repeat("é", 1000), strings.Repeat("\xff", 9000), "a\xffb"} {
-		text, err := ask.Answer{Freshness: probes.Freshness{Detail: detail}}.Encode()
+		text, err := ask.Answer{MountReadiness: probes.MountReadiness{Detail: detail}}.Encode()
 		if err != nil || len(text) > ask.MaxAnswer {
 			t.Fatalf("%d bytes, %v", len(text), err)
 		}
 		got, err := ask.ReadAnswer(strings.NewReader(string(text)))
-		if said := got.Freshness.Detail; err != nil || len(said) > 520 || !utf8.ValidString(said) || said == "" {
+		if said := got.MountReadiness.Detail; err != nil || len(said) > 520 || !utf8.ValidString(said) || said == "" {
 			t.Errorf("%q, %v", said, err)
 		}
 	}

@@ -13,22 +13,25 @@ import (
 	"github.com/mountwarden/mountwarden/probes/backend/ask"
 )
 
-// maxMessage bounds what a driver may answer, in bytes.
+// maxMessage is the largest answer of a driver in bytes.
 const maxMessage = 64 << 10
 
 var errClosed = errors.New("the connection was closed")
 
-// call connects to a socket of the host and makes one call, which all together may take ask.Patience.
-func call[T any](ctx context.Context, r root, socket string, do func(context.Context, *grpc.ClientConn) (T, error)) (answer T, err error) {
-	ctx, cancel := context.WithTimeout(ctx, ask.Patience)
+// callSocket connects to a socket of the host and makes one call. Both together may take
+// ask.Timeout.
+func callSocket[T any](
+	ctx context.Context, r hostRoot, socket string, do func(context.Context, *grpc.ClientConn) (T, error),
+) (answer T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ask.Timeout)
 	defer cancel()
-	conn, err := r.dial(ctx, socket)
+	conn, err := r.dialSocket(ctx, socket)
 	if err != nil {
 		return answer, err
 	}
 	defer func() { _ = conn.Close() }() // gRPC has closed it, if it has ever used it
 	client, err := grpc.NewClient("passthrough:///localhost",
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(once(conn)),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(useOnce(conn)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithDisableHealthCheck(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 	)
@@ -39,8 +42,9 @@ func call[T any](ctx context.Context, r root, socket string, do func(context.Con
 	return do(ctx, client)
 }
 
-// once hands out a connection that stands already: the errors of connecting are told apart by errno, which gRPC would hide.
-func once(conn net.Conn) func(context.Context, string) (net.Conn, error) {
+// useOnce is a dialer that returns an existing connection, once. The connection is made outside of
+// gRPC, which would hide the errno of a failure.
+func useOnce(conn net.Conn) func(context.Context, string) (net.Conn, error) {
 	conns := make(chan net.Conn, 1)
 	conns <- conn
 	return func(context.Context, string) (net.Conn, error) {
@@ -53,10 +57,10 @@ func once(conn net.Conn) func(context.Context, string) (net.Conn, error) {
 	}
 }
 
-func getInfo(ctx context.Context, c *grpc.ClientConn) (*registration.PluginInfo, error) {
+func callGetInfo(ctx context.Context, c *grpc.ClientConn) (*registration.PluginInfo, error) {
 	return registration.NewRegistrationClient(c).GetInfo(ctx, &registration.InfoRequest{})
 }
 
-func probe(ctx context.Context, c *grpc.ClientConn) (*spec.ProbeResponse, error) {
+func callProbe(ctx context.Context, c *grpc.ClientConn) (*spec.ProbeResponse, error) {
 	return spec.NewIdentityClient(c).Probe(ctx, &spec.ProbeRequest{})
 }

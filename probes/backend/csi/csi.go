@@ -10,34 +10,36 @@ import (
 	"github.com/mountwarden/mountwarden/probes/backend/ask"
 )
 
-// Fresh says whether the driver of a volume is registered with this node's kubelet and ready. It waits for each socket for
-// ask.Patience, twice at most. What cannot be looked at is Unclear.
-func Fresh(ctx context.Context, q ask.CSI) probes.Freshness {
-	r, err := openRoot(q.Root)
+// CheckDriver says whether the driver of a volume is registered with this node's kubelet and ready.
+// It waits ask.Timeout for each socket, twice at most. What cannot be checked is Unclear.
+func CheckDriver(ctx context.Context, q ask.CSI) probes.MountReadiness {
+	r, err := openHostRoot(q.Root)
 	if err != nil {
-		return unclear(err)
+		return unclearBecause(err)
 	}
 	defer r.close()
-	s := search{root: r, driver: q.Driver}
-	sockets, err := s.registries(q.Kubelets)
+	s := driverSearch{root: r, driver: q.Driver}
+	sockets, err := s.listRegistrySockets(q.Kubelets)
 	if err != nil {
-		return unclear(err)
+		return unclearBecause(err)
 	}
-	return conclude(q.Driver, q.Certain, s.ask(ctx, sockets))
+	return mergeResults(q.Driver, q.Certain, s.askSockets(ctx, sockets))
 }
 
-func unclear(err error) probes.Freshness { return probes.Freshness{Detail: err.Error()} }
+func unclearBecause(err error) probes.MountReadiness {
+	return probes.MountReadiness{Detail: err.Error()}
+}
 
-// DriverOf returns the driver of a volume, as the kubelet notes it in the volume's folder (saveVolumeData in
-// kubernetes/pkg/volume/csi/csi_util.go).
-func DriverOf(q ask.Volume) (string, error) {
-	r, err := openRoot(q.Root)
+// ReadDriver returns the driver of a volume, which the kubelet stores in the volume's directory
+// (saveVolumeData in kubernetes/pkg/volume/csi/csi_util.go).
+func ReadDriver(q ask.Volume) (string, error) {
+	r, err := openHostRoot(q.Root)
 	if err != nil {
 		return "", err
 	}
 	defer r.close()
 	at := path.Join(q.Folder, "vol_data.json")
-	text, err := r.read(at)
+	text, err := r.readFile(at)
 	if err != nil {
 		return "", err
 	}
@@ -53,39 +55,40 @@ func DriverOf(q ask.Volume) (string, error) {
 	return data.DriverName, nil
 }
 
-// conclude makes one answer of what the sockets of the registry have said.
-func conclude(driver string, certain bool, all []found) probes.Freshness {
-	var best, silent *found
+// mergeResults makes one answer of the results of all registry sockets.
+func mergeResults(driver string, certain bool, all []socketResult) probes.MountReadiness {
+	var best, silent *socketResult
 	var blocked error
 	for i := range all {
 		f := &all[i]
 		switch {
-		case f.is && (best == nil || rank(f.fresh) < rank(best.fresh)):
+		case f.isDriver && (best == nil || rankReadiness(f.readiness) < rankReadiness(best.readiness)):
 			best = f
-		case f.is:
-		case f.err != nil && f.fresh.Readiness == probes.Unclear:
+		case f.isDriver:
+		case f.err != nil && f.readiness.Readiness == probes.Unclear:
 			blocked = f.err
-		case f.err != nil && (silent == nil || f.likely):
+		case f.err != nil && (silent == nil || f.isLikely):
 			silent = f
 		}
 	}
 	switch {
 	case best != nil:
-		return best.fresh
+		return best.readiness
 	case blocked != nil:
-		return unclear(blocked)
+		return unclearBecause(blocked)
 	case !certain:
-		return unclear(fmt.Errorf("the driver %q is not found, and it is not known where this kubelet keeps its registry", driver))
+		return unclearBecause(fmt.Errorf("the driver %q is not found, and it is not known where this kubelet keeps its registry", driver))
 	case silent != nil:
-		detail := fmt.Sprintf("the driver %q is not registered with the kubelet: %s", driver, silent.fresh.Detail)
-		return probes.Freshness{Readiness: probes.NotReady, Detail: detail}
+		detail := fmt.Sprintf("the driver %q is not registered with the kubelet: %s", driver, silent.readiness.Detail)
+		return probes.MountReadiness{Readiness: probes.NotReady, Detail: detail}
 	default:
-		return probes.Freshness{Readiness: probes.NotReady, Detail: fmt.Sprintf("the driver %q is not registered with the kubelet", driver)}
+		return probes.MountReadiness{Readiness: probes.NotReady, Detail: fmt.Sprintf("the driver %q is not registered with the kubelet", driver)}
 	}
 }
 
-// rank orders the answers of several registrations of one driver, as there are while it is replaced: any that is ready will do.
-func rank(f probes.Freshness) int {
+// rankReadiness orders the answers of several registrations of one driver, which exist while it is
+// replaced: one that is ready is enough.
+func rankReadiness(f probes.MountReadiness) int {
 	switch f.Readiness {
 	case probes.Ready:
 		return 0

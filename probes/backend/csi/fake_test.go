@@ -30,11 +30,11 @@ const (
 	endpoint = kubelet + "/plugins/driver/csi.sock"
 )
 
-// fakeHost is a /proc whose first process has a folder of the test for its root.
+// fakeHost is a /proc whose first process has a directory of the test as its root.
 type fakeHost struct {
-	t    *testing.T
-	root string
-	of   ask.Root
+	t        *testing.T
+	root     string
+	hostRoot ask.Root
 }
 
 func newFakeHost(t *testing.T) *fakeHost {
@@ -42,55 +42,55 @@ func newFakeHost(t *testing.T) *fakeHost {
 	dir, err := os.MkdirTemp("", "csi") //nolint:usetesting // sockets have short names
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-	h := &fakeHost{t: t, root: filepath.Join(dir, "r"), of: ask.Root{Proc: filepath.Join(dir, "p"), PID: 1}}
-	must(t, os.MkdirAll(filepath.Join(h.of.Proc, "1"), 0o755))
-	must(t, os.WriteFile(filepath.Join(h.of.Proc, "1", "status"), []byte("Name:\tinit\nState:\tS\n"), 0o600))
-	must(t, os.Symlink(h.root, filepath.Join(h.of.Proc, "1", "root")))
-	h.folder(registry)
+	h := &fakeHost{t: t, root: filepath.Join(dir, "r"), hostRoot: ask.Root{Proc: filepath.Join(dir, "p"), PID: 1}}
+	must(t, os.MkdirAll(filepath.Join(h.hostRoot.Proc, "1"), 0o755))
+	must(t, os.WriteFile(filepath.Join(h.hostRoot.Proc, "1", "status"), []byte("Name:\tinit\nState:\tS\n"), 0o600))
+	must(t, os.Symlink(h.root, filepath.Join(h.hostRoot.Proc, "1", "root")))
+	h.makeDir(registry)
 	return h
 }
 
-func (h *fakeHost) at(path string) string { return filepath.Join(h.root, path) }
+func (h *fakeHost) hostPath(path string) string { return filepath.Join(h.root, path) }
 
-func (h *fakeHost) folder(path string) {
+func (h *fakeHost) makeDir(path string) {
 	h.t.Helper()
-	must(h.t, os.MkdirAll(h.at(path), 0o755))
+	must(h.t, os.MkdirAll(h.hostPath(path), 0o755))
 }
 
-func (h *fakeHost) file(path, text string) {
+func (h *fakeHost) writeFile(path, text string) {
 	h.t.Helper()
-	h.folder(filepath.Dir(path))
-	must(h.t, os.WriteFile(h.at(path), []byte(text), 0o600))
+	h.makeDir(filepath.Dir(path))
+	must(h.t, os.WriteFile(h.hostPath(path), []byte(text), 0o600))
 }
 
-func (h *fakeHost) link(path, to string) {
+func (h *fakeHost) makeSymlink(path, to string) {
 	h.t.Helper()
-	h.folder(filepath.Dir(path))
-	must(h.t, os.Symlink(to, h.at(path)))
+	h.makeDir(filepath.Dir(path))
+	must(h.t, os.Symlink(to, h.hostPath(path)))
 }
 
-// listen makes a socket that nobody serves: connections are accepted by the kernel alone.
-func (h *fakeHost) listen(path string) *net.UnixListener {
+// listenUnserved makes a socket that nobody serves: connections are accepted by the kernel alone.
+func (h *fakeHost) listenUnserved(path string) *net.UnixListener {
 	h.t.Helper()
-	h.folder(filepath.Dir(path))
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: h.at(path), Net: "unix"})
+	h.makeDir(filepath.Dir(path))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: h.hostPath(path), Net: "unix"})
 	must(h.t, err)
 	h.t.Cleanup(func() { _ = l.Close() })
 	return l
 }
 
-// refuse leaves a socket behind whose process is gone.
-func (h *fakeHost) refuse(path string) {
+// leaveDeadSocket leaves a socket behind whose process is gone.
+func (h *fakeHost) leaveDeadSocket(path string) {
 	h.t.Helper()
-	l := h.listen(path)
+	l := h.listenUnserved(path)
 	l.SetUnlinkOnClose(false)
 	must(h.t, l.Close())
 }
 
-// misbehave serves a socket with something that is no gRPC.
-func (h *fakeHost) misbehave(path string, with func(net.Conn)) {
+// serveRaw serves a socket with something that is no gRPC.
+func (h *fakeHost) serveRaw(path string, with func(net.Conn)) {
 	h.t.Helper()
-	l := h.listen(path)
+	l := h.listenUnserved(path)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -106,10 +106,10 @@ func (h *fakeHost) misbehave(path string, with func(net.Conn)) {
 	h.t.Cleanup(func() { must(h.t, l.Close()); <-done })
 }
 
-// serve serves gRPC.
-func (h *fakeHost) serve(path string, register func(*grpc.Server)) {
+// serveGRPC serves gRPC.
+func (h *fakeHost) serveGRPC(path string, register func(*grpc.Server)) {
 	h.t.Helper()
-	l, s, done := h.listen(path), grpc.NewServer(), make(chan struct{})
+	l, s, done := h.listenUnserved(path), grpc.NewServer(), make(chan struct{})
 	register(s)
 	go func() {
 		defer close(done)
@@ -118,10 +118,10 @@ func (h *fakeHost) serve(path string, register func(*grpc.Server)) {
 	h.t.Cleanup(func() { s.Stop(); <-done })
 }
 
-// registers serves a registration socket; no name is one that fails.
-func (h *fakeHost) registers(path, kind, name, endpoint string) {
+// serveRegistrar serves a registration socket; no name is one that fails.
+func (h *fakeHost) serveRegistrar(path, kind, name, endpoint string) {
 	h.t.Helper()
-	h.serve(path, func(s *grpc.Server) {
+	h.serveGRPC(path, func(s *grpc.Server) {
 		registration.RegisterRegistrationServer(s, registrar{kind: kind, name: name, endpoint: endpoint})
 	})
 }
@@ -138,10 +138,10 @@ func (r registrar) GetInfo(context.Context, *registration.InfoRequest) (*registr
 	return &registration.PluginInfo{Type: r.kind, Name: r.name, Endpoint: r.endpoint, SupportedVersions: []string{"1.0.0"}}, nil
 }
 
-// answers serves the driver's socket.
-func (h *fakeHost) answers(path string, ready *wrapperspb.BoolValue, code codes.Code) {
+// serveDriver serves the driver's socket.
+func (h *fakeHost) serveDriver(path string, ready *wrapperspb.BoolValue, code codes.Code) {
 	h.t.Helper()
-	h.serve(path, func(s *grpc.Server) { spec.RegisterIdentityServer(s, identity{ready: ready, code: code}) })
+	h.serveGRPC(path, func(s *grpc.Server) { spec.RegisterIdentityServer(s, identity{ready: ready, code: code}) })
 }
 
 type identity struct {
@@ -160,12 +160,12 @@ func (i identity) Probe(ctx context.Context, _ *spec.ProbeRequest) (*spec.ProbeR
 	return nil, status.Error(i.code, "because\nof this")
 }
 
-// fresh asks for the driver, which is known to be in the usual place.
-func (h *fakeHost) fresh() probes.Freshness {
-	return Fresh(context.Background(), ask.CSI{Root: h.of, Kubelets: []string{kubelet}, Certain: true, Driver: driver})
+// checkDriver asks for the driver, which is known to be in the usual place.
+func (h *fakeHost) checkDriver() probes.MountReadiness {
+	return CheckDriver(context.Background(), ask.CSI{Root: h.hostRoot, Kubelets: []string{kubelet}, Certain: true, Driver: driver})
 }
 
-func expect(t *testing.T, f probes.Freshness, readiness probes.Readiness, detail string) {
+func expectReadiness(t *testing.T, f probes.MountReadiness, readiness probes.Readiness, detail string) {
 	t.Helper()
 	if f.Readiness != readiness || !strings.Contains(f.Detail, detail) || f.Detail == "" {
 		t.Errorf("got %s %q, want %s %q", f.Readiness, f.Detail, readiness, detail)
@@ -179,8 +179,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// errOf makes an error of a text, nil of none.
-func errOf(text string) error {
+// newError makes an error of a text, nil of none.
+func newError(text string) error {
 	if text == "" {
 		return nil
 	}

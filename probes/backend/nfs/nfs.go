@@ -16,56 +16,56 @@ import (
 	"github.com/mountwarden/mountwarden/probes/backend/ask"
 )
 
-// asker asks servers; the ports are those of the standards but in tests.
-type asker struct {
-	usual, portmap int
-	patience       time.Duration // for each of two tries
-	local          bool          // the node's own addresses are asked, too, as tests do
+// serverCheck asks a server. The ports are the standard ones except in tests.
+type serverCheck struct {
+	nfsPort, portmapPort int
+	timeout              time.Duration // for each of two attempts
+	allowLocal           bool          // also ask the node's own addresses, for tests
 }
 
-// Fresh says whether a server answers. It waits for it for ask.Patience, twice at most. What cannot be reached from
-// here by its nature is Unclear.
-func Fresh(ctx context.Context, q ask.NFS) probes.Freshness {
-	return asker{usual: 2049, portmap: 111, patience: ask.Patience}.fresh(ctx, q)
+// CheckServer says whether a server answers. It waits for it for ask.Timeout, twice at most. A
+// server that by its nature cannot be reached from here is Unclear.
+func CheckServer(ctx context.Context, q ask.NFS) probes.MountReadiness {
+	return serverCheck{nfsPort: 2049, portmapPort: 111, timeout: ask.Timeout}.checkServer(ctx, q)
 }
 
-func (a asker) fresh(ctx context.Context, q ask.NFS) probes.Freshness {
-	if why := a.refuses(q); why != "" {
-		return probes.Freshness{Detail: why}
+func (s serverCheck) checkServer(ctx context.Context, q ask.NFS) probes.MountReadiness {
+	if why := s.validateQuestion(q); why != "" {
+		return probes.MountReadiness{Detail: why}
 	}
 	port := q.Port
 	if port == 0 {
-		port = a.usual
+		port = s.nfsPort
 	}
-	answer := a.null(ctx, q, port)
+	answer := s.callNull(ctx, q, port)
 	if answer.Readiness != probes.NotReady || q.Port != 0 || q.Version == 4 {
 		return answer
 	}
-	if other := a.lookUp(ctx, q); other != 0 && other != port { // an NFS 3 elsewhere
-		return a.null(ctx, q, other)
+	if other := s.lookUpPort(ctx, q); other != 0 && other != port { // NFS 3 at another port
+		return s.callNull(ctx, q, other)
 	}
 	return answer
 }
 
-// refuses says why a server is not asked, "" when it is.
-func (a asker) refuses(q ask.NFS) string {
+// validateQuestion returns why the server is not asked, or "".
+func (s serverCheck) validateQuestion(q ask.NFS) string {
 	address, err := netip.ParseAddr(q.Server)
 	switch {
 	case q.Server == "":
 		return "it is not known which NFS server the volume is on"
 	case q.Port < 0 || q.Port > 65535:
 		return fmt.Sprintf("the NFS server %q has the port %d; 1 to 65535 are possible", q.Server, q.Port)
-	case q.Server == "localhost" && !a.local,
-		err == nil && !a.local && (address.IsLoopback() || address.IsLinkLocalUnicast() || address.IsUnspecified()):
+	case q.Server == "localhost" && !s.allowLocal,
+		err == nil && !s.allowLocal && (address.IsLoopback() || address.IsLinkLocalUnicast() || address.IsUnspecified()):
 		return fmt.Sprintf("the NFS server %q is of the node's own network, which is not this one", q.Server)
 	default:
 		return ""
 	}
 }
 
-// null makes the call NULL.
-func (a asker) null(ctx context.Context, q ask.NFS, port int) probes.Freshness {
-	ctx, cancel := context.WithTimeout(ctx, a.patience)
+// callNull makes the call NULL.
+func (s serverCheck) callNull(ctx context.Context, q ask.NFS, port int) probes.MountReadiness {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	version := uint32(3)
 	if q.Version == 4 {
@@ -73,45 +73,46 @@ func (a asker) null(ctx context.Context, q ask.NFS, port int) probes.Freshness {
 	}
 	const id = 0x6d6f756e
 	at := net.JoinHostPort(q.Server, strconv.Itoa(port))
-	accept, _, err := exchange(ctx, at, id, encodeCall(id, programNFS, version, procedureNull))
+	accept, _, err := exchangeCall(ctx, at, id, encodeCall(id, programNFS, version, procedureNull))
 	who := fmt.Sprintf("the NFS server %q", at)
 	switch {
 	case err != nil:
-		return failed(who, err)
+		return judgeServerError(who, err)
 	case accept == acceptSuccess, accept == acceptMismatch:
-		return probes.Freshness{Readiness: probes.Ready, Detail: who + " answers"}
+		return probes.MountReadiness{Readiness: probes.Ready, Detail: who + " answers"}
 	case accept == acceptUnavailable:
-		return probes.Freshness{Readiness: probes.NotReady, Detail: who + " does not serve NFS"}
+		return probes.MountReadiness{Readiness: probes.NotReady, Detail: who + " does not serve NFS"}
 	default:
-		return probes.Freshness{Readiness: probes.NotReady, Detail: fmt.Sprintf("%s answers with the RPC error %d", who, accept)}
+		return probes.MountReadiness{Readiness: probes.NotReady, Detail: fmt.Sprintf("%s answers with the RPC error %d", who, accept)}
 	}
 }
 
-// lookUp asks the server's portmapper where NFS is, 0 when it does not tell.
-func (a asker) lookUp(ctx context.Context, q ask.NFS) int {
-	ctx, cancel := context.WithTimeout(ctx, a.patience/2)
+// lookUpPort asks the server's portmapper for the port of NFS 3. It returns 0 if there is no
+// answer.
+func (s serverCheck) lookUpPort(ctx context.Context, q ask.NFS) int {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout/2)
 	defer cancel()
 	const id = 0x706f7274
-	at := net.JoinHostPort(q.Server, strconv.Itoa(a.portmap))
-	accept, results, err := exchange(ctx, at, id, encodeCall(id, programPortmap, versionPortmap, procedureGetPort, programNFS, 3, protocolTCP, 0))
-	d := decoder{results}
-	port := d.word()
+	at := net.JoinHostPort(q.Server, strconv.Itoa(s.portmapPort))
+	accept, results, err := exchangeCall(ctx, at, id, encodeCall(id, programPortmap, versionPortmap, procedureGetPort, programNFS, 3, protocolTCP, 0))
+	d := xdrDecoder{results}
+	port := d.readWord()
 	if err != nil || accept != acceptSuccess || port > 65535 {
 		return 0
 	}
 	return int(port)
 }
 
-// errDial tells that there is no connection.
+// errDial says that there is no connection.
 var errDial = errors.New("connect")
 
-// exchange sends a call over a connection of its own and returns the reply.
-func exchange(ctx context.Context, at string, id uint32, call []byte) (accept uint32, results []byte, err error) {
+// exchangeCall sends a call over a new connection and returns the reply.
+func exchangeCall(ctx context.Context, at string, id uint32, call []byte) (accept uint32, results []byte, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at)
 	if err != nil {
 		return 0, nil, fmt.Errorf("%w: %w", errDial, err)
 	}
-	defer func() { _ = conn.Close() }() // the answer has come, or does not matter
+	defer func() { _ = conn.Close() }() // the reply was read, or does not matter
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
 			return 0, nil, err
@@ -127,13 +128,14 @@ func exchange(ctx context.Context, at string, id uint32, call []byte) (accept ui
 	return parseReply(record, id)
 }
 
-// failed says what an error means. What this process's own network or name service says, says nothing of the server.
-func failed(who string, err error) probes.Freshness {
-	f := probes.Freshness{Readiness: probes.NotReady}
+// judgeServerError says what an error means. An error of this process's own network or name service
+// is Unclear: it says nothing about the server.
+func judgeServerError(who string, err error) probes.MountReadiness {
+	f := probes.MountReadiness{Readiness: probes.NotReady}
 	var name *net.DNSError
 	switch {
 	case errors.As(err, &name), errors.Is(err, errDenied):
-		return probes.Freshness{Detail: fmt.Sprintf("%s: %v", who, err)}
+		return probes.MountReadiness{Detail: fmt.Sprintf("%s: %v", who, err)}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		f.Detail = who + " does not answer"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -141,7 +143,7 @@ func failed(who string, err error) probes.Freshness {
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EHOSTDOWN):
 		f.Detail = who + " cannot be reached"
 	case errors.Is(err, errDial):
-		return probes.Freshness{Detail: fmt.Sprintf("%s: %v", who, err)}
+		return probes.MountReadiness{Detail: fmt.Sprintf("%s: %v", who, err)}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		f.Detail = who + " closes the connection without an answer"
 	default:

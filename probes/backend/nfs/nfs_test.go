@@ -15,8 +15,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes/backend/ask"
 )
 
-func local(patience time.Duration) asker {
-	return asker{usual: 1, portmap: 1, patience: patience, local: true}
+func newLocalCheck(patience time.Duration) serverCheck {
+	return serverCheck{nfsPort: 1, portmapPort: 1, timeout: patience, allowLocal: true}
 }
 
 func TestServers(t *testing.T) {
@@ -25,53 +25,55 @@ func TestServers(t *testing.T) {
 		want   probes.Readiness
 		detail string
 	}{
-		"answers":              {says(good...), probes.Ready, "answers"},
-		"has other versions":   {says(typeReply, replyAccepted, authNone, 0, acceptMismatch, 4, 4), probes.Ready, "answers"},
-		"answers byte by byte": {slowly, probes.Ready, "answers"},
-		"answers in fragments": {func(c net.Conn, call []byte) { _, _ = c.Write(record(reply(call, good...), 4)) }, probes.Ready, "answers"},
+		"answers":              {replyWith(goodReply...), probes.Ready, "answers"},
+		"has other versions":   {replyWith(typeReply, replyAccepted, authNone, 0, acceptMismatch, 4, 4), probes.Ready, "answers"},
+		"answers byte by byte": {replySlowly, probes.Ready, "answers"},
+		"answers in fragments": {func(c net.Conn, call []byte) { _, _ = c.Write(makeRecord(makeReply(call, goodReply...), 4)) }, probes.Ready, "answers"},
 		"ends with no bytes": {func(c net.Conn, call []byte) {
-			first := record(reply(call, good...), maxReply)
+			first := makeRecord(makeReply(call, goodReply...), maxReply)
 			first[0] = 0
 			_, _ = c.Write(append(first, lastFragment>>24, 0, 0, 0))
 		}, probes.Ready, "answers"},
-		"shows a verifier": {says(typeReply, replyAccepted, 6, 5, 0x01020304, 0x05000000, acceptSuccess), probes.Ready, "answers"},
+		"shows a verifier": {replyWith(typeReply, replyAccepted, 6, 5, 0x01020304, 0x05000000, acceptSuccess), probes.Ready, "answers"},
 
-		"hangs":                         {hangs, probes.NotReady, "does not answer"},
-		"hangs within the header":       {writes("\x80\x00"), probes.NotReady, "does not answer"},
-		"hangs within the reply":        {writes("\x80\x00\x00\x18moun"), probes.NotReady, "does not answer"},
-		"never sends the last fragment": {writes("\x00\x00\x00\x04moun"), probes.NotReady, "does not answer"},
-		"closes":                        {closes, probes.NotReady, "closes"},
-		"closes within the reply":       {func(c net.Conn, _ []byte) { writes("\x80\x00\x00\x18moun")(c, nil); closes(c, nil) }, probes.NotReady, "closes"},
-		"resets":                        {resets, probes.NotReady, "closes"},
-		"speaks HTTP":                   {writes("HTTP/1.1 400 Bad Request\r\n\r\n"), probes.NotReady, "no reply of RPC"},
-		"speaks SSH":                    {writes("SSH-2.0-OpenSSH_10.0\r\n"), probes.NotReady, "no reply of RPC"},
-		"sends nothing for ever":        {writes(strings.Repeat("\x00\x00\x00\x00", 100)), probes.NotReady, "fragments"},
-		"sends a gigabyte":              {writes("\xbf\xff\xff\xff" + strings.Repeat("x", 10_000)), probes.NotReady, "bytes"},
-		"sends too much in parts":       {writes(strings.Repeat("\x00\x00\x08\x00"+strings.Repeat("x", 2048), 3)), probes.NotReady, "bytes"},
-		"answers another call":          {func(c net.Conn, _ []byte) { _, _ = c.Write(record(reply([]byte("othr"), good...), maxReply)) }, probes.NotReady, "no reply"},
-		"echoes the call":               {func(c net.Conn, call []byte) { _, _ = c.Write(record(call, maxReply)) }, probes.NotReady, "no reply"},
-		"answers with half a reply":     {says(good[:3]...), probes.NotReady, "no reply"},
-		"answers with an id only":       {says(), probes.NotReady, "no reply"},
-		"has an endless verifier":       {says(typeReply, replyAccepted, authNone, 0xffffffff, 0, 0), probes.NotReady, "no reply"},
-		"has a verifier that is cut":    {says(typeReply, replyAccepted, authNone, 8, 0), probes.NotReady, "no reply"},
-		"accepts in an unknown way":     {says(typeReply, replyAccepted, authNone, 0, 6), probes.NotReady, "no reply"},
-		"hides its versions":            {says(typeReply, replyAccepted, authNone, 0, acceptMismatch, 4), probes.NotReady, "no reply"},
-		"serves no NFS":                 {says(typeReply, replyAccepted, authNone, 0, acceptUnavailable), probes.NotReady, "does not serve NFS"},
-		"has an error":                  {says(typeReply, replyAccepted, authNone, 0, 5), probes.NotReady, "RPC error 5"},
+		"hangs":                         {hang, probes.NotReady, "does not answer"},
+		"hangs within the header":       {writeText("\x80\x00"), probes.NotReady, "does not answer"},
+		"hangs within the reply":        {writeText("\x80\x00\x00\x18moun"), probes.NotReady, "does not answer"},
+		"never sends the last fragment": {writeText("\x00\x00\x00\x04moun"), probes.NotReady, "does not answer"},
+		"closes":                        {closeConn, probes.NotReady, "closes"},
+		"closes within the reply":       {func(c net.Conn, _ []byte) { writeText("\x80\x00\x00\x18moun")(c, nil); closeConn(c, nil) }, probes.NotReady, "closes"},
+		"resets":                        {resetConn, probes.NotReady, "closes"},
+		"speaks HTTP":                   {writeText("HTTP/1.1 400 Bad Request\r\n\r\n"), probes.NotReady, "no reply of RPC"},
+		"speaks SSH":                    {writeText("SSH-2.0-OpenSSH_10.0\r\n"), probes.NotReady, "no reply of RPC"},
+		"sends nothing for ever":        {writeText(strings.Repeat("\x00\x00\x00\x00", 100)), probes.NotReady, "fragments"},
+		"sends a gigabyte":              {writeText("\xbf\xff\xff\xff" + strings.Repeat("x", 10_000)), probes.NotReady, "bytes"},
+		"sends too much in parts":       {writeText(strings.Repeat("\x00\x00\x08\x00"+strings.Repeat("x", 2048), 3)), probes.NotReady, "bytes"},
+		"answers another call": {func(c net.Conn, _ []byte) {
+			_, _ = c.Write(makeRecord(makeReply([]byte("othr"), goodReply...), maxReply))
+		}, probes.NotReady, "no reply"},
+		"echoes the call":            {func(c net.Conn, call []byte) { _, _ = c.Write(makeRecord(call, maxReply)) }, probes.NotReady, "no reply"},
+		"answers with half a reply":  {replyWith(goodReply[:3]...), probes.NotReady, "no reply"},
+		"answers with an id only":    {replyWith(), probes.NotReady, "no reply"},
+		"has an endless verifier":    {replyWith(typeReply, replyAccepted, authNone, 0xffffffff, 0, 0), probes.NotReady, "no reply"},
+		"has a verifier that is cut": {replyWith(typeReply, replyAccepted, authNone, 8, 0), probes.NotReady, "no reply"},
+		"accepts in an unknown way":  {replyWith(typeReply, replyAccepted, authNone, 0, 6), probes.NotReady, "no reply"},
+		"hides its versions":         {replyWith(typeReply, replyAccepted, authNone, 0, acceptMismatch, 4), probes.NotReady, "no reply"},
+		"serves no NFS":              {replyWith(typeReply, replyAccepted, authNone, 0, acceptUnavailable), probes.NotReady, "does not serve NFS"},
+		"has an error":               {replyWith(typeReply, replyAccepted, authNone, 0, 5), probes.NotReady, "RPC error 5"},
 
-		"denies strangers":          {says(typeReply, 1, 1, 5), probes.Unclear, "denies"},
-		"denies the version of RPC": {says(typeReply, 1, 0, 2, 2), probes.Unclear, "denies"},
+		"denies strangers":          {replyWith(typeReply, 1, 1, 5), probes.Unclear, "denies"},
+		"denies the version of RPC": {replyWith(typeReply, 1, 0, 2, 2), probes.Unclear, "denies"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			port := stand(t, row.behave)
+			port := startServer(t, row.behave)
 			patience := 20 * time.Second // on a busy machine
 			if strings.Contains(row.detail, "does not answer") {
-				patience = short
+				patience = shortTimeout
 			}
 			for _, version := range []int{3, 4} {
-				f := local(patience).fresh(context.Background(), ask.NFS{Server: "127.0.0.1", Port: port, Version: version})
-				expect(t, f, row.want, row.detail)
+				f := newLocalCheck(patience).checkServer(context.Background(), ask.NFS{Server: "127.0.0.1", Port: port, Version: version})
+				expectReadiness(t, f, row.want, row.detail)
 				if !strings.Contains(f.Detail, fmt.Sprint(port)) {
 					t.Errorf("it is not said who: %q", f.Detail)
 				}
@@ -83,16 +85,16 @@ func TestServers(t *testing.T) {
 // The call is what a server expects: a program and its version, and nobody's credentials.
 func TestCall(t *testing.T) {
 	var got [2]atomic.Value
-	port := stand(t, func(c net.Conn, call []byte) {
+	port := startServer(t, func(c net.Conn, call []byte) {
 		if binary.BigEndian.Uint32(call[16:]) == 4 {
 			got[1].Store(string(call[4:]))
 		} else {
 			got[0].Store(string(call[4:]))
 		}
-		says(good...)(c, call)
+		replyWith(goodReply...)(c, call)
 	})
 	for version := range 5 {
-		expect(t, local(short).fresh(context.Background(), ask.NFS{Server: "127.0.0.1", Port: port, Version: version}), probes.Ready, "")
+		expectReadiness(t, newLocalCheck(shortTimeout).checkServer(context.Background(), ask.NFS{Server: "127.0.0.1", Port: port, Version: version}), probes.Ready, "")
 	}
 	for i, version := range []string{"\x03", "\x04"} {
 		want := "\x00\x00\x00\x00" + "\x00\x00\x00\x02" + "\x00\x01\x86\xa3" + "\x00\x00\x00" + version + strings.Repeat("\x00", 20)
@@ -103,15 +105,17 @@ func TestCall(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	q := ask.NFS{Server: "127.0.0.1", Port: refusing(t)}
-	expect(t, local(20*time.Second).fresh(context.Background(), q), probes.NotReady, "refuses")
+	q := ask.NFS{Server: "127.0.0.1", Port: findClosedPort(t)}
+	expectReadiness(t, newLocalCheck(20*time.Second).checkServer(context.Background(), q), probes.NotReady, "refuses")
 }
 
 // The port of an NFS 3 is its portmapper's to tell, and only when the usual one does not answer.
 func TestPortmapper(t *testing.T) {
-	answers, silent, gone := stand(t, says(good...)), stand(t, hangs), refusing(t)
-	tells := func(port int) int { return stand(t, says(append(append([]uint32{}, good...), uint32(port))...)) }
-	never := stand(t, func(net.Conn, []byte) { t.Error("it is not to be asked") })
+	answers, silent, gone := startServer(t, replyWith(goodReply...)), startServer(t, hang), findClosedPort(t)
+	tells := func(port int) int {
+		return startServer(t, replyWith(append(append([]uint32{}, goodReply...), uint32(port))...))
+	}
+	never := startServer(t, func(net.Conn, []byte) { t.Error("it is not to be asked") })
 	for name, row := range map[string]struct {
 		usual, portmap int
 		q              ask.NFS
@@ -131,13 +135,13 @@ func TestPortmapper(t *testing.T) {
 		"impossible port":       {gone, tells(1 << 16), ask.NFS{Version: 3}, probes.NotReady, fmt.Sprint(gone)},
 		"portmapper is gone":    {gone, gone, ask.NFS{Version: 3}, probes.NotReady, fmt.Sprint(gone)},
 		"portmapper hangs":      {gone, silent, ask.NFS{Version: 3}, probes.NotReady, fmt.Sprint(gone)},
-		"portmapper is another": {gone, stand(t, writes("SSH-2.0\r\n")), ask.NFS{Version: 3}, probes.NotReady, fmt.Sprint(gone)},
-		"portmapper says less":  {gone, stand(t, says(good...)), ask.NFS{Version: 3}, probes.NotReady, fmt.Sprint(gone)},
-		"portmapper has none":   {gone, stand(t, says(typeReply, replyAccepted, 0, 0, acceptUnavailable, 2049)), ask.NFS{Version: 3}, probes.NotReady, fmt.Sprint(gone)},
+		"portmapper is another": {gone, startServer(t, writeText("SSH-2.0\r\n")), ask.NFS{Version: 3}, probes.NotReady, fmt.Sprint(gone)},
+		"portmapper says less":  {gone, startServer(t, replyWith(goodReply...)), ask.NFS{Version: 3}, probes.NotReady, fmt.Sprint(gone)},
+		"portmapper has none":   {gone, startServer(t, replyWith(typeReply, replyAccepted, 0, 0, acceptUnavailable, 2049)), ask.NFS{Version: 3}, probes.NotReady, fmt.Sprint(gone)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			row.q.Server = "127.0.0.1"
-			expect(t, asker{usual: row.usual, portmap: row.portmap, patience: 2 * short, local: true}.fresh(context.Background(), row.q), row.want, row.detail)
+			expectReadiness(t, serverCheck{nfsPort: row.usual, portmapPort: row.portmap, timeout: 2 * shortTimeout, allowLocal: true}.checkServer(context.Background(), row.q), row.want, row.detail)
 		})
 	}
 }
@@ -150,14 +154,14 @@ func TestUnclear(t *testing.T) {
 		"no-such-server.invalid": "lookup", "a b": "lookup", "-": "lookup",
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		f := Fresh(ctx, ask.NFS{Server: server})
+		f := CheckServer(ctx, ask.NFS{Server: server})
 		cancel()
 		if f.Readiness != probes.Unclear || detail != "lookup" && !strings.Contains(f.Detail, detail) || f.Detail == "" {
 			t.Errorf("%q: %+v, want Unclear, %q", server, f, detail)
 		}
 	}
 	for _, port := range []int{-1, 65536, 1 << 40} {
-		expect(t, Fresh(context.Background(), ask.NFS{Server: "192.0.2.1", Port: port}), probes.Unclear, "1 to 65535")
+		expectReadiness(t, CheckServer(context.Background(), ask.NFS{Server: "192.0.2.1", Port: port}), probes.Unclear, "1 to 65535")
 	}
 }
 
@@ -184,7 +188,7 @@ func TestErrors(t *testing.T) {
 		{syscall.EPIPE, probes.NotReady},
 		{syscall.ETIMEDOUT, probes.NotReady},
 	} {
-		if f := failed("it", row.err); f.Readiness != row.want || f.Detail == "" {
+		if f := judgeServerError("it", row.err); f.Readiness != row.want || f.Detail == "" {
 			t.Errorf("%v: %+v, want %s", row.err, f, row.want)
 		}
 	}

@@ -31,10 +31,10 @@ const (
 	maxFragments = 16
 )
 
-// errDenied tells that the server is there but does not let a stranger call.
+// errDenied says that the server exists but does not accept a call without credentials.
 var errDenied = errors.New("the server denies the call")
 
-// errNoReply tells that what came is no reply to the call.
+// errNoReply says that the answer is no reply to the call.
 var errNoReply = errors.New("what it answers is no reply of RPC")
 
 // encodeCall returns a call without credentials as one record: a fragment, which is the last.
@@ -47,7 +47,7 @@ func encodeCall(id, program, version, procedure uint32, args ...uint32) []byte {
 	return record
 }
 
-// readRecord reads one record, in as many fragments as it has. The error is errNoReply, or that of reading.
+// readRecord reads one record with all its fragments. The error is errNoReply, or that of reading.
 func readRecord(r io.Reader) ([]byte, error) {
 	var record []byte
 	for range maxFragments {
@@ -72,22 +72,23 @@ func readRecord(r io.Reader) ([]byte, error) {
 	return nil, fmt.Errorf("%w: a record of more than %d fragments", errNoReply, maxFragments)
 }
 
-// parseReply returns how the server took the call with the id, and what follows. The error is errNoReply or errDenied.
+// parseReply returns the accept state of the call with the id, and the results that follow. The
+// error is errNoReply or errDenied.
 func parseReply(record []byte, id uint32) (accept uint32, results []byte, err error) {
-	d := decoder{record}
-	echo, kind, state := d.word(), d.word(), d.word()
+	d := xdrDecoder{record}
+	echo, kind, state := d.readWord(), d.readWord(), d.readWord()
 	switch {
 	case d.rest == nil || echo != id || kind != typeReply:
 		return 0, nil, errNoReply
 	case state != replyAccepted:
 		return 0, nil, errDenied
 	}
-	d.word() // the flavour of the verifier
-	d.skip(d.word())
-	accept = d.word()
+	d.readWord() // the flavour of the verifier
+	d.skipOpaque(d.readWord())
+	accept = d.readWord()
 	if accept == acceptMismatch {
-		d.word() // the lowest version
-		d.word() // and the highest
+		d.readWord() // the lowest version
+		d.readWord() // and the highest
 	}
 	if d.rest == nil || accept > acceptLast {
 		return 0, nil, errNoReply
@@ -95,10 +96,11 @@ func parseReply(record []byte, id uint32) (accept uint32, results []byte, err er
 	return accept, d.rest, nil
 }
 
-// decoder takes words off XDR (RFC 4506). After one that is not there, rest is nil and all others are 0.
-type decoder struct{ rest []byte }
+// xdrDecoder reads XDR (RFC 4506) word by word. At the end of the data rest becomes nil, and all
+// further words are 0.
+type xdrDecoder struct{ rest []byte }
 
-func (d *decoder) word() uint32 {
+func (d *xdrDecoder) readWord() uint32 {
 	if len(d.rest) < 4 {
 		d.rest = nil
 		return 0
@@ -108,8 +110,8 @@ func (d *decoder) word() uint32 {
 	return w
 }
 
-// skip passes over opaque data, which fills up whole words.
-func (d *decoder) skip(size uint32) {
+// skipOpaque skips opaque data, which is padded to whole words.
+func (d *xdrDecoder) skipOpaque(size uint32) {
 	padded := (int(size) + 3) &^ 3
 	if size > maxVerifier || len(d.rest) < padded {
 		d.rest = nil

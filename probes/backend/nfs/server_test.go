@@ -14,11 +14,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// short is for how long a stand-in that never answers is waited for.
-const short = 500 * time.Millisecond
+// shortTimeout is how long to wait for a server that never answers.
+const shortTimeout = 500 * time.Millisecond
 
-// stand is a stand-in for a server: behave gets each connection with the call that came over it.
-func stand(t *testing.T, behave func(c net.Conn, call []byte)) (port int) {
+// startServer starts a fake server: behave gets each connection with the call that came over it.
+func startServer(t *testing.T, behave func(c net.Conn, call []byte)) (port int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -31,7 +31,7 @@ func stand(t *testing.T, behave func(c net.Conn, call []byte)) (port int) {
 			if err != nil {
 				return
 			}
-			conns = append(conns, c) // closed at the end, for those who hang
+			conns = append(conns, c) // closed at the end, so that those that hang stay open
 			if call, err := readRecord(c); err == nil {
 				behave(c, call)
 			}
@@ -47,8 +47,8 @@ func stand(t *testing.T, behave func(c net.Conn, call []byte)) (port int) {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// refusing returns a port that nobody listens on.
-func refusing(t *testing.T) int {
+// findClosedPort returns a port that nobody listens on.
+func findClosedPort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -56,8 +56,8 @@ func refusing(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// reply is one of the kinds of replies to a call, whose id it echoes.
-func reply(call []byte, words ...uint32) []byte {
+// makeReply is one of the kinds of replies to a call, whose id it echoes.
+func makeReply(call []byte, words ...uint32) []byte {
 	text := append([]byte{}, call[:4]...)
 	for _, w := range words {
 		text = binary.BigEndian.AppendUint32(text, w)
@@ -65,8 +65,8 @@ func reply(call []byte, words ...uint32) []byte {
 	return text
 }
 
-// record makes a record of a reply, in fragments of at most size bytes.
-func record(text []byte, size int) (all []byte) {
+// makeRecord makes a record of a reply, in fragments of at most size bytes.
+func makeRecord(text []byte, size int) (all []byte) {
 	for {
 		n := min(size, len(text))
 		mark := uint32(n)
@@ -80,41 +80,41 @@ func record(text []byte, size int) (all []byte) {
 	}
 }
 
-// says answers each call with the words after the id, as one record.
-func says(words ...uint32) func(net.Conn, []byte) {
-	return func(c net.Conn, call []byte) { _, _ = c.Write(record(reply(call, words...), maxReply)) }
+// replyWith answers each call with the words after the id, as one record.
+func replyWith(words ...uint32) func(net.Conn, []byte) {
+	return func(c net.Conn, call []byte) { _, _ = c.Write(makeRecord(makeReply(call, words...), maxReply)) }
 }
 
-func hangs(net.Conn, []byte) {}
+func hang(net.Conn, []byte) {}
 
-func closes(c net.Conn, _ []byte) { _ = c.Close() }
+func closeConn(c net.Conn, _ []byte) { _ = c.Close() }
 
-// resets closes with data of the other side unread, at which the kernel sends RST.
-func resets(c net.Conn, _ []byte) {
+// resetConn closes with data of the other side unread, at which the kernel sends RST.
+func resetConn(c net.Conn, _ []byte) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close()
 }
 
-func writes(text string) func(net.Conn, []byte) {
+func writeText(text string) func(net.Conn, []byte) {
 	return func(c net.Conn, _ []byte) { _, _ = c.Write([]byte(text)) }
 }
 
-// slowly writes a good reply byte by byte, in fragments.
-func slowly(c net.Conn, call []byte) {
+// replySlowly writes a good reply byte by byte, in fragments.
+func replySlowly(c net.Conn, call []byte) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for _, b := range record(reply(call, good...), 7) {
+	for _, b := range makeRecord(makeReply(call, goodReply...), 7) {
 		<-tick.C
 		_, _ = c.Write([]byte{b})
 	}
 }
 
-// good are the words of a successful reply without results.
-var good = []uint32{typeReply, replyAccepted, authNone, 0, acceptSuccess}
+// goodReply are the words of a successful reply without results.
+var goodReply = []uint32{typeReply, replyAccepted, authNone, 0, acceptSuccess}
 
-func expect(t *testing.T, f probes.Freshness, readiness probes.Readiness, detail string) {
+func expectReadiness(t *testing.T, f probes.MountReadiness, readiness probes.Readiness, detail string) {
 	t.Helper()
 	if f.Readiness != readiness || !strings.Contains(f.Detail, detail) || f.Detail == "" {
 		t.Errorf("got %s %q, want %s %q", f.Readiness, f.Detail, readiness, detail)

@@ -47,12 +47,12 @@ func (n *node) Probe(_ context.Context, pod probes.Pod, _ time.Duration) (all []
 // Forget implements podmount.Prober.
 func (n *node) Forget(string) {}
 
-// Fresh implements remediate.Node.
-func (n *node) Fresh(_ context.Context, v probes.Volume) probes.Freshness {
+// CheckReadiness implements remediate.Node.
+func (n *node) CheckReadiness(_ context.Context, v probes.Volume) probes.MountReadiness {
 	if n.world.Fresh(v.Backend.Name, n.name) {
-		return probes.Freshness{Readiness: probes.Ready, Detail: "it answers"}
+		return probes.MountReadiness{Readiness: probes.Ready, Detail: "it answers"}
 	}
-	return probes.Freshness{Readiness: probes.NotReady, Detail: "nobody listens"}
+	return probes.MountReadiness{Readiness: probes.NotReady, Detail: "nobody listens"}
 }
 
 // Consumers implements remediate.Node: no volume is shared.

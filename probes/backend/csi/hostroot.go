@@ -24,16 +24,17 @@ var (
 )
 
 const (
-	maxFile    = 64 << 10 // bytes of a file of the kubelet
-	maxEntries = 256      // files of a registry, over all its folders
-	maxDepth   = 3        // of those folders
+	maxFile    = 64 << 10 // largest file of the kubelet in bytes
+	maxEntries = 256      // files of a registry, over all its directories
+	maxDepth   = 3        // of those directories
 )
 
-// root is the root folder of the host. Paths are the host's, absolute.
-type root struct{ fd int }
+// hostRoot is the root directory of the host. Paths are absolute paths of the host.
+type hostRoot struct{ fd int }
 
-// openRoot opens the root folder of a process. It needs CAP_SYS_PTRACE where the process has privileges that this one lacks.
-func openRoot(of ask.Root) (r root, err error) {
+// openHostRoot opens the root directory of a process. It needs CAP_SYS_PTRACE where the process has
+// privileges that this one lacks (ptrace(2), PTRACE_MODE_READ_FSCREDS).
+func openHostRoot(of ask.Root) (r hostRoot, err error) {
 	process, err := proc.Hold(of.Proc, of.PID)
 	if err != nil {
 		return r, fmt.Errorf("find the host's process %d: %w", of.PID, err)
@@ -49,10 +50,10 @@ func openRoot(of ask.Root) (r root, err error) {
 	return r, nil
 }
 
-func (r root) close() { sys.Close(r.fd) }
+func (r hostRoot) close() { sys.Close(r.fd) }
 
-// open opens a path without a look at what is there, and tells its type.
-func (r root) open(at string) (fd int, kind uint32, err error) {
+// openPath opens a path with O_PATH, which has no effect on what is there, and returns its type.
+func (r hostRoot) openPath(at string) (fd int, kind uint32, err error) {
 	fd, err = sys.OpenInRoot(r.fd, at)
 	if err != nil {
 		return -1, 0, fmt.Errorf("open %q on the host: %w", at, err)
@@ -65,9 +66,9 @@ func (r root) open(at string) (fd int, kind uint32, err error) {
 	return fd, kind, nil
 }
 
-// reopen opens what open has opened for reading.
-func (r root) reopen(at string, kind uint32, otherwise error) (*os.File, error) {
-	fd, is, err := r.open(at)
+// openForReading opens a path for reading, if it has the wanted type.
+func (r hostRoot) openForReading(at string, kind uint32, otherwise error) (*os.File, error) {
+	fd, is, err := r.openPath(at)
 	if err != nil {
 		return nil, err
 	}
@@ -82,9 +83,9 @@ func (r root) reopen(at string, kind uint32, otherwise error) (*os.File, error) 
 	return os.NewFile(uintptr(file), at), nil
 }
 
-// read reads a small file.
-func (r root) read(at string) ([]byte, error) {
-	f, err := r.reopen(at, syscall.S_IFREG, errNoFile)
+// readFile reads a small file.
+func (r hostRoot) readFile(at string) ([]byte, error) {
+	f, err := r.openForReading(at, syscall.S_IFREG, errNoFile)
 	if err != nil {
 		return nil, err
 	}
@@ -99,21 +100,22 @@ func (r root) read(at string) ([]byte, error) {
 	return text, nil
 }
 
-// sockets lists the sockets in a folder and the folders in it, as the kubelet does: what begins with a dot is passed over.
-func (r root) sockets(folder string) (all []string, err error) {
+// listSockets lists the sockets in a directory and in its subdirectories. Like the kubelet it skips
+// names that begin with a dot.
+func (r hostRoot) listSockets(dir string) (all []string, err error) {
 	room := maxEntries
-	err = r.walk(folder, maxDepth, &room, func(at string) { all = append(all, at) })
+	err = r.walkSockets(dir, maxDepth, &room, func(at string) { all = append(all, at) })
 	return all, err
 }
 
-func (r root) walk(folder string, depth int, room *int, found func(at string)) error {
-	names, err := r.names(folder, room)
+func (r hostRoot) walkSockets(dir string, depth int, room *int, found func(at string)) error {
+	names, err := r.listNames(dir, room)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		at := path.Join(folder, name)
-		fd, kind, err := r.open(at)
+		at := path.Join(dir, name)
+		fd, kind, err := r.openPath(at)
 		if err != nil {
 			continue // gone since it was listed, or a symlink to nowhere
 		}
@@ -123,7 +125,7 @@ func (r root) walk(folder string, depth int, room *int, found func(at string)) e
 		case kind == syscall.S_IFSOCK:
 			found(at)
 		case kind == syscall.S_IFDIR && depth > 1:
-			if err := r.walk(at, depth-1, room, found); err != nil {
+			if err := r.walkSockets(at, depth-1, room, found); err != nil {
 				return err
 			}
 		}
@@ -131,29 +133,31 @@ func (r root) walk(folder string, depth int, room *int, found func(at string)) e
 	return nil
 }
 
-// names lists a folder. Names only: for more, package os would look up paths, in this process's root.
-func (r root) names(folder string, room *int) ([]string, error) {
-	f, err := r.reopen(folder, syscall.S_IFDIR, syscall.ENOTDIR)
+// listNames lists a directory. It returns names only: for more, package os would look up paths, in
+// this process's root.
+func (r hostRoot) listNames(dir string, room *int) ([]string, error) {
+	f, err := r.openForReading(dir, syscall.S_IFDIR, syscall.ENOTDIR)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // read only
 	names, err := f.Readdirnames(*room + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("list %q on the host: %w", folder, err)
+		return nil, fmt.Errorf("list %q on the host: %w", dir, err)
 	}
 	if *room -= len(names); *room < 0 {
-		return nil, fmt.Errorf("list %q on the host: %w: %d", folder, errTooMany, maxEntries)
+		return nil, fmt.Errorf("list %q on the host: %w: %d", dir, errTooMany, maxEntries)
 	}
 	return names, nil
 }
 
-// errConnect tells that there is a socket, and that it was tried.
+// errConnect says that the socket exists, and that connecting to it failed.
 var errConnect = errors.New("connect")
 
-// dial connects to a socket. The kernel finds it by the descriptor, whatever is at the path by then.
-func (r root) dial(ctx context.Context, at string) (net.Conn, error) {
-	fd, kind, err := r.open(at)
+// dialSocket connects to a socket by its descriptor, so that it is the one that was checked,
+// whatever is at the path by then.
+func (r hostRoot) dialSocket(ctx context.Context, at string) (net.Conn, error) {
+	fd, kind, err := r.openPath(at)
 	if err != nil {
 		return nil, err
 	}

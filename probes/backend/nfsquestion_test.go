@@ -9,7 +9,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-func TestServer(t *testing.T) {
+func TestNewNFSQuestion(t *testing.T) {
 	v := func(source, fsType, name string) probes.Volume {
 		return probes.Volume{Backend: probes.Backend{Kind: probes.BackendNFS, Name: name}, Source: source, FSType: fsType}
 	}
@@ -54,7 +54,7 @@ func TestServer(t *testing.T) {
 		"a source's own words": {probes.Volume{Backend: probes.Backend{Kind: probes.BackendSource, Name: "nfs/x"}, FSType: "nfs"}, none, ask.NFS{}, "not known"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := server(row.volume, row.mount)
+			got, err := newNFSQuestion(row.volume, row.mount)
 			switch {
 			case row.fails != "" && (err == nil || !strings.Contains(err.Error(), row.fails)):
 				t.Errorf("got %+v, %v, want %q", got, err, row.fails)

@@ -10,13 +10,14 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-// maxServer bounds a server's name, in bytes, as DNS does.
-const maxServer = 253
+// maxServerName is the longest name of a server in bytes, as in DNS.
+const maxServerName = 253
 
-// server says whom to ask for an NFS volume, by the options that the kernel shows of its mount (nfs_show_mount_options in
-// fs/nfs/super.c), or without the mount by what is known of the volume.
-func server(v probes.Volume, m mountinfo.Mount) (q ask.NFS, err error) {
-	q.Server = serverOf(v.Source)
+// newNFSQuestion says which server to ask for an NFS volume: by the options that the kernel shows
+// for its mount (nfs_show_mount_options in fs/nfs/super.c), or without the mount by what is known
+// of the volume.
+func newNFSQuestion(v probes.Volume, m mountinfo.Mount) (q ask.NFS, err error) {
+	q.Server = parseServer(v.Source)
 	if q.Server == "" && v.Backend.Kind == probes.BackendNFS {
 		q.Server = strings.Trim(v.Backend.Name, "[]")
 	}
@@ -24,24 +25,25 @@ func server(v probes.Volume, m mountinfo.Mount) (q ask.NFS, err error) {
 		q.Version = 4
 	}
 	if isNFS(m.FSType) {
-		if err := apply(&q, m.SuperOptions); err != nil {
+		if err := applyMountOptions(&q, m.SuperOptions); err != nil {
 			return q, err
 		}
 	}
-	if q.Server == "" || len(q.Server) > maxServer || strings.ContainsAny(q.Server, "/ \x00") {
+	if q.Server == "" || len(q.Server) > maxServerName || strings.ContainsAny(q.Server, "/ \x00") {
 		return q, fmt.Errorf("it is not known which NFS server the volume is on: %q is the source, %q the server", v.Source, q.Server)
 	}
 	return q, nil
 }
 
-// apply reads the options. The transport of all of NFS 4 and of nearly all of NFS 3 is TCP; another is not asked over.
-func apply(q *ask.NFS, options string) error {
+// applyMountOptions reads server, port and version. Only servers over TCP are asked, which all of
+// NFS 4 and nearly all of NFS 3 use.
+func applyMountOptions(q *ask.NFS, options string) error {
 	for option := range strings.SplitSeq(options, ",") {
 		switch key, value, _ := strings.Cut(option, "="); key {
 		case "addr":
 			q.Server = value
 		case "port":
-			q.Port, _ = strconv.Atoi(value) // not a number: as if it was not there
+			q.Port, _ = strconv.Atoi(value) // not a number: ignored
 		case "vers":
 			major, _, _ := strings.Cut(value, ".")
 			q.Version, _ = strconv.Atoi(major)
@@ -54,8 +56,9 @@ func apply(q *ask.NFS, options string) error {
 	return nil
 }
 
-// serverOf returns the server of a mount's source, such as "server:/export" or "[2001:db8::1]:/export"; "" when there is none.
-func serverOf(source string) string {
+// parseServer returns the server of a mount's source, such as "server:/export" or
+// "[2001:db8::1]:/export", or "".
+func parseServer(source string) string {
 	if rest, ok := strings.CutPrefix(source, "["); ok {
 		server, _, ok := strings.Cut(rest, "]:")
 		if !ok {
