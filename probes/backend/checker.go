@@ -50,13 +50,13 @@ func (c *Checker) CheckReadiness(ctx context.Context, v probes.Volume) probes.Mo
 	case probes.BackendPod:
 		return newUnclear("a container of the pod itself mounts it")
 	}
-	place := c.host.Place(v)
+	origin := c.host.LocateVolume(v)
 	answers := make([]probes.MountReadiness, 0, 2)
-	if isCSI(v, place) {
-		answers = append(answers, c.checkDriver(ctx, v, place))
+	if isCSI(v, origin) {
+		answers = append(answers, c.checkDriver(ctx, v, origin))
 	}
 	if v.Backend.Kind == probes.BackendNFS || isNFS(v.FSType) {
-		answers = append(answers, c.checkServer(ctx, v, place))
+		answers = append(answers, c.checkServer(ctx, v, origin))
 	}
 	return chooseWorst(answers)
 }
@@ -78,8 +78,8 @@ func chooseWorst(answers []probes.MountReadiness) probes.MountReadiness {
 
 const csiPlugin = "kubernetes.io~csi/"
 
-func isCSI(v probes.Volume, place view.Place) bool {
-	return v.Backend.Kind == probes.BackendCSI || place.Folder != "" || strings.HasPrefix(v.Host.Folder, csiPlugin)
+func isCSI(v probes.Volume, origin view.VolumeOrigin) bool {
+	return v.Backend.Kind == probes.BackendCSI || origin.VolumeDir != "" || strings.HasPrefix(v.Host.Folder, csiPlugin)
 }
 
 func isNFS(fsType string) bool { return fsType == "nfs" || fsType == "nfs4" }
@@ -107,19 +107,19 @@ func judgeHostMount(path string, o probes.Observation) probes.MountReadiness {
 }
 
 // checkDriver asks whether the volume's CSI driver is registered and ready.
-func (c *Checker) checkDriver(ctx context.Context, v probes.Volume, place view.Place) probes.MountReadiness {
+func (c *Checker) checkDriver(ctx context.Context, v probes.Volume, origin view.VolumeOrigin) probes.MountReadiness {
 	driver := v.Backend.Name
 	if v.Backend.Kind != probes.BackendCSI || driver == "" {
 		var why probes.MountReadiness
-		if driver, why = c.findDriver(ctx, place.Folder); driver == "" {
+		if driver, why = c.findDriver(ctx, origin.VolumeDir); driver == "" {
 			return why
 		}
 	}
-	kubelets := place.Kubelets
+	kubelets := origin.Kubelets
 	if len(kubelets) == 0 {
 		kubelets = []string{kubeletRoot}
 	}
-	q := ask.CSI{Root: c.hostRoot, Kubelets: kubelets, Certain: place.Certain, Driver: driver}
+	q := ask.CSI{Root: c.hostRoot, Kubelets: kubelets, Certain: origin.Certain, Driver: driver}
 	return c.queries.askProgram(ctx, ask.Question{CSI: &q}).MountReadiness
 }
 
@@ -139,8 +139,8 @@ func (c *Checker) findDriver(ctx context.Context, dir string) (string, probes.Mo
 
 // checkServer asks the NFS server. A mount that has lost its server reconnects by itself, most
 // often before a new pod would have a mount.
-func (c *Checker) checkServer(ctx context.Context, v probes.Volume, place view.Place) probes.MountReadiness {
-	q, err := newNFSQuestion(v, place.Mount)
+func (c *Checker) checkServer(ctx context.Context, v probes.Volume, origin view.VolumeOrigin) probes.MountReadiness {
+	q, err := newNFSQuestion(v, origin.Mount)
 	if err != nil {
 		return newUnclear(err.Error())
 	}

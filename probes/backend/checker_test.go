@@ -18,43 +18,43 @@ func TestCheckReadiness(t *testing.T) {
 		return probes.Volume{Backend: probes.Backend{Kind: kind, Name: "fuse.x/source"}, FSType: fsType, Source: "s:/x", Host: probes.HostVolume{Claim: true}}
 	}
 	inline := probes.Volume{Host: probes.HostVolume{Folder: "kubernetes.io~csi/v/mount"}}
-	in := func(folder string) view.Place {
-		return view.Place{Kubelets: []string{"/k"}, Certain: true, Folder: volumes + folder}
+	in := func(folder string) view.VolumeOrigin {
+		return view.VolumeOrigin{Kubelets: []string{"/k"}, Certain: true, VolumeDir: volumes + folder}
 	}
 	for name, row := range map[string]struct {
 		volume probes.Volume
-		place  view.Place
+		place  view.VolumeOrigin
 		want   probes.Readiness
 		detail string
 	}{
-		"driver is ready":     {csiVolume("ready"), view.Place{}, probes.Ready, "fine"},
-		"driver is not":       {csiVolume("not-ready"), view.Place{}, probes.NotReady, "not now"},
-		"driver is unclear":   {csiVolume("unclear"), view.Place{}, probes.Unclear, "who knows"},
+		"driver is ready":     {csiVolume("ready"), view.VolumeOrigin{}, probes.Ready, "fine"},
+		"driver is not":       {csiVolume("not-ready"), view.VolumeOrigin{}, probes.NotReady, "not now"},
+		"driver is unclear":   {csiVolume("unclear"), view.VolumeOrigin{}, probes.Unclear, "who knows"},
 		"driver of a volume":  {inline, in("has ready"), probes.Ready, "fine"},
 		"driver of a claim":   {claim(probes.BackendSource, "fuse.x"), in("has not-ready"), probes.NotReady, "not now"},
 		"no name, but a path": {csiVolume(""), in("has ready"), probes.Ready, "fine"},
 		"the name counts":     {csiVolume("not-ready"), in("has ready"), probes.NotReady, "not now"},
 
-		"server is ready":           {nfsVolume("ready"), view.Place{}, probes.Ready, "fine"},
-		"server is not":             {nfsVolume("not-ready"), view.Place{}, probes.NotReady, "not now"},
-		"server of the mount":       {nfsVolume("ready"), view.Place{Mount: mountinfo.Mount{FSType: "nfs4", SuperOptions: "rw,addr=not-ready"}}, probes.NotReady, "not now"},
+		"server is ready":           {nfsVolume("ready"), view.VolumeOrigin{}, probes.Ready, "fine"},
+		"server is not":             {nfsVolume("not-ready"), view.VolumeOrigin{}, probes.NotReady, "not now"},
+		"server of the mount":       {nfsVolume("ready"), view.VolumeOrigin{Mount: mountinfo.Mount{FSType: "nfs4", SuperOptions: "rw,addr=not-ready"}}, probes.NotReady, "not now"},
 		"driver and server":         {claim(probes.BackendNFS, "nfs4"), in("has ready"), probes.Unclear, ""}, // "s" is no fake server
-		"driver and no server":      {probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: "ready"}, FSType: "nfs", Source: "not-ready:/x"}, view.Place{}, probes.NotReady, ""},
-		"no driver and server":      {probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: "not-ready"}, FSType: "nfs4", Source: "ready:/x"}, view.Place{}, probes.NotReady, ""},
-		"both":                      {probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: "ready"}, FSType: "nfs4", Source: "ready:/x"}, view.Place{}, probes.Ready, ""},
-		"server nobody knows":       {probes.Volume{Backend: probes.Backend{Kind: probes.BackendNFS}, FSType: "nfs4"}, view.Place{}, probes.Unclear, "not known which NFS server"},
-		"claim nobody knows":        {csiVolume(""), view.Place{}, probes.Unclear, "not known where the kubelet"},
-		"inline, kubelet not known": {inline, view.Place{}, probes.Unclear, "not known where the kubelet"},
+		"driver and no server":      {probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: "ready"}, FSType: "nfs", Source: "not-ready:/x"}, view.VolumeOrigin{}, probes.NotReady, ""},
+		"no driver and server":      {probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: "not-ready"}, FSType: "nfs4", Source: "ready:/x"}, view.VolumeOrigin{}, probes.NotReady, ""},
+		"both":                      {probes.Volume{Backend: probes.Backend{Kind: probes.BackendCSI, Name: "ready"}, FSType: "nfs4", Source: "ready:/x"}, view.VolumeOrigin{}, probes.Ready, ""},
+		"server nobody knows":       {probes.Volume{Backend: probes.Backend{Kind: probes.BackendNFS}, FSType: "nfs4"}, view.VolumeOrigin{}, probes.Unclear, "not known which NFS server"},
+		"claim nobody knows":        {csiVolume(""), view.VolumeOrigin{}, probes.Unclear, "not known where the kubelet"},
+		"inline, kubelet not known": {inline, view.VolumeOrigin{}, probes.Unclear, "not known where the kubelet"},
 		"folder says nothing":       {inline, in("unclear"), probes.Unclear, "who knows"},
 		"folder hides behind Ready": {inline, in("ready"), probes.Unclear, ""},
 		"a pod's own":               {probes.Volume{Backend: probes.Backend{Kind: probes.BackendPod, Name: "u"}, FSType: "fuse.x"}, in("has ready"), probes.Unclear, "the pod itself"},
-		"a source":                  {claim(probes.BackendSource, "fuse.x"), view.Place{Kubelets: []string{"/k"}}, probes.Unclear, "nobody to ask"},
-		"nothing is known":          {probes.Volume{}, view.Place{}, probes.Unclear, "nobody to ask"},
-		"another kind":              {probes.Volume{Backend: probes.Backend{Kind: "SMB", Name: "s"}}, view.Place{}, probes.Unclear, "nobody to ask"},
-		"host, which path":          {probes.Volume{Backend: probes.Backend{Kind: probes.BackendHost, Name: "/x"}}, view.Place{}, probes.Unclear, "which folder"},
+		"a source":                  {claim(probes.BackendSource, "fuse.x"), view.VolumeOrigin{Kubelets: []string{"/k"}}, probes.Unclear, "nobody to ask"},
+		"nothing is known":          {probes.Volume{}, view.VolumeOrigin{}, probes.Unclear, "nobody to ask"},
+		"another kind":              {probes.Volume{Backend: probes.Backend{Kind: "SMB", Name: "s"}}, view.VolumeOrigin{}, probes.Unclear, "nobody to ask"},
+		"host, which path":          {probes.Volume{Backend: probes.Backend{Kind: probes.BackendHost, Name: "/x"}}, view.VolumeOrigin{}, probes.Unclear, "which folder"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newChecker(t, Options{}, &fakeHost{place: row.place}).CheckReadiness(context.Background(), row.volume)
+			f := newChecker(t, Options{}, &fakeHost{origin: row.place}).CheckReadiness(context.Background(), row.volume)
 			if f.Readiness != row.want || !strings.Contains(f.Detail, row.detail) || f.Readiness == probes.NotReady && f.Detail == "" {
 				t.Errorf("got %s %q, want %s %q", f.Readiness, f.Detail, row.want, row.detail)
 			}
@@ -90,7 +90,7 @@ func TestCheckReadinessOfHostMount(t *testing.T) {
 func TestQuestionsAreShared(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "questions")
 	must(t, os.WriteFile(file, nil, 0o600))
-	h := &fakeHost{place: view.Place{Kubelets: []string{"/k"}, Certain: true, Folder: volumes + "has slow"}}
+	h := &fakeHost{origin: view.VolumeOrigin{Kubelets: []string{"/k"}, Certain: true, VolumeDir: volumes + "has slow"}}
 	c := newChecker(t, Options{ProcRoot: file}, h)
 	c.queries.lifetime = patience
 	answers := make(chan probes.MountReadiness)
@@ -100,7 +100,7 @@ func TestQuestionsAreShared(t *testing.T) {
 	for range 20 {
 		expectReadiness(t, <-answers, probes.Ready, "at last")
 	}
-	h.place.Folder = volumes + "has slow" // of another pod, it would be
+	h.origin.VolumeDir = volumes + "has slow" // of another pod, it would be
 	expectReadiness(t, c.CheckReadiness(context.Background(), csiVolume("slow")), probes.Ready, "at last")
 	text, err := os.ReadFile(file)
 	must(t, err)

@@ -139,12 +139,12 @@ const volumes = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/"
 // fakeHost is a Host with fixed answers.
 type fakeHost struct {
 	mu     sync.Mutex
-	place  view.Place
+	origin view.VolumeOrigin
 	asked  []string
 	answer func(ctx context.Context, path string) probes.Observation
 }
 
-func (h *fakeHost) Place(probes.Volume) view.Place { return h.place }
+func (h *fakeHost) LocateVolume(probes.Volume) view.VolumeOrigin { return h.origin }
 
 func (h *fakeHost) ProbeHost(ctx context.Context, path string, timeout time.Duration) probes.Observation {
 	h.mu.Lock()

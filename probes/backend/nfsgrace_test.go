@@ -46,7 +46,7 @@ func TestRemainingGrace(t *testing.T) {
 // A mount that does not answer is given time to reconnect to a server that does. A stale mount
 // never recovers.
 func TestReadinessWhenTheServerIsBack(t *testing.T) {
-	c := newChecker(t, Options{}, &fakeHost{place: view.Place{}})
+	c := newChecker(t, Options{}, &fakeHost{origin: view.VolumeOrigin{}})
 	fresh := func(cause probes.Cause, server string) probes.MountReadiness {
 		v := nfsVolume(server)
 		v.Cause = cause

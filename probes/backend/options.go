@@ -19,7 +19,7 @@ type Host interface {
 	// ProbeHost probes the host's mount that covers a path, within about timeout.
 	ProbeHost(ctx context.Context, path string, timeout time.Duration) probes.Observation
 	// Place returns what the host's mount table says about where a volume comes from.
-	Place(v probes.Volume) view.Place
+	LocateVolume(v probes.Volume) view.VolumeOrigin
 }
 
 // Options are the settings of a Checker. All but Host may be zero.

@@ -37,12 +37,12 @@ func (l *look) askHost(ctx context.Context) {
 func (l *look) wantsHost(s *subject) bool {
 	m := &s.standing.Mount
 	switch {
-	case l.hostPID == nil || m.ID == 0 || s.c.self || s.silent() || view.Untouchable(m.FSType) != "":
+	case l.hostPID == nil || m.ID == 0 || s.c.self || s.silent() || view.WhyNeverProbed(m.FSType) != "":
 		return false
 	case s.c.hasNoProcess():
 		return s.volume == nil
 	default:
-		return view.AsksHost(&s.seen, &s.standing)
+		return view.NeedsHostProbe(&s.seen, &s.standing)
 	}
 }
 
@@ -52,8 +52,8 @@ func (l *look) combine(s *subject, host probes.Observation) {
 	case !s.c.hasNoProcess():
 		view.Combine(&s.seen, &s.standing, host)
 	case s.volume == nil:
-		view.HostOnly(&s.seen, host)
-		s.seen.Tentative = s.seen.Tentative || s.seen.Health == probes.Broken && s.standing.Guess
+		view.UseHostObservation(&s.seen, host)
+		s.seen.Tentative = s.seen.Tentative || s.seen.Health == probes.Broken && s.standing.Inferred
 	}
 }
 

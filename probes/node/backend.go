@@ -24,11 +24,11 @@ func (p *Prober) ProbeHost(ctx context.Context, path string, timeout time.Durati
 // Consumers says who uses a super block, "major:minor", by the host's table. With no such table nobody is known.
 func (p *Prober) Consumers(device string) probes.Consumers {
 	host, _ := p.host.view()
-	return host.Consumers(device)
+	return host.FindConsumers(device)
 }
 
-// Place says what the host's table tells of where a volume comes from.
-func (p *Prober) Place(v probes.Volume) view.Place {
+// LocateVolume says what the host's table tells of where a volume comes from.
+func (p *Prober) LocateVolume(v probes.Volume) view.VolumeOrigin {
 	host, _ := p.host.view()
-	return host.Place(v)
+	return host.LocateVolume(v)
 }

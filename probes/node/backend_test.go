@@ -74,16 +74,16 @@ func TestProbeHostOfNoHost(t *testing.T) {
 func TestConsumersAndPlace(t *testing.T) {
 	n := newFakeNode(t, Options{})
 	v := probes.Volume{PodUID: uid, Device: "0:70", Host: probes.HostVolume{Claim: true}}
-	if c, p := n.Consumers("0:70"), n.Place(v); c.Staged != "" || c.PodUIDs != nil || p.Kubelets != nil || p.Folder != "" {
+	if c, p := n.Consumers("0:70"), n.LocateVolume(v); c.Staged != "" || c.PodUIDs != nil || p.Kubelets != nil || p.VolumeDir != "" {
 		t.Errorf("of no host: %+v %+v", c, p)
 	}
 	const staged = "/var/lib/kubelet/plugins/kubernetes.io/csi/d/5b/globalmount"
 	n.hosts(token, "0:70 "+staged+" fuse.x", "0:70 "+volume+" fuse.x")
-	c, p := n.Consumers("0:70"), n.Place(v)
+	c, p := n.Consumers("0:70"), n.LocateVolume(v)
 	if c.Staged != staged || !slices.Equal(c.PodUIDs, []string{uid}) {
 		t.Errorf("%+v", c)
 	}
-	if !p.Certain || !slices.Equal(p.Kubelets, []string{"/var/lib/kubelet"}) || p.Folder != filepath.Dir(volume) || p.Mount.MountPoint != staged {
+	if !p.Certain || !slices.Equal(p.Kubelets, []string{"/var/lib/kubelet"}) || p.VolumeDir != filepath.Dir(volume) || p.Mount.MountPoint != staged {
 		t.Errorf("%+v", p)
 	}
 	n.hosts(token)

@@ -18,11 +18,11 @@ func (l *look) locateBelow(v *subject) {
 		l.blind(v, base)
 		return
 	}
-	b := view.Below{Base: base, Expected: v.mount.Expected, Own: v.mount.BelowOnly, DeclaredOnly: v.c.self || v.isWholeHost()}
+	b := view.SubmountRules{Base: base, Expected: v.mount.Expected, Own: v.mount.BelowOnly, DeclaredOnly: v.c.self || v.isWholeHost()}
 	if !v.c.self {
 		b.Learnt, b.Others = v.c.memory.children(v.mount.Volume), v.c.points
 	}
-	for _, found := range view.Children(v.c.table, b) {
+	for _, found := range view.FindSubmounts(v.c.table, b) {
 		s := l.child(v, found.Path, found.Declared)
 		if s.done {
 			continue

@@ -12,8 +12,8 @@ import (
 
 // traits are what is known of a mount beside its line. It reads text of /sys (Documentation/ABI/testing/sysfs-fs-ext4) and of /proc, which
 // never touches the disk. What cannot be read counts as no error.
-func (p *Prober) traits(m *mountinfo.Mount, readOnly bool) view.Traits {
-	t := view.Traits{ReadOnly: readOnly}
+func (p *Prober) traits(m *mountinfo.Mount, readOnly bool) view.MountFacts {
+	t := view.MountFacts{ReadOnly: readOnly}
 	if !view.CountsErrors(m) {
 		return t
 	}
@@ -24,7 +24,7 @@ func (p *Prober) traits(m *mountinfo.Mount, readOnly bool) view.Traits {
 	disk := ext4{filepath.Join(p.sysRoot, "fs/ext4", filepath.Base(device)), filepath.Join(p.procRoot, "fs/ext4", filepath.Base(device))}
 	count := disk.attribute("errors_count")
 	t.Errors = count != "" && count != "0"
-	t.Stops = t.Errors && (disk.hasOption("errors=remount-ro") || disk.hasLostItsJournal())
+	t.StopsWrites = t.Errors && (disk.hasOption("errors=remount-ro") || disk.hasLostItsJournal())
 	return t
 }
 

@@ -32,7 +32,7 @@ type host struct {
 	process *proc.Process
 	file    *os.File
 	reader  mountinfo.Reader
-	table   *view.Host
+	table   *view.HostTable
 	read    time.Time
 	rested  time.Time // while there is no table, not read again before that
 	closed  bool
@@ -44,7 +44,7 @@ func newHost(root string, pid int) *host {
 
 // view returns the host's table as it is now, and the process that sees it. A table that cannot be had is nil: it proves
 // nothing.
-func (h *host) view() (*view.Host, *proc.Process) {
+func (h *host) view() (*view.HostTable, *proc.Process) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || h.current() {
@@ -93,7 +93,7 @@ func (h *host) refresh() error {
 	if err != nil {
 		return err
 	}
-	h.table = view.NewHost(table)
+	h.table = view.NewHostTable(table)
 	return nil
 }
 

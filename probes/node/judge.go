@@ -14,7 +14,7 @@ import (
 )
 
 // judge fills in what the result of a worker's look proves, and the line of the mount, if it is known, beyond it.
-func judge(o *probes.Observation, m *mountinfo.Mount, r worker.Result, timeout time.Duration, traits view.Traits) {
+func judge(o *probes.Observation, m *mountinfo.Mount, r worker.Result, timeout time.Duration, traits view.MountFacts) {
 	switch {
 	case r.Err != nil:
 		unknown(o, r.Err)
@@ -31,8 +31,8 @@ func judge(o *probes.Observation, m *mountinfo.Mount, r worker.Result, timeout t
 		o.Detail = r.Answer.Errno.Error()
 	}
 	if m != nil {
-		traits.File = r.Answer.File
-		view.Text(o, m, traits)
+		traits.IsFile = r.Answer.File
+		view.JudgeMountinfo(o, m, traits)
 	}
 }
 

@@ -26,7 +26,7 @@ type look struct {
 	volumes    []*subject // one for each mount, in their order
 	children   []*subject
 
-	host    *view.Host
+	host    *view.HostTable
 	hostPID *proc.Process // sees the host's mounts
 }
 
@@ -127,20 +127,20 @@ func (l *look) seeHost() {
 // relate asks the host's table about all volumes of the pod together, and about the mounts below them. That of nothing
 // proves nothing.
 func (l *look) relate() {
-	volumes := make([]view.Volume, len(l.volumes))
+	volumes := make([]view.VolumeMount, len(l.volumes))
 	for i, s := range l.volumes {
-		volumes[i] = view.Volume{Name: s.mount.Volume, Host: s.mount.Host, Seen: s.shows()}
+		volumes[i] = view.VolumeMount{Name: s.mount.Volume, Host: s.mount.Host, ContainerMount: s.shows()}
 	}
-	for i, standing := range l.host.Volumes(l.uid, volumes) {
+	for i, standing := range l.host.MatchVolumes(l.uid, volumes) {
 		l.volumes[i].standing = standing
 	}
 	for _, s := range l.children {
-		s.standing = l.host.Below(s.volume.standing, s.rest, s.shows())
+		s.standing = l.host.MatchBelow(s.volume.standing, s.rest, s.shows())
 	}
 }
 
-func (s *subject) shows() view.Seen {
-	return view.Seen{Table: s.c.table, Mount: s.at, Found: s.found, Before: s.c.memory.beforeAt(s.path)}
+func (s *subject) shows() view.ContainerMount {
+	return view.ContainerMount{Table: s.c.table, Mount: s.at, Found: s.found, LastHostPoint: s.c.memory.beforeAt(s.path)}
 }
 
 // touch lets the workers do what is to be done next, and reports whether anything is open then.
@@ -193,7 +193,7 @@ func (l *look) doubt() {
 // remember keeps what later looks need to know.
 func (l *look) remember() {
 	l.each(func(s *subject) {
-		if s.standing.Relation == view.Same && s.standing.Own {
+		if s.standing.Relation == view.RelationSame && s.standing.AtVolume {
 			s.c.memory.wasAt(s.path, s.standing.Mount.MountPoint)
 		}
 		if s.volume != nil && s.found && s.seen.Health == probes.Healthy && view.IsRemote(s.at.FSType) {

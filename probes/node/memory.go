@@ -177,7 +177,7 @@ func (m *memory) knows(path string) bool {
 func (m *memory) learn(path, volume string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, known := m.learnt[path]; known || len(m.learnt) < view.MaxChildren {
+	if _, known := m.learnt[path]; known || len(m.learnt) < view.MaxSubmounts {
 		m.learnt[path] = volume
 	}
 }

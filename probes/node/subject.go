@@ -36,7 +36,7 @@ type subject struct {
 	// where it is, by the latest reading of the table
 	at       mountinfo.Mount
 	found    bool
-	standing view.Standing
+	standing view.HostMatch
 
 	walked    bool   // a worker has gone the way
 	landed    uint64 // the mount on which it arrived, 0 for none
@@ -104,17 +104,17 @@ func (s *subject) plan() (task worker.Task, ask bool) {
 
 func (s *subject) planTouch() (task worker.Task, ask bool) {
 	if !s.c.self && s.volume == nil {
-		if detail := view.Unmounted(&s.at, s.mount.Host, &s.standing); detail != "" && !s.silent() {
+		if detail := view.DetectUnmounted(&s.at, s.mount.Host, &s.standing); detail != "" && !s.silent() {
 			if s.isSure() {
 				s.identify()
-				view.NotMounted(&s.seen, detail, &s.standing)
+				view.SetNotMounted(&s.seen, detail, &s.standing)
 				s.finish(time.Now())
 			}
 			return task, false
 		}
 	}
 	s.suspected = 0
-	why := view.Untouchable(s.at.FSType)
+	why := view.WhyNeverProbed(s.at.FSType)
 	switch {
 	case s.silent():
 		s.finish(time.Now())
@@ -141,10 +141,10 @@ func (s *subject) missing() {
 	case s.c.table.Malformed > 0:
 		s.unknown(errMalformed)
 	case s.volume != nil:
-		view.BelowMissing(&s.seen, s.declared, s.mount.Host, &s.standing)
+		view.JudgeMissingSubmount(&s.seen, s.declared, s.mount.Host, &s.standing)
 		s.finish(time.Now())
 	default:
-		view.NotMounted(&s.seen, "nothing is mounted at the path in the container", &s.standing)
+		view.SetNotMounted(&s.seen, "nothing is mounted at the path in the container", &s.standing)
 		s.finish(time.Now())
 	}
 }
@@ -165,7 +165,7 @@ func (s *subject) task(id uint64) worker.Task {
 
 // answers returns the one user that a FUSE answers, nil when it answers the agent.
 func answers(m *mountinfo.Mount) *worker.Credential {
-	owner, only := view.AnswersOnly(m)
+	owner, only := view.OnlyAllowedUser(m)
 	if !only {
 		return nil
 	}
@@ -173,7 +173,7 @@ func answers(m *mountinfo.Mount) *worker.Credential {
 }
 
 // take notes the result of a task.
-func (s *subject) take(r worker.Result, timeout time.Duration, traitsOf func(m *mountinfo.Mount, readOnly bool) view.Traits) {
+func (s *subject) take(r worker.Result, timeout time.Duration, traitsOf func(m *mountinfo.Mount, readOnly bool) view.MountFacts) {
 	switch {
 	case s.found && r.Answer.Mismatch:
 		s.changed()
@@ -187,7 +187,7 @@ func (s *subject) take(r worker.Result, timeout time.Duration, traitsOf func(m *
 	case !s.c.self && r.Err == nil && r.Since.IsZero() && isAbsent(r.Answer):
 		s.walked, s.suspected = true, s.c.reading
 	default:
-		judge(&s.seen, nil, r, timeout, view.Traits{})
+		judge(&s.seen, nil, r, timeout, view.MountFacts{})
 		s.finish(r.At)
 	}
 }

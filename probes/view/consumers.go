@@ -7,11 +7,12 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Consumers says who uses the super block of a device, "major:minor". A nil Host and the device "" know of nobody.
+// FindConsumers says who uses the super block of a device, "major:minor". A nil HostTable knows
+// nobody, and nobody uses the device "".
 //
-// A pod counts by a mount below its folder "volumes". What the kubelet binds for a subPath lies in another of its folders,
-// beside a mount of the whole volume.
-func (h *Host) Consumers(device string) (c probes.Consumers) {
+// A pod counts if it has a mount below its directory "volumes". What the kubelet binds for a
+// subPath is in another directory, beside a mount of the whole volume.
+func (h *HostTable) FindConsumers(device string) (c probes.Consumers) {
 	if h == nil || device == "" {
 		return c
 	}
@@ -21,9 +22,9 @@ func (h *Host) Consumers(device string) (c probes.Consumers) {
 			continue
 		}
 		if c.Staged == "" && isStaged(m.MountPoint) {
-			c.Staged = strings.Clone(m.MountPoint) // the table may be gone sooner
+			c.Staged = strings.Clone(m.MountPoint) // it outlives the table
 		}
-		eachVolume(m.MountPoint, func(uid, _ string) {
+		forEachVolume(m.MountPoint, func(uid, _ string) {
 			if !slices.Contains(c.PodUIDs, uid) {
 				c.PodUIDs = append(c.PodUIDs, strings.Clone(uid))
 			}
@@ -32,15 +33,16 @@ func (h *Host) Consumers(device string) (c probes.Consumers) {
 	return c
 }
 
-// isStaged reports whether the kubelet stages a volume of a CSI driver at a mount point: "…/DRIVER/HASH/globalmount" and, before
-// Kubernetes 1.24, "…/pv/NAME/globalmount" (makeDeviceMountPath in kubernetes/pkg/volume/csi/csi_attacher.go).
+// isStaged reports whether the kubelet stages a volume of a CSI driver at the mount point:
+// "…/DRIVER/HASH/globalmount", or before Kubernetes 1.24 "…/pv/NAME/globalmount"
+// (makeDeviceMountPath in kubernetes/pkg/volume/csi/csi_attacher.go).
 func isStaged(point string) bool {
-	i := strings.LastIndex(point, stagedBelow)
+	i := strings.LastIndex(point, csiPluginDir)
 	if i < 0 {
 		return false
 	}
-	part := strings.Split(point[i+len(stagedBelow):], "/")
+	part := strings.Split(point[i+len(csiPluginDir):], "/")
 	return len(part) == 3 && part[0] != "" && part[1] != "" && part[2] == "globalmount"
 }
 
-const stagedBelow = "/plugins/kubernetes.io/csi/"
+const csiPluginDir = "/plugins/kubernetes.io/csi/"

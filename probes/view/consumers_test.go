@@ -59,13 +59,13 @@ func TestConsumers(t *testing.T) {
 			"0:70", pod + "/volumes/kubernetes.io~empty-dir/k/plugins/kubernetes.io/csi/d/5b/globalmount", []string{uid, "in"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			got := view.NewHost(table(t, append([]string{disk}, row.lines...)...)).Consumers(row.device)
+			got := view.NewHostTable(newTable(t, append([]string{disk}, row.lines...)...)).FindConsumers(row.device)
 			if got.Staged != row.staged || !slices.Equal(got.PodUIDs, row.uids) {
 				t.Errorf("got %+v, want %q and %q", got, row.staged, row.uids)
 			}
 		})
 	}
-	if c := (*view.Host)(nil).Consumers("0:70"); c.Staged != "" || c.PodUIDs != nil {
+	if c := (*view.HostTable)(nil).FindConsumers("0:70"); c.Staged != "" || c.PodUIDs != nil {
 		t.Errorf("of no table: %+v", c)
 	}
 }

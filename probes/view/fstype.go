@@ -6,13 +6,14 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-// IsFUSE reports whether a process serves the file system. fusectl, the control files of FUSE, is none.
+// IsFUSE reports whether a process serves the file system. The type fusectl, the control files of
+// FUSE, is none.
 func IsFUSE(fsType string) bool {
 	return fsType == "fuse" || fsType == "fuseblk" || strings.HasPrefix(fsType, "fuse.")
 }
 
-// IsRemote reports whether somebody else than this kernel serves the file system: a FUSE or one of a network, which
-// can go away while the node lives.
+// IsRemote reports whether the file system is a FUSE or a network file system. Its server can go
+// away while the node lives.
 func IsRemote(fsType string) bool {
 	switch fsType {
 	case "nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "9p", "virtiofs", "afs", "lustre", "gpfs", "beegfs", "orangefs", "wekafs", "gfs2", "ocfs2":
@@ -24,8 +25,8 @@ func IsRemote(fsType string) bool {
 
 func isNFS(fsType string) bool { return fsType == "nfs" || fsType == "nfs4" }
 
-// Untouchable says why a mount is never looked at, "" for all others.
-func Untouchable(fsType string) string {
+// WhyNeverProbed says why a mount of the type is never probed, or "".
+func WhyNeverProbed(fsType string) string {
 	switch fsType {
 	case "autofs":
 		return "autofs is never looked at: a look may trigger the mount"
@@ -36,8 +37,8 @@ func Untouchable(fsType string) string {
 	}
 }
 
-// takesNoWrites reports whether no file system of the type takes any.
-func takesNoWrites(fsType string) bool {
+// isReadOnlyType reports whether no file system of the type takes writes.
+func isReadOnlyType(fsType string) bool {
 	switch fsType {
 	case "squashfs", "erofs", "iso9660", "cramfs", "romfs":
 		return true
@@ -46,12 +47,14 @@ func takesNoWrites(fsType string) bool {
 	}
 }
 
-// matchesType reports whether a file system is of the type that was declared: "fuse" stands for every "fuse.x".
-func matchesType(fsType, declared string) bool {
+// matchesFSType reports whether a file system has the declared type: "fuse" stands for every
+// "fuse.x".
+func matchesFSType(fsType, declared string) bool {
 	return declared == "" || fsType == declared || strings.HasPrefix(fsType, declared+".")
 }
 
-// isSlave reports whether mounts that the host makes or unmounts below m follow in m.
+// isSlave reports whether m receives mounts and unmounts that the host makes below it
+// (mount_namespaces(7), "master:").
 func isSlave(m *mountinfo.Mount) bool {
 	return strings.HasPrefix(m.Optional, "master:") || strings.Contains(m.Optional, " master:")
 }

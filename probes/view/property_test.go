@@ -11,7 +11,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes/view"
 )
 
-// randomHost has mounts of few devices at few places, some of them folders of another, some stacked.
+// randomHost has mounts of few devices at few places, some bound from directories of another, some
+// stacked.
 func randomHost(t testing.TB, r *rand.Rand) *mountinfo.Table {
 	points := []string{
 		"/mnt", "/mnt/a", "/mnt/a/b", "/var/lib/kubelet", pod + "/volumes/" + csi, pod + "/volumes/" + csi + "/in",
@@ -19,78 +20,79 @@ func randomHost(t testing.TB, r *rand.Rand) *mountinfo.Table {
 	}
 	lines := []string{disk, token}
 	for range r.IntN(10) {
-		lines = append(lines, fmt.Sprintf("0:%d %s %s %s", 70+r.IntN(4), pick(r, "/", "/", "/x", "/x/y"), pick(r, points...), pick(r, "fuse.x", "ext4")))
+		lines = append(lines, fmt.Sprintf("0:%d %s %s %s", 70+r.IntN(4), pickOne(r, "/", "/", "/x", "/x/y"), pickOne(r, points...), pickOne(r, "fuse.x", "ext4")))
 	}
-	return table(t, lines...)
+	return newTable(t, lines...)
 }
 
-func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
+func pickOne(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
 
-// bind is what a runtime makes of a path of the host that leads over no symlink.
-func bind(t testing.TB, host *mountinfo.Table, path string) view.Seen {
+// bindMount is what a container has after its runtime bound a path of the host without symlinks.
+func bindMount(t testing.TB, host *mountinfo.Table, path string) view.ContainerMount {
 	m, _ := host.Covering(path)
 	root := strings.TrimSuffix(m.Root, "/") + strings.TrimPrefix(path, strings.TrimSuffix(m.MountPoint, "/"))
-	return at(t, "/d", fmt.Sprintf("%s %s /d %s", m.Device, or(root, "/"), m.FSType))
+	return mountAt(t, "/d", fmt.Sprintf("%s %s /d %s", m.Device, orDefault(root, "/"), m.FSType))
 }
 
-func or(text, otherwise string) string {
+func orDefault(text, otherwise string) string {
 	if text == "" {
 		return otherwise
 	}
 	return text
 }
 
-// Whatever the host has mounted where: what was bound from there just now is neither stale nor unmounted, unless the volume
-// has no mount of its own at all.
+// Whatever the host has mounted: a mount that was just bound from there is neither stale nor
+// unmounted, unless the volume has no mount of its own at all.
 func TestFreshBindIsNeverWrong(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 5_000 {
 		host := randomHost(t, r)
-		volume := view.Volume{Name: "v"}
+		volume := view.VolumeMount{Name: "v"}
 		var from string
 		switch r.IntN(4) {
 		case 0:
-			from = pick(r, "/", "/mnt", "/mnt/a", "/mnt/a/b", "/mnt/c", "/var")
+			from = pickOne(r, "/", "/mnt", "/mnt/a", "/mnt/a/b", "/mnt/c", "/var")
 			volume.Host.Path = from
 		case 1:
-			folder := pick(r, csi, "kubernetes.io~nfs/n", "kubernetes.io~empty-dir/e")
+			folder := pickOne(r, csi, "kubernetes.io~nfs/n", "kubernetes.io~empty-dir/e")
 			from = pod + "/volumes/" + folder
 			volume.Host.Folder = folder
 		default:
-			from = pod + "/volumes/" + pick(r, csi, "kubernetes.io~nfs/n")
+			from = pod + "/volumes/" + pickOne(r, csi, "kubernetes.io~nfs/n")
 			volume.Host.Claim = true
 		}
-		sub := pick(r, "", "", "/in", "/s/t")
-		volume.Seen = bind(t, host, strings.TrimSuffix(from, "/")+sub)
-		h := view.NewHost(host)
-		s := h.Volumes(uid, []view.Volume{volume})[0]
+		sub := pickOne(r, "", "", "/in", "/s/t")
+		volume.ContainerMount = bindMount(t, host, strings.TrimSuffix(from, "/")+sub)
+		h := view.NewHostTable(host)
+		s := h.MatchVolumes(uid, []view.VolumeMount{volume})[0]
 		_, mounted := host.At(from)
-		what := view.Unmounted(&volume.Mount, volume.Host, &s)
-		unclear := s.Relation != view.Same && !volume.Host.Claim // of a claim another device below its folder tells nothing
-		if mounted && (unclear || what != "") || s.Beneath || s.Relation == view.Gone || s.Relation == view.Other && !s.Guess {
+		what := view.DetectUnmounted(&volume.Mount, volume.Host, &s)
+		unclear := s.Relation != view.RelationSame && !volume.Host.Claim // of a claim another device proves nothing
+		if mounted && (unclear || what != "") || s.Covered || s.Relation == view.RelationGone || s.Relation == view.RelationOther && !s.Inferred {
 			t.Fatalf("%s%s as %+v is %+v %q, from\n%+v", from, sub, volume, s, what, host.Mounts)
 		}
-		if s.Own && s.Mount.MountPoint != "/" {
-			requireOld(t, r, volume, s)
+		if s.AtVolume && s.Mount.MountPoint != "/" {
+			expectReplaced(t, r, volume, s)
 		}
 	}
 }
 
-// requireOld lets the host mount the volume anew: the container's mount is recognized as the former one.
-func requireOld(t *testing.T, r *rand.Rand, v view.Volume, s view.Standing) {
+// expectReplaced has the host mount the volume again: the container's mount must be recognized as
+// the earlier one.
+func expectReplaced(t *testing.T, r *rand.Rand, v view.VolumeMount, s view.HostMatch) {
 	t.Helper()
-	fresh := view.NewHost(table(t, disk, token, fmt.Sprintf("0:%d / %s fuse.x", 90+r.IntN(2), s.Mount.MountPoint)))
-	v.Before = s.Mount.MountPoint
-	if got := fresh.Volumes(uid, []view.Volume{v})[0]; got.Relation != view.Other || got.Guess {
+	fresh := view.NewHostTable(newTable(t, disk, token, fmt.Sprintf("0:%d / %s fuse.x", 90+r.IntN(2), s.Mount.MountPoint)))
+	v.LastHostPoint = s.Mount.MountPoint
+	if got := fresh.MatchVolumes(uid, []view.VolumeMount{v})[0]; got.Relation != view.RelationOther || got.Inferred {
 		t.Fatalf("mounted anew at %s: %+v", s.Mount.MountPoint, got)
 	}
-	gone := view.NewHost(table(t, disk, token))
-	if got := gone.Volumes(uid, []view.Volume{v})[0]; got.Relation != view.Gone {
+	gone := view.NewHostTable(newTable(t, disk, token))
+	if got := gone.MatchVolumes(uid, []view.VolumeMount{v})[0]; got.Relation != view.RelationGone {
 		t.Fatalf("unmounted at %s: %+v", s.Mount.MountPoint, got)
 	}
 }
 
-// No table of whatever content makes a claim of Own, Other or Gone without a line for it.
+// Whatever a table contains, AtVolume, RelationOther and RelationGone need a line for it.
 func FuzzVolumes(f *testing.F) {
 	f.Add("10 1 8:1 / / rw - ext4 s rw\n11 10 0:70 / "+pod+"/volumes/"+csi+" rw - fuse.x s rw\n", "10 1 0:50 / / rw - overlay s rw\n11 10 0:71 / /d rw - fuse.x s rw\n", "/mnt")
 	f.Add("10 10 8:1 / / rw - ext4 s rw\n11 12 0:70 / /mnt rw - fuse.x s rw\n12 11 0:70 / /mnt rw - autofs s rw\n", "11 10 0:71 //deleted /d rw - fuse.x s rw\n", "/mnt")
@@ -104,16 +106,16 @@ func FuzzVolumes(f *testing.F) {
 			return
 		}
 		m, ok := inside.At("/d")
-		seen := view.Seen{Table: inside, Mount: m, Found: ok}
-		volumes := []view.Volume{{Name: "a", Host: probes.HostVolume{Path: path}, Seen: seen}, {Name: "b", Host: probes.HostVolume{Folder: csi}, Seen: seen}, {Name: "c", Seen: seen}}
-		h := view.NewHost(outside)
-		for i, s := range h.Volumes(uid, volumes) {
-			if h == nil && s != (view.Standing{}) || s.Relation == view.Other && s.Mount.ID == 0 && s.Mount.MountPoint == "" || s.Relation == view.Gone {
+		seen := view.ContainerMount{Table: inside, Mount: m, Found: ok}
+		volumes := []view.VolumeMount{{Name: "a", Host: probes.HostVolume{Path: path}, ContainerMount: seen}, {Name: "b", Host: probes.HostVolume{Folder: csi}, ContainerMount: seen}, {Name: "c", ContainerMount: seen}}
+		h := view.NewHostTable(outside)
+		for i, s := range h.MatchVolumes(uid, volumes) {
+			if h == nil && s != (view.HostMatch{}) || s.Relation == view.RelationOther && s.Mount.ID == 0 && s.Mount.MountPoint == "" || s.Relation == view.RelationGone {
 				t.Errorf("%+v is %+v", volumes[i], s)
 			}
-			view.Unmounted(&m, volumes[i].Host, &s)
-			h.Below(s, "x", seen)
+			view.DetectUnmounted(&m, volumes[i].Host, &s)
+			h.MatchBelow(s, "x", seen)
 		}
-		view.Children(inside, view.Below{Base: path, Own: true, Learnt: []string{path}})
+		view.FindSubmounts(inside, view.SubmountRules{Base: path, Own: true, Learnt: []string{path}})
 	})
 }

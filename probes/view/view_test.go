@@ -17,9 +17,9 @@ const (
 	disk  = "8:1 / / ext4"
 )
 
-// table is made of lines "major:minor root mountpoint fstype [superoptions [propagation]]". Each lies on the mount before
-// it that covers its mount point.
-func table(t testing.TB, lines ...string) *mountinfo.Table {
+// newTable returns a table of lines "major:minor root mountpoint fstype [superoptions
+// [propagation]]". Each lies on the mount before it that covers its mount point.
+func newTable(t testing.TB, lines ...string) *mountinfo.Table {
 	t.Helper()
 	var text strings.Builder
 	points := []string{}
@@ -50,10 +50,10 @@ func table(t testing.TB, lines ...string) *mountinfo.Table {
 	return parsed
 }
 
-// at is what a container whose table has these lines, after its root file system, shows at the path.
-func at(t testing.TB, path string, lines ...string) view.Seen {
+// mountAt returns what a container has at the path, if its table has these lines after its root.
+func mountAt(t testing.TB, path string, lines ...string) view.ContainerMount {
 	t.Helper()
-	inside := table(t, append([]string{"0:50 / / overlay"}, lines...)...)
+	inside := newTable(t, append([]string{"0:50 / / overlay"}, lines...)...)
 	m, ok := inside.At(path)
-	return view.Seen{Table: inside, Mount: m, Found: ok}
+	return view.ContainerMount{Table: inside, Mount: m, Found: ok}
 }

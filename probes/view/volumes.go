@@ -8,17 +8,18 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-// Volume is one mount of a volume in a container.
-type Volume struct {
+// VolumeMount is one mount of a volume in a container.
+type VolumeMount struct {
 	Name string // the pod's volume
 	Host probes.HostVolume
-	Seen
+	ContainerMount
 }
 
-// Volumes says where the host has each volume of a pod. All mounts that are known of the pod are asked about together: a
-// claim does not tell the name of its folder, so it may be found by what the others leave over.
-func (h *Host) Volumes(uid string, volumes []Volume) []Standing {
-	all := make([]Standing, len(volumes))
+// MatchVolumes finds the host's mount of each volume of a pod. All known mounts of the pod must be
+// passed together: the name of a claim's directory is not known, so it may be found as the one that
+// is left over.
+func (h *HostTable) MatchVolumes(uid string, volumes []VolumeMount) []HostMatch {
+	all := make([]HostMatch, len(volumes))
 	if h == nil {
 		return all
 	}
@@ -27,117 +28,120 @@ func (h *Host) Volumes(uid string, volumes []Volume) []Standing {
 		v := &volumes[i]
 		switch {
 		case v.Host.Path != "":
-			all[i] = h.path(v.Host.Path, &v.Seen)
+			all[i] = h.matchHostPath(v.Host.Path, &v.ContainerMount)
 		case v.Host.Folder != "":
-			all[i] = h.folder(uid, v.Host.Folder, &v.Seen)
+			all[i] = h.matchVolumeDir(uid, v.Host.Folder, &v.ContainerMount)
 		default:
 			var ok bool
-			if all[i], ok = h.claim(uid, &v.Seen); !ok {
+			if all[i], ok = h.matchClaim(uid, &v.ContainerMount); !ok {
 				open = append(open, i)
 			}
 		}
 	}
 	if len(open) > 0 {
-		h.eliminate(uid, volumes, all, open)
+		h.matchByElimination(uid, volumes, all, open)
 	}
 	return all
 }
 
-// path looks for the host's mount that covers a hostPath.
-func (h *Host) path(path string, c *Seen) Standing {
-	s := h.compare(path, c)
-	if _, mounted := h.table.At(path); !mounted && s.Relation == Unclear && c.Before == path && !h.isAutofs(path) {
-		return Standing{Relation: Gone}
+// matchHostPath finds the host's mount that covers a hostPath.
+func (h *HostTable) matchHostPath(path string, c *ContainerMount) HostMatch {
+	s := h.matchMount(path, c)
+	if _, mounted := h.table.At(path); !mounted && s.Relation == RelationUnclear && c.LastHostPoint == path && !h.isOnAutofs(path) {
+		return HostMatch{Relation: RelationGone}
 	}
 	return s
 }
 
-// folder looks for the host's mount at the volume's folder. A kubelet's folder may be seen at several places.
-func (h *Host) folder(uid, folder string, c *Seen) Standing {
-	found := Standing{Relation: None}
+// matchVolumeDir finds the host's mount at the volume's directory. A kubelet's directory may be
+// mounted in several places.
+func (h *HostTable) matchVolumeDir(uid, dir string, c *ContainerMount) HostMatch {
+	found := HostMatch{Relation: RelationNone}
 	pod := ""
 	for _, i := range h.pods[uid] {
 		path := h.table.Mounts[i].MountPoint
-		at, rest, ok := cutVolume(path, uid)
+		at, rest, ok := cutVolumePath(path, uid)
 		if !ok {
 			continue
 		}
 		pod = at
-		if rest != folder {
+		if rest != dir {
 			continue
 		}
-		switch s := h.compare(path, c); {
-		case s.Relation == Same:
+		switch s := h.matchMount(path, c); {
+		case s.Relation == RelationSame:
 			return s
-		case found.Relation == None:
+		case found.Relation == RelationNone:
 			found = s
 		case s.Mount.Device != found.Mount.Device:
-			found = Standing{}
+			found = HostMatch{}
 		}
 	}
-	if found.Relation == None {
-		return h.unmounted(pod, folder, c)
+	if found.Relation == RelationNone {
+		return h.matchUnmounted(pod, dir, c)
 	}
 	return found
 }
 
-// unmounted is the Standing of a volume that the host has no mount of. pod is the pod's folder, "" when the table shows
-// nothing of the pod: it may be that of another namespace than the kubelet's.
-func (h *Host) unmounted(pod, folder string, c *Seen) Standing {
+// matchUnmounted returns the match of a volume that the host has no mount of. pod is the pod's
+// directory, "" when the table shows nothing of the pod: the table may be that of another namespace
+// than the kubelet's.
+func (h *HostTable) matchUnmounted(pod, dir string, c *ContainerMount) HostMatch {
 	if pod == "" {
-		return Standing{}
+		return HostMatch{}
 	}
-	s := h.compare(pod+"/volumes/"+folder, c)
-	return Standing{Relation: which(c.Before != "", Gone, None), Folder: s.Folder}
+	s := h.matchMount(pod+"/volumes/"+dir, c)
+	return HostMatch{Relation: chooseRelation(c.LastHostPoint != "", RelationGone, RelationNone), RootPath: s.RootPath}
 }
 
-// claim finds the host's mount of a volume whose folder is not known: by where the container's line says that it comes
-// from, by the device, or by where it was before.
-func (h *Host) claim(uid string, c *Seen) (s Standing, ok bool) {
+// matchClaim finds the host's mount of a volume whose directory is not known: by the root of the
+// container's line, by the device, or by where it was before.
+func (h *HostTable) matchClaim(uid string, c *ContainerMount) (s HostMatch, ok bool) {
 	if c.Found {
-		if folder := unmountedFolder(c.Mount.Root); folder != "" {
-			return h.folder(uid, folder, c), true
+		if dir := findUnmountedDir(c.Mount.Root); dir != "" {
+			return h.matchVolumeDir(uid, dir, c), true
 		}
-		if s, ok := h.byDevice(uid, c); ok {
+		if s, ok := h.matchDevice(uid, c); ok {
 			return s, true
 		}
 	}
-	if c.Before == "" {
-		return Standing{}, false
+	if c.LastHostPoint == "" {
+		return HostMatch{}, false
 	}
-	_, folder, _ := cutVolume(c.Before, uid)
-	return h.folder(uid, folder, c), true
+	_, dir, _ := cutVolumePath(c.LastHostPoint, uid)
+	return h.matchVolumeDir(uid, dir, c), true
 }
 
-func (h *Host) byDevice(uid string, c *Seen) (Standing, bool) {
-	var same, own []Standing
-	for _, m := range h.candidates(uid) {
+// matchDevice finds the pod's only mount on the host with the device of the container's mount.
+func (h *HostTable) matchDevice(uid string, c *ContainerMount) (HostMatch, bool) {
+	var same, own []HostMatch
+	for _, m := range h.listCandidates(uid) {
 		if m.Device != c.Mount.Device {
 			continue
 		}
-		s := h.compare(m.MountPoint, c)
+		s := h.matchMount(m.MountPoint, c)
 		same = append(same, s)
-		if s.Folder != "" {
+		if s.RootPath != "" {
 			own = append(own, s)
 		}
 	}
 	switch {
 	case len(same) == 0:
-		return Standing{}, false
+		return HostMatch{}, false
 	case len(own) == 1:
 		return own[0], true
-	default: // one server or disk has several volumes of the pod: whichever of them it is
-		return Standing{Relation: Same, Mount: same[0].Mount}, true
+	default: // one server or disk has several volumes of the pod, and any of them may be it
+		return HostMatch{Relation: RelationSame, Mount: same[0].Mount}, true
 	}
 }
 
-// candidates are the mounts of the pod that may be that of a claim.
-func (h *Host) candidates(uid string) (all []mountinfo.Mount) {
+// listCandidates returns the mounts of the pod that may be that of a claim.
+func (h *HostTable) listCandidates(uid string) (all []mountinfo.Mount) {
 	for _, i := range h.pods[uid] {
 		path := h.table.Mounts[i].MountPoint
-		_, rest, ok := cutVolume(path, uid)
+		_, rest, ok := cutVolumePath(path, uid)
 		known := slices.ContainsFunc(all, func(m mountinfo.Mount) bool { return m.MountPoint == path })
-		if !ok || known || !isVolumeFolder(rest) {
+		if !ok || known || !isVolumePath(rest) {
 			continue
 		}
 		if m, ok := h.table.At(path); ok {
@@ -147,50 +151,51 @@ func (h *Host) candidates(uid string) (all []mountinfo.Mount) {
 	return all
 }
 
-// eliminate finds the one claim that is left over the one mount that is left over, when it is of the same kind.
-func (h *Host) eliminate(uid string, volumes []Volume, all []Standing, open []int) {
+// matchByElimination matches the one claim that is left with the one mount that is left, if the
+// types agree.
+func (h *HostTable) matchByElimination(uid string, volumes []VolumeMount, all []HostMatch, open []int) {
 	name := volumes[open[0]].Name
 	if slices.ContainsFunc(open, func(i int) bool { return volumes[i].Name != name }) {
 		return
 	}
-	left := slices.DeleteFunc(h.candidates(uid), func(m mountinfo.Mount) bool { return taken(m.MountPoint, volumes, all) })
+	left := slices.DeleteFunc(h.listCandidates(uid), func(m mountinfo.Mount) bool { return isTaken(m.MountPoint, volumes, all) })
 	if len(left) != 1 {
 		return
 	}
 	for _, i := range open {
-		if c := &volumes[i].Seen; !c.Found || c.Mount.FSType == left[0].FSType {
-			all[i] = h.compare(left[0].MountPoint, c)
-			all[i].Guess, all[i].Own = true, false
+		if c := &volumes[i].ContainerMount; !c.Found || c.Mount.FSType == left[0].FSType {
+			all[i] = h.matchMount(left[0].MountPoint, c)
+			all[i].Inferred, all[i].AtVolume = true, false
 		}
 	}
 }
 
-// taken reports whether the host's mount at path is that of a volume that is known.
-func taken(path string, volumes []Volume, all []Standing) bool {
+// isTaken reports whether the host's mount at path belongs to a volume that is matched already.
+func isTaken(path string, volumes []VolumeMount, all []HostMatch) bool {
 	for i := range volumes {
-		folder := volumes[i].Host.Folder
-		if all[i].Mount.MountPoint == path || volumes[i].Before == path || folder != "" && strings.HasSuffix(path, "/volumes/"+folder) {
+		dir := volumes[i].Host.Folder
+		if all[i].Mount.MountPoint == path || volumes[i].LastHostPoint == path || dir != "" && strings.HasSuffix(path, "/volumes/"+dir) {
 			return true
 		}
 	}
 	return false
 }
 
-// Below says how the host's mount at rest below the root of a volume relates to c, what the container has there. s is the
-// volume's own Standing.
-func (h *Host) Below(s Standing, rest string, c Seen) Standing {
-	if h == nil || s.Folder == "" {
-		return Standing{}
+// MatchBelow says how the host's mount at rest, relative to the root of a volume, relates to what
+// the container has there, c. volume is the match of the volume itself.
+func (h *HostTable) MatchBelow(volume HostMatch, rest string, c ContainerMount) HostMatch {
+	if h == nil || volume.RootPath == "" {
+		return HostMatch{}
 	}
-	base := join(s.Folder, rest)
-	b := h.compare(base, &c)
-	if b.Mount.MountPoint == base || b.Relation == Unclear && h.isAutofs(base) {
+	base := joinPath(volume.RootPath, rest)
+	b := h.matchMount(base, &c)
+	if b.Mount.MountPoint == base || b.Relation == RelationUnclear && h.isOnAutofs(base) {
 		return b
 	}
-	return Standing{Relation: which(c.Before != "", Gone, None)}
+	return HostMatch{Relation: chooseRelation(c.LastHostPoint != "", RelationGone, RelationNone)}
 }
 
-func (h *Host) isAutofs(path string) bool {
+func (h *HostTable) isOnAutofs(path string) bool {
 	m, ok := h.table.Covering(path)
 	return ok && m.FSType == "autofs"
 }

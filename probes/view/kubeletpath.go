@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// eachVolume calls f with UID and REST of each "/pods/UID/volumes/REST" in a path. There are several where a
-// kubelet runs inside a pod.
-func eachVolume(path string, f func(uid, rest string)) {
+// forEachVolume calls f with UID and REST of each "/pods/UID/volumes/REST" in a path. There are
+// several if a kubelet runs inside a pod.
+func forEachVolume(path string, f func(uid, rest string)) {
 	const pods, volumes = "/pods/", "/volumes/"
 	for {
 		i := strings.Index(path, pods)
@@ -22,8 +22,9 @@ func eachVolume(path string, f func(uid, rest string)) {
 	}
 }
 
-// cutVolume cuts a path of the pod's volumes into the pod's folder and what follows "volumes/".
-func cutVolume(path, uid string) (pod, rest string, ok bool) {
+// cutVolumePath cuts the path of a volume of the pod into the pod's directory and what follows
+// "volumes/".
+func cutVolumePath(path, uid string) (pod, rest string, ok bool) {
 	for from := 0; ; {
 		i := strings.Index(path[from:], uid+"/volumes/")
 		if i < 0 || uid == "" {
@@ -37,23 +38,23 @@ func cutVolume(path, uid string) (pod, rest string, ok bool) {
 	}
 }
 
-// ofKubelet reports whether a mount point is one that the kubelet or a driver makes for some pod: "…/volumes/PLUGIN/…", with
-// a "~" in each plugin's name, or below "…/plugins/kubernetes.io".
-func ofKubelet(point string) bool {
+// isKubeletMount reports whether the kubelet or a driver made the mount point for some pod:
+// "…/volumes/PLUGIN/…", with a "~" in the plugin's name, or below "…/plugins/kubernetes.io".
+func isKubeletMount(point string) bool {
 	_, rest, _ := strings.Cut(point, "/volumes/")
 	plugin, _, _ := strings.Cut(rest, "/")
 	return strings.Contains(plugin, "~") || strings.Contains(point, "/plugins/kubernetes.io/")
 }
 
-// plainPlugins are those of the kubelet's volume plugins that hold no storage of a claim.
-func plainPlugins() []string {
+// claimlessPlugins are the kubelet's volume plugins that hold no storage of a claim.
+func claimlessPlugins() []string {
 	return []string{
 		"kubernetes.io~empty-dir", "kubernetes.io~configmap", "kubernetes.io~secret", "kubernetes.io~projected", "kubernetes.io~downward-api",
 		"kubernetes.io~git-repo", "kubernetes.io~image",
 	}
 }
 
-// mountingPlugins are those that always mount something at the volume's folder.
+// mountingPlugins are those that always mount something at the volume's directory.
 func mountingPlugins() []string {
 	return []string{
 		"kubernetes.io~nfs", "kubernetes.io~iscsi", "kubernetes.io~fc", "kubernetes.io~local-volume", "kubernetes.io~cephfs", "kubernetes.io~rbd",
@@ -61,32 +62,34 @@ func mountingPlugins() []string {
 	}
 }
 
-// isVolumeFolder reports whether rest, which follows "volumes/", is where a volume is mounted: "PLUGIN/NAME", or
-// "PLUGIN/NAME/mount" as CSI has it.
-func isVolumeFolder(rest string) bool {
+// isVolumePath reports whether rest, which follows "volumes/", is a path where a volume is mounted:
+// "PLUGIN/NAME", or "PLUGIN/NAME/mount" for CSI.
+func isVolumePath(rest string) bool {
 	plugin, name, ok := strings.Cut(rest, "/")
 	name = strings.TrimSuffix(name, "/mount")
-	return ok && name != "" && !strings.Contains(name, "/") && !slices.Contains(plainPlugins(), plugin)
+	return ok && name != "" && !strings.Contains(name, "/") && !slices.Contains(claimlessPlugins(), plugin)
 }
 
-// unmountedFolder returns the folder below "volumes" that root, the path of a mount inside its file system, lies in,
-// where a plugin always mounts something. A line with such a root shows the kubelet's own file system: the container
-// was bound to the folder while nothing was mounted there.
-func unmountedFolder(root string) (folder string) {
-	eachVolume(root, func(_, rest string) {
+// findUnmountedDir returns the directory below "volumes" in which root lies, if its plugin always
+// mounts something there. root is the root of a mount inside its file system. A line with such a
+// root shows the kubelet's own file system: the container was bound to the directory while nothing
+// was mounted there.
+func findUnmountedDir(root string) (dir string) {
+	forEachVolume(root, func(_, rest string) {
 		part := strings.SplitN(rest, "/", 4)
 		switch {
 		case len(part) >= 3 && part[0] == "kubernetes.io~csi" && part[1] != "" && part[2] == "mount":
-			folder = strings.Join(part[:3], "/")
+			dir = strings.Join(part[:3], "/")
 		case len(part) >= 2 && slices.Contains(mountingPlugins(), part[0]) && part[1] != "":
-			folder = strings.Join(part[:2], "/")
+			dir = strings.Join(part[:2], "/")
 		}
 	})
-	return folder
+	return dir
 }
 
-// join is root + "/" + rest for a clean root and a rest without leading slash, which may be empty.
-func join(root, rest string) string {
+// joinPath returns root + "/" + rest for a clean root, and a rest without leading slash that may be
+// empty.
+func joinPath(root, rest string) string {
 	switch {
 	case rest == "":
 		return root
@@ -97,8 +100,9 @@ func join(root, rest string) string {
 	}
 }
 
-// cut returns what follows dir in path, without a leading slash. ok is false when path is not dir nor below it.
-func cut(path, dir string) (rest string, ok bool) {
+// cutDir returns what follows dir in path, without a leading slash. ok is false when path is
+// neither dir nor below it.
+func cutDir(path, dir string) (rest string, ok bool) {
 	switch {
 	case path == dir:
 		return "", true

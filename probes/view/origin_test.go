@@ -65,13 +65,13 @@ func TestPlace(t *testing.T) {
 		{"folders that are no pods", []string{"0:1 / /a/pods/1/x/volumes/v t", "0:1 / /a/pods/volumes/v t", "0:1 / /a/pods/1/volumes t"}, byFolder(""), nil, false, "", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			got := view.NewHost(table(t, append([]string{disk}, row.lines...)...)).Place(row.volume)
-			if !slices.Equal(got.Kubelets, row.kubelets) || got.Certain != row.certain || got.Folder != row.folder || got.Mount.MountPoint != row.mount {
+			got := view.NewHostTable(newTable(t, append([]string{disk}, row.lines...)...)).LocateVolume(row.volume)
+			if !slices.Equal(got.Kubelets, row.kubelets) || got.Certain != row.certain || got.VolumeDir != row.folder || got.Mount.MountPoint != row.mount {
 				t.Errorf("got %+v, want %q %v %q %q", got, row.kubelets, row.certain, row.folder, row.mount)
 			}
 		})
 	}
-	if p := (*view.Host)(nil).Place(claim("0:71", "x")); p.Kubelets != nil || p.Certain || p.Folder != "" {
+	if p := (*view.HostTable)(nil).LocateVolume(claim("0:71", "x")); p.Kubelets != nil || p.Certain || p.VolumeDir != "" {
 		t.Errorf("of no table: %+v", p)
 	}
 }
