@@ -6,15 +6,15 @@ import (
 	"github.com/mountwarden/mountwarden/probes/internal/sys"
 )
 
-// Capability is one that looks need (capabilities(7)), and whether this process has it.
+// Capability is one that probes need (capabilities(7)), and whether this process has it.
 type Capability struct {
 	Name  string // as Kubernetes writes it, without "CAP_"
 	Held  bool
 	Loses string // which mounts cannot be judged without it; for people
 }
 
-// Capabilities tells, in a fixed order, which of the capabilities that looks need are effective in this process. What takes one that is
-// missing is Unknown, never Broken.
+// Capabilities returns, in a fixed order, which of the capabilities that probes need are effective
+// in this process. What needs a missing one is Unknown, never Broken.
 func Capabilities() ([]Capability, error) {
 	held, err := sys.EffectiveCapabilities()
 	if err != nil {

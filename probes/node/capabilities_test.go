@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Whatever this process may do, what it is told is what the kernel says.
+// Whatever this process may do, Capabilities agrees with the kernel.
 func TestCapabilities(t *testing.T) {
 	text, err := os.ReadFile("/proc/thread-self/status")
 	must(t, err)

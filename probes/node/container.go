@@ -14,37 +14,37 @@ var (
 	errNotRunning = errors.New("the container does not run")
 )
 
-// container is one container of a look, through whose process its mounts are seen.
+// container is one container of a probe. Its mounts are reached through one of its processes.
 type container struct {
-	name   string
-	mounts []probes.Mount
-	points []string // where all its volumes are mounted
-	self   bool     // it is this process: paths need not be mount points
-	memory *memory
+	name         string
+	mounts       []probes.Mount
+	volumePoints []string // mount points of all its volumes
+	self         bool     // it is this process, and paths need not be mount points
+	state        *containerState
 
-	process *proc.Process
-	share   *tableShare // of its look; nil: it is no pod's
-	host    *host       // it is the host, whose table is there already
-	table   *mountinfo.Table
-	bytes   int   // of the share that the table takes
-	reading int   // how often the table was read
-	err     error // why there is no table
+	process     *proc.Process
+	reservation *tableReservation // of the pod's probe; nil outside of pods
+	hostTables  *hostTableCache   // set when the container is the host, whose table is cached
+	table       *mountinfo.Table
+	bytes       int   // of the reservation that the table takes
+	readings    int   // how often the table was read
+	err         error // why there is no table
 }
 
-// open finds the process of a container and reads its table.
-func (p *Prober) open(c *probes.Container, share *tableShare) *container {
-	o := &container{name: c.Name, mounts: c.Mounts, points: points(c), share: share}
+// openContainer finds a process of the container and reads its mount table.
+func (p *Prober) openContainer(c *probes.Container, reservation *tableReservation) *container {
+	o := &container{name: c.Name, mounts: c.Mounts, volumePoints: listVolumePoints(c), reservation: reservation}
 	if c.ID == "" {
-		o.memory, o.err = newMemory(), errNotRunning
+		o.state, o.err = newContainerState(), errNotRunning
 		return o
 	}
-	o.memory = p.memories.of(c.ID)
+	o.state = p.states.findState(c.ID)
 	o.process, o.err = p.finder.Find(c.ID)
-	o.read()
+	o.readTable()
 	return o
 }
 
-func points(c *probes.Container) []string {
+func listVolumePoints(c *probes.Container) []string {
 	all := make([]string, 0, len(c.Mounts)+len(c.Others))
 	for i := range c.Mounts {
 		all = append(all, path.Clean(c.Mounts[i].Path))
@@ -52,52 +52,52 @@ func points(c *probes.Container) []string {
 	return append(all, c.Others...)
 }
 
-func (c *container) read() {
+func (c *container) readTable() {
 	if c.err != nil {
 		return
 	}
-	c.reading++
-	if c.host != nil {
+	c.readings++
+	if c.hostTables != nil {
 		c.readHostTable()
 		return
 	}
 	c.releaseTable()
-	c.table, c.err = c.memory.read(c.process, c.growTable)
+	c.table, c.err = c.state.readTable(c.process, c.growTable)
 	if c.err != nil {
 		c.releaseTable()
 	}
 }
 
-// readHostTable takes the host's table as it is now.
+// readHostTable takes the current table of the host.
 func (c *container) readHostTable() {
-	view, process := c.host.view()
-	if c.table, c.process = view.Table(), process; c.table == nil {
+	table, process := c.hostTables.currentTable()
+	if c.table, c.process = table.Table(), process; c.table == nil {
 		c.err = errNoHost
 	}
 }
 
-// growTable takes memory for the table.
+// growTable reserves memory for the table.
 func (c *container) growTable(bytes int) error {
-	if c.share == nil {
+	if c.reservation == nil {
 		return nil
 	}
-	err := c.share.growBy(bytes)
+	err := c.reservation.growBy(bytes)
 	if err == nil {
 		c.bytes += bytes
 	}
 	return err
 }
 
-// releaseTable gives the memory of the table back.
+// releaseTable drops the table and releases its memory.
 func (c *container) releaseTable() {
-	if c.share != nil {
-		c.share.shrinkBy(c.bytes)
+	if c.reservation != nil {
+		c.reservation.shrinkBy(c.bytes)
 	}
 	c.table, c.bytes = nil, 0
 }
 
-// hasNoProcess reports whether the container cannot be looked into because nothing of it runs where it can be seen. It
-// ended, cannot be started, or its runtime hides it.
+// hasNoProcess reports whether no process of the container is visible: it ended, cannot be started,
+// or its runtime hides it.
 func (c *container) hasNoProcess() bool {
 	for _, none := range []error{errNotRunning, proc.ErrNotFound, proc.ErrGone} {
 		if errors.Is(c.err, none) {

@@ -1,15 +1,17 @@
-// Package node looks at the mounts of one pod and answers with one observation for each of them
-// within a deadline, whatever state the file systems are in.
+// Package node probes the mounts of one pod and returns one observation for each of them within a
+// deadline, whatever state the file systems are in.
 //
-// The fact it leans on: a system call on a dead file system may never return, and a thread inside it
-// may not even be killable, so no such call is made by this process. It reads text under /proc and /sys, and
-// everything inside a volume is done by the processes of package worker. What the text proves, alone and of
-// two views, is package view's to say.
+// A system call on a dead file system may never return, and a thread inside it may not even be
+// killable. So this process makes no such call. It reads /proc and /sys, and the processes of
+// package worker do everything inside a volume. What the text of the mount tables proves, alone and
+// of two namespaces together, is decided in package view.
 //
-// A look reads the tables of the pod's containers and of the host, has all mounts looked at together, and concludes; it starts
-// over for those that changed meanwhile, reads again before it calls one missing, and has the host's mount of a volume looked
-// at where that changes what the container's means. Of each container it remembers what it has learnt, until nobody asks
-// any more. No descriptor of a container's mounts is held between two calls; that of the host's table is.
+// A probe reads the tables of the pod's containers and of the host, has all mounts probed at once,
+// and judges the results. It starts over for mounts that changed meanwhile, reads the table again
+// before it calls a mount missing, and probes the host's mount of a volume if that changes what the
+// container's means. It remembers what it has found out about each container until the container is
+// not probed any more. Between two probes it holds no descriptor of a container's mounts, but one
+// of the host's table.
 //
-// Do not use it to decide anything: an Observation is evidence, and a single one is never a verdict.
+// It decides nothing about a pod: an Observation is evidence, and a single one is never a verdict.
 package node

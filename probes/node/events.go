@@ -5,8 +5,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-// Events tells which pods are due for a look before their turn, of those that were looked at in the last five minutes. Without
-// Options.Events it is nil, on which one waits for ever.
+// Events returns the channel that announces pods that are due for a probe, of those probed in the
+// last five minutes. Without Options.Events it is nil, and a receive from it blocks indefinitely.
 func (p *Prober) Events() <-chan events.Event {
 	if p.events == nil {
 		return nil
@@ -14,14 +14,15 @@ func (p *Prober) Events() <-chan events.Event {
 	return p.events.Events()
 }
 
-// Forget lets go of what is watched for a pod that is looked at no more. Without it that is kept for five minutes.
+// Forget stops watching a pod that is not probed any more. Otherwise it is watched for five more
+// minutes.
 func (p *Prober) Forget(uid string) {
 	if p.events != nil {
 		p.events.Forget(uid)
 	}
 }
 
-// EventSources tells which changes the kernel of this node announces; none without Options.Events.
+// EventSources says which changes the kernel of this node announces; none without Options.Events.
 func (p *Prober) EventSources() []events.Source {
 	if p.events == nil {
 		return nil
@@ -29,31 +30,31 @@ func (p *Prober) EventSources() []events.Source {
 	return p.events.Sources()
 }
 
-// watch has the pod's mount tables and file systems watched from now on.
-func (l *look) watch() {
-	if l.prober.events == nil {
+// watchPod watches the pod's mount tables and file systems from now on.
+func (p *podProbe) watchPod() {
+	if p.prober.events == nil {
 		return
 	}
-	subjects := make([]events.Target, 0, len(l.containers))
-	devices := l.devices()
-	for _, c := range l.containers {
+	targets := make([]events.Target, 0, len(p.containers))
+	fileSystems := p.listFileSystems()
+	for _, c := range p.containers {
 		if c.process != nil {
-			subjects = append(subjects, events.Target{Process: c.process, FileSystems: devices[c]})
+			targets = append(targets, events.Target{Process: c.process, FileSystems: fileSystems[c]})
 		}
 	}
-	l.prober.events.Watch(l.uid, subjects)
+	p.prober.events.Watch(p.uid, targets)
 }
 
-// devices returns the file systems that were looked at in each container.
-func (l *look) devices() map[*container][]events.FileSystem {
+// listFileSystems returns the file systems that were probed in each container.
+func (p *podProbe) listFileSystems() map[*container][]events.FileSystem {
 	devices := map[*container][]events.FileSystem{}
 	seen := map[mountinfo.Device]bool{}
-	l.each(func(s *subject) {
-		if !s.found || s.silent() || seen[s.at.Device] {
+	p.forEachTarget(func(t *probeTarget) {
+		if !t.found || t.isBelowOnly() || seen[t.tableMount.Device] {
 			return
 		}
-		seen[s.at.Device] = true
-		devices[s.c] = append(devices[s.c], events.FileSystem{Device: s.at.Device, FSType: s.at.FSType})
+		seen[t.tableMount.Device] = true
+		devices[t.container] = append(devices[t.container], events.FileSystem{Device: t.tableMount.Device, FSType: t.tableMount.FSType})
 	})
 	return devices
 }

@@ -17,7 +17,7 @@ import (
 
 const patience = 30 * time.Second
 
-// The worker is this binary, which pretends.
+// The worker that is started is this test binary.
 func TestMain(m *testing.M) {
 	if code, ok := workertest.Pretend(); ok {
 		os.Exit(code)
@@ -42,34 +42,36 @@ func newFakeNode(t testing.TB, opts Options, mountinfo ...string) *fakeNode {
 	opts.WorkerPath, opts.ProcRoot = exe, n.root
 	must(t, os.MkdirAll(filepath.Join(n.root, "42"), 0o755))
 	must(t, os.Symlink("42", filepath.Join(n.root, "self")))
-	n.write("status", "Name:\tapp\nState:\tS (sleeping)\n")
-	n.write("cgroup", "0::/kubepods/"+testID+"\n")
-	n.mounts(mountinfo...)
+	n.writeFile("status", "Name:\tapp\nState:\tS (sleeping)\n")
+	n.writeFile("cgroup", "0::/kubepods/"+testID+"\n")
+	n.writeTable(mountinfo...)
 	n.Prober, err = New(opts)
 	must(t, err)
-	n.host.share, n.host.age = 0, 0 // the kernel does not tell that a file of ours has changed
+	n.hostTables.pauseFactor, n.hostTables.maxAge = 0, 0 // plain files report no change to poll
 	t.Cleanup(func() { must(t, n.Close(context.Background())) })
-	n.look(patience, "/absent") // a first worker has started, which takes long under the race detector
+	n.probePaths(patience, "/absent") // start a worker, which takes long under the race detector
 	return n
 }
 
-// mounts writes the table: the root, and lines of "major:minor mountpoint fstype root superoptions propagation".
-func (n *fakeNode) mounts(lines ...string) {
+// writeTable writes the table: the root, and lines of "major:minor mountpoint fstype root
+// superoptions propagation".
+func (n *fakeNode) writeTable(lines ...string) {
 	n.t.Helper()
-	n.write("mountinfo", tableOf("0:1", lines...))
+	n.writeFile("mountinfo", makeTable("0:1", lines...))
 }
 
-// hosts writes the host's table, whose root is 8:1. Without it nothing is known of the host.
-func (n *fakeNode) hosts(lines ...string) {
+// writeHostTable writes the host's table, whose root is 8:1. Without it nothing is known of the
+// host.
+func (n *fakeNode) writeHostTable(lines ...string) {
 	n.t.Helper()
 	dir := filepath.Join(n.root, "1")
 	must(n.t, os.MkdirAll(dir, 0o755))
 	must(n.t, os.WriteFile(filepath.Join(dir, "status"), []byte("Name:\tinit\nState:\tS (sleeping)\n"), 0o600))
-	must(n.t, os.WriteFile(filepath.Join(dir, "mountinfo"), []byte(tableOf("8:1", lines...)), 0o600))
+	must(n.t, os.WriteFile(filepath.Join(dir, "mountinfo"), []byte(makeTable("8:1", lines...)), 0o600))
 }
 
-// tableOf makes each line a mount on the one before whose mount point is above.
-func tableOf(root string, lines ...string) string {
+// makeTable makes each line a mount on the one before whose mount point is above.
+func makeTable(root string, lines ...string) string {
 	text := fmt.Sprintf("%d 1 %s / / rw - ext4 disk rw\n", workertest.RootMount, root)
 	points := []string{"/"}
 	for i, line := range lines {
@@ -90,12 +92,12 @@ func tableOf(root string, lines ...string) string {
 	return text
 }
 
-func (n *fakeNode) write(name, text string) {
+func (n *fakeNode) writeFile(name, text string) {
 	n.t.Helper()
 	must(n.t, os.WriteFile(filepath.Join(n.root, "42", name), []byte(text), 0o600))
 }
 
-func (n *fakeNode) pod(paths ...string) probes.Pod {
+func (n *fakeNode) newPod(paths ...string) probes.Pod {
 	c := probes.Container{Name: "app", ID: testID}
 	for _, path := range paths {
 		c.Mounts = append(c.Mounts, probes.Mount{Volume: "v", Path: path})
@@ -103,16 +105,16 @@ func (n *fakeNode) pod(paths ...string) probes.Pod {
 	return probes.Pod{Containers: []probes.Container{c}}
 }
 
-func (n *fakeNode) look(timeout time.Duration, paths ...string) []probes.Observation {
+func (n *fakeNode) probePaths(timeout time.Duration, paths ...string) []probes.Observation {
 	n.t.Helper()
-	seen := n.Probe(context.Background(), n.pod(paths...), timeout)
+	seen := n.Probe(context.Background(), n.newPod(paths...), timeout)
 	if len(seen) != len(paths) {
 		n.t.Fatalf("%d observations of %d mounts", len(seen), len(paths))
 	}
 	return seen
 }
 
-func expect(t testing.TB, o probes.Observation, health probes.Health, cause probes.Cause, detail string) {
+func expectObservation(t testing.TB, o probes.Observation, health probes.Health, cause probes.Cause, detail string) {
 	t.Helper()
 	if o.Health != health || o.Cause != cause || !strings.Contains(o.Detail, detail) {
 		t.Errorf("got %s/%s %q, want %s/%s %q", o.Health, o.Cause, o.Detail, health, cause, detail)

@@ -13,11 +13,12 @@ import (
 	"github.com/mountwarden/mountwarden/probes/worker"
 )
 
-// judge fills in what the result of a worker's look proves, and the line of the mount, if it is known, beyond it.
-func judge(o *probes.Observation, m *mountinfo.Mount, r worker.Result, timeout time.Duration, traits view.MountFacts) {
+// judgeResult fills in what a worker's result proves, and what the line of the mount proves beyond
+// it. m is nil when the mount is not known.
+func judgeResult(o *probes.Observation, m *mountinfo.Mount, r worker.Result, timeout time.Duration, facts view.MountFacts) {
 	switch {
 	case r.Err != nil:
-		unknown(o, r.Err)
+		setUnknown(o, r.Err)
 		return
 	case !r.Since.IsZero():
 		o.Operation, o.Started = r.Stage.Operation(), r.Since
@@ -31,12 +32,12 @@ func judge(o *probes.Observation, m *mountinfo.Mount, r worker.Result, timeout t
 		o.Detail = r.Answer.Errno.Error()
 	}
 	if m != nil {
-		traits.IsFile = r.Answer.File
-		view.JudgeMountinfo(o, m, traits)
+		facts.IsFile = r.Answer.File
+		view.JudgeMountinfo(o, m, facts)
 	}
 }
 
-func unknown(o *probes.Observation, err error) {
+func setUnknown(o *probes.Observation, err error) {
 	o.Health, o.Cause, o.Warning, o.Detail = probes.Unknown, probes.CauseNone, probes.WarningNone, err.Error()
 	o.Tentative, o.ByDesign = false, false
 	if errors.Is(err, proc.ErrGone) {

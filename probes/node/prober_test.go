@@ -13,7 +13,7 @@ import (
 
 func TestOneObservationForEachMountInOrder(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:2 /a", "0:3 /b")
-	pod := n.pod("/a", "/b")
+	pod := n.newPod("/a", "/b")
 	other := strings.Repeat("e", 64)
 	pod.Containers = append(pod.Containers,
 		probes.Container{Name: "ended", ID: other, Mounts: []probes.Mount{{Volume: "w", Path: "/c"}}},
@@ -31,10 +31,10 @@ func TestOneObservationForEachMountInOrder(t *testing.T) {
 			t.Errorf("%d: %+v, want %+v", i, o, want[i])
 		}
 	}
-	expect(t, seen[0], probes.Healthy, "", "")
-	expect(t, seen[1], probes.Healthy, "", "")
-	expect(t, seen[2], probes.Unknown, "", "no process of the container")
-	expect(t, seen[3], probes.Unknown, "", "not a container id")
+	expectObservation(t, seen[0], probes.Healthy, "", "")
+	expectObservation(t, seen[1], probes.Healthy, "", "")
+	expectObservation(t, seen[2], probes.Unknown, "", "no process of the container")
+	expectObservation(t, seen[3], probes.Unknown, "", "not a container id")
 	if seen[1].Device != "0:3" || seen[1].FSType != "tmpfs" || seen[1].Source != "source" || seen[1].Operation != probes.OpStatx {
 		t.Errorf("%+v", seen[1])
 	}
@@ -62,61 +62,61 @@ func TestTableVerdicts(t *testing.T) {
 		"relative":      {probes.Unknown, "", "not absolute"},
 	} {
 		t.Run(path, func(t *testing.T) {
-			expect(t, n.look(patience, path)[0], want.health, want.cause, want.detail)
+			expectObservation(t, n.probePaths(patience, path)[0], want.health, want.cause, want.detail)
 		})
 	}
 }
 
 func TestMissingProvesNothing(t *testing.T) {
 	n := newFakeNode(t, Options{})
-	n.write("mountinfo", "10 1 0:1 / / rw - overlay overlay rw\na line that nobody understands\n")
-	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "could not be understood")
-	n.write("mountinfo", "")
-	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "empty")
-	n.write("mountinfo", strings.Repeat("x\n", 30_000))
-	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "too large")
-	n.write("mountinfo", "77 76 0:1 / / rw - overlay overlay rw\n") // the worker arrives on mount 10
-	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "not in the mount table")
+	n.writeFile("mountinfo", "10 1 0:1 / / rw - overlay overlay rw\na line that nobody understands\n")
+	expectObservation(t, n.probePaths(patience, "/x")[0], probes.Unknown, "", "could not be understood")
+	n.writeFile("mountinfo", "")
+	expectObservation(t, n.probePaths(patience, "/x")[0], probes.Unknown, "", "empty")
+	n.writeFile("mountinfo", strings.Repeat("x\n", 30_000))
+	expectObservation(t, n.probePaths(patience, "/x")[0], probes.Unknown, "", "too large")
+	n.writeFile("mountinfo", "77 76 0:1 / / rw - overlay overlay rw\n") // the worker arrives on mount 10
+	expectObservation(t, n.probePaths(patience, "/x")[0], probes.Unknown, "", "not in the mount table")
 	must(t, os.Remove(filepath.Join(n.root, "42", "mountinfo")))
-	expect(t, n.look(patience, "/x")[0], probes.Unknown, "", "container is gone")
+	expectObservation(t, n.probePaths(patience, "/x")[0], probes.Unknown, "", "container is gone")
 }
 
 func TestMountsThatKeepChanging(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:2 /moved")
-	expect(t, n.look(patience, "/moved")[0], probes.Unknown, "", "changed during the look")
+	expectObservation(t, n.probePaths(patience, "/moved")[0], probes.Unknown, "", "changed during the look")
 }
 
-// A verdict is taken back when the container ended under it.
-func TestDoubt(t *testing.T) {
+// A broken target becomes Unknown when its container has ended meanwhile.
+func TestRecheckProcesses(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:2 /a")
-	pod := n.pod("/a")
-	l := newLook(n.Prober, "", patience)
-	l.add(n.open(&pod.Containers[0], &tableShare{tables: n.tables}))
-	s := l.volumes[0]
-	s.seen.Health, s.seen.Cause = probes.Broken, probes.CauseHung
-	l.doubt()
-	expect(t, s.seen, probes.Broken, probes.CauseHung, "")
-	n.write("status", "Name:\tapp\nState:\tZ (zombie)\n")
-	l.doubt()
-	expect(t, s.seen, probes.Unknown, "", "container is gone")
+	pod := n.newPod("/a")
+	probe := newPodProbe(n.Prober, "", patience)
+	probe.addContainer(n.openContainer(&pod.Containers[0], &tableReservation{memory: n.tableMemory}))
+	target := probe.volumes[0]
+	target.observation.Health, target.observation.Cause = probes.Broken, probes.CauseHung
+	probe.recheckProcesses()
+	expectObservation(t, target.observation, probes.Broken, probes.CauseHung, "")
+	n.writeFile("status", "Name:\tapp\nState:\tZ (zombie)\n")
+	probe.recheckProcesses()
+	expectObservation(t, target.observation, probes.Unknown, "", "container is gone")
 }
 
 func TestProbeSelf(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:2 /a", "0:3 /ro ext4 / ro", "0:4 /net/b nfs4")
-	look := func(m probes.Mount) probes.Observation {
+	probe := func(m probes.Mount) probes.Observation {
 		t.Helper()
 		return n.ProbeSelf(context.Background(), []probes.Mount{m}, patience)[0]
 	}
-	expect(t, look(probes.Mount{Path: "/a"}), probes.Healthy, "", "")
-	folder := look(probes.Mount{Path: "/a-folder"})
-	expect(t, folder, probes.Healthy, "", "")
+	expectObservation(t, probe(probes.Mount{Path: "/a"}), probes.Healthy, "", "")
+	folder := probe(probes.Mount{Path: "/a-folder"})
+	expectObservation(t, folder, probes.Healthy, "", "")
 	if folder.Device != "0:1" {
 		t.Errorf("%+v", folder)
 	}
-	expect(t, look(probes.Mount{Path: "/absent"}), probes.Unknown, "", "no such file")
-	expect(t, look(probes.Mount{Path: "/ro"}), probes.Healthy, "", "")
-	canary := look(probes.Mount{Path: "/a", Canary: probes.Canary{File: "x"}})
-	expect(t, canary, probes.Broken, probes.CauseCanaryFailed, "")
+	expectObservation(t, probe(probes.Mount{Path: "/absent"}), probes.Unknown, "", "no such file")
+	expectObservation(t, probe(probes.Mount{Path: "/ro"}), probes.Healthy, "", "")
+	canary := probe(probes.Mount{Path: "/a", Canary: probes.Canary{File: "x"}})
+	expectObservation(t, canary, probes.Broken, probes.CauseCanaryFailed, "")
 	if canary.ByDesign {
 		t.Errorf("who asks for a canary wants it to be there: %+v", canary)
 	}
@@ -124,13 +124,13 @@ func TestProbeSelf(t *testing.T) {
 	if len(below) != 3 {
 		t.Fatalf("%+v", below)
 	}
-	expect(t, below[1], probes.Healthy, "", "")
-	expect(t, below[2], probes.Broken, probes.CauseNotMounted, "declared")
+	expectObservation(t, below[1], probes.Healthy, "", "")
+	expectObservation(t, below[2], probes.Broken, probes.CauseNotMounted, "declared")
 	if all := n.ProbeSelf(context.Background(), []probes.Mount{{Path: "/"}, {Path: "/a"}}, patience); len(all) != 2 || all[1].Target.Path != "/a" {
 		t.Errorf("%+v", all)
 	}
 	must(t, os.Remove(filepath.Join(n.root, "self")))
-	expect(t, look(probes.Mount{Path: "/a"}), probes.Unknown, "", "find myself")
+	expectObservation(t, probe(probes.Mount{Path: "/a"}), probes.Unknown, "", "find myself")
 }
 
 func TestOptionsAreChecked(t *testing.T) {
@@ -144,25 +144,25 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// The host's process may be replaced by another of the same id: the one that is held answers for itself only.
+// The host's process may be replaced by another one of the same id.
 func TestHostProcessIsReplaced(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:70 /d fuse.x")
-	n.hosts(token, "0:70 "+volume+" fuse.x")
-	expect(t, n.probe(csi("/d"))[0], probes.Healthy, "", "")
+	n.writeHostTable(token, "0:70 "+volume+" fuse.x")
+	expectObservation(t, n.probeMounts(csiMount("/d"))[0], probes.Healthy, "", "")
 	must(t, os.RemoveAll(filepath.Join(n.root, "1")))
-	n.hosts(token, "0:71 "+volume+" fuse.x")
-	if o := n.probe(csi("/d"))[0]; o.Warning != probes.WarningStaleGeneration {
+	n.writeHostTable(token, "0:71 "+volume+" fuse.x")
+	if o := n.probeMounts(csiMount("/d"))[0]; o.Warning != probes.WarningStaleGeneration {
 		t.Errorf("%+v", o)
 	}
 }
 
 func TestClose(t *testing.T) {
 	n := newFakeNode(t, Options{}, "0:2 /hang", "0:3 /a")
-	expect(t, n.look(time.Second, "/hang")[0], probes.Broken, probes.CauseHung, "no answer")
+	expectObservation(t, n.probePaths(time.Second, "/hang")[0], probes.Broken, probes.CauseHung, "no answer")
 	must(t, n.Close(context.Background()))
 	must(t, n.Close(context.Background()))
 	if s := n.Stats(); s.Workers != 0 || s.InFlight != 0 || s.Parked != 0 {
 		t.Errorf("left behind: %+v", s)
 	}
-	expect(t, n.look(patience, "/a")[0], probes.Unknown, "", "")
+	expectObservation(t, n.probePaths(patience, "/a")[0], probes.Unknown, "", "")
 }

@@ -17,11 +17,11 @@ import (
 	"github.com/mountwarden/mountwarden/probes/mountinfo"
 )
 
-// Each look has some memory of its own, whatever others hold.
-func TestTableShareOfItsOwn(t *testing.T) {
+// Each probe has some memory of its own, whatever others hold.
+func TestTableReservationOfItsOwn(t *testing.T) {
 	all := newTableMemory(0)
 	for i := range 100 {
-		s := &tableShare{tables: all, namespace: "a"}
+		s := &tableReservation{memory: all, namespace: "a"}
 		if err := s.growBy(ownTableBytes); err != nil {
 			t.Fatalf("look %d: %v", i, err)
 		}
@@ -31,12 +31,12 @@ func TestTableShareOfItsOwn(t *testing.T) {
 	}
 }
 
-// A namespace gets half of what the others leave it, whichever of its looks asks, and has it back
-// when they are over.
+// A namespace gets half of what the others leave, whichever of its probes asks, and gets it back
+// when they end.
 func TestTablesAreShared(t *testing.T) {
 	all := newTableMemory(1 << 20)
-	full := func(namespace string) (*tableShare, int) {
-		s := &tableShare{tables: all, namespace: namespace, bytes: ownTableBytes}
+	full := func(namespace string) (*tableReservation, int) {
+		s := &tableReservation{memory: all, namespace: namespace, bytes: ownTableBytes}
 		got := 0
 		for s.growBy(1<<10) == nil {
 			got++
@@ -64,30 +64,30 @@ func TestTablesAreShared(t *testing.T) {
 	if err := b.growBy(100 << 10); err != nil {
 		t.Errorf("what it gave back: %v", err)
 	}
-	if a.bytes != ownTableBytes || a.taken != 0 || all.ofNamespace["a"] != 0 {
+	if a.bytes != ownTableBytes || a.sharedBytes != 0 || all.ofNamespace["a"] != 0 {
 		t.Errorf("%+v of %+v", a, all)
 	}
 }
 
-// What exceeds a look's own memory is counted to the byte, in whatever order tables grow and are
-// let go.
-func TestTableShareGivesAllBack(t *testing.T) {
+// What exceeds a probe's own memory is counted to the byte, in whatever order tables grow and are
+// dropped.
+func TestTableReservationGivesAllBack(t *testing.T) {
 	all := newTableMemory(1 << 30)
-	a, b := &tableShare{tables: all, namespace: "a"}, &tableShare{tables: all, namespace: "a"}
+	a, b := &tableReservation{memory: all, namespace: "a"}, &tableReservation{memory: all, namespace: "a"}
 	for i := range 1000 {
-		for _, s := range []*tableShare{a, b} {
+		for _, s := range []*tableReservation{a, b} {
 			if err := s.growBy(i * 100); err != nil {
 				t.Fatal(err)
 			}
 			if i%3 == 2 {
 				s.shrinkBy((i-1)*100 + (i-2)*100)
 			}
-			if want := max(s.bytes-ownTableBytes, 0); s.taken != want {
-				t.Fatalf("%d bytes of %d are taken", s.taken, want)
+			if want := max(s.bytes-ownTableBytes, 0); s.sharedBytes != want {
+				t.Fatalf("%d bytes of %d are taken", s.sharedBytes, want)
 			}
 		}
-		if all.used != a.taken+b.taken {
-			t.Fatalf("%d bytes are used, by looks that have %d", all.used, a.taken+b.taken)
+		if all.used != a.sharedBytes+b.sharedBytes {
+			t.Fatalf("%d bytes are used, by probes that have %d", all.used, a.sharedBytes+b.sharedBytes)
 		}
 	}
 	a.shrinkBy(a.bytes)
@@ -97,10 +97,10 @@ func TestTableShareGivesAllBack(t *testing.T) {
 	}
 }
 
-// tableOfSize has a mount that hangs, and as many others as make it so many bytes long.
-func tableOfSize(size int) string {
+// makeTableOfSize has a mount that hangs, and enough others to be at least size bytes long.
+func makeTableOfSize(size int) string {
 	var text strings.Builder
-	text.WriteString(tableOf("0:1", "0:50 /hang fuse.x"))
+	text.WriteString(makeTable("0:1", "0:50 /hang fuse.x"))
 	padding := strings.Repeat("p", 400)
 	for i := 0; text.Len() < size; i++ {
 		fmt.Fprintf(&text, "%d 10 0:9 / /%s%d rw - tmpfs none rw\n", 1000+i, padding, i)
@@ -108,8 +108,8 @@ func tableOfSize(size int) string {
 	return text.String()
 }
 
-// tenant makes a pod of containers that all have the table.
-func (n *fakeNode) tenant(number, containers int, table string) probes.Pod {
+// addTenant makes a pod of containers that all have the table.
+func (n *fakeNode) addTenant(number, containers int, table string) probes.Pod {
 	n.t.Helper()
 	pod := probes.Pod{UID: fmt.Sprint("tenant-", number), Namespace: fmt.Sprint("tenant-", number%2), Name: "pod"}
 	for i := range containers {
@@ -126,8 +126,8 @@ func (n *fakeNode) tenant(number, containers int, table string) probes.Pod {
 	return pod
 }
 
-// Tenants make the tables of their containers large, and let their mounts hang, so that looks last.
-// The memory of this process stays small, and an ordinary pod is looked at as ever.
+// Tenants make the tables of their containers large, and let their mounts hang, so that probes
+// last. The memory of this process stays small, and an ordinary pod is probed as usual.
 func TestHostileTables(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -145,10 +145,10 @@ func testHostileTables(t *testing.T, size int, held bool) {
 	const pods, containers = 16, 3
 	n := newFakeNode(t, Options{}, "0:2 /a")
 	table := filepath.Join(t.TempDir(), "table")
-	must(t, os.WriteFile(table, []byte(tableOfSize(size)), 0o600))
+	must(t, os.WriteFile(table, []byte(makeTableOfSize(size)), 0o600))
 	var tenants []probes.Pod
 	for i := range pods {
-		tenants = append(tenants, n.tenant(i, containers, table))
+		tenants = append(tenants, n.addTenant(i, containers, table))
 	}
 	ended := make(chan []probes.Observation)
 	before := liveBytes()
@@ -163,7 +163,7 @@ func testHostileTables(t *testing.T, size int, held bool) {
 			refused += countTooLarge(t, seen)
 		default:
 			most = max(most, liveBytes())
-			expect(t, n.look(patience, "/a")[0], probes.Healthy, "", "")
+			expectObservation(t, n.probePaths(patience, "/a")[0], probes.Healthy, "", "")
 		}
 	}
 	t.Logf("at most %d KiB in use, %d before; %d containers of %d refused", most>>10, before>>10, refused, pods*containers)
@@ -174,8 +174,8 @@ func testHostileTables(t *testing.T, size int, held bool) {
 	if refused == 0 || held == (refused == pods*containers) {
 		t.Error("the test shows nothing")
 	}
-	if n.tables.used != 0 || len(n.tables.ofNamespace) != 0 {
-		t.Errorf("not given back: %+v", n.tables)
+	if n.tableMemory.used != 0 || len(n.tableMemory.ofNamespace) != 0 {
+		t.Errorf("not given back: %+v", n.tableMemory)
 	}
 }
 
@@ -199,57 +199,57 @@ func countTooLarge(t *testing.T, seen []probes.Observation) (n int) {
 	return n
 }
 
-// Tables that are kept from one look to the next are bounded, too, and those of containers that are
-// gone are let go.
+// Tables that are kept from one probe to the next are bounded too, and those of containers that are
+// gone are dropped.
 func TestKeptTablesAreBounded(t *testing.T) {
-	m := newMemories()
+	m := newStateCache()
 	const each = 40 << 10
 	kept := 0
 	for i := range 1000 {
-		if c := m.of(fmt.Sprint(i)); m.keepTable(c, each) {
+		if c := m.findState(fmt.Sprint(i)); m.reserveTable(c, each) {
 			kept++
 		}
 	}
-	if kept != maxKeptAll/each || m.kept > maxKeptAll {
-		t.Errorf("%d tables are kept, %d bytes", kept, m.kept)
+	if kept != maxKeptTotal/each || m.keptBytes > maxKeptTotal {
+		t.Errorf("%d tables are kept, %d bytes", kept, m.keptBytes)
 	}
-	if first := m.of("0"); m.keepTable(first, maxKept+1) || first.kept != 0 || m.kept != (kept-1)*each {
-		t.Errorf("a large one is kept: %d bytes of %d", first.kept, m.kept)
+	if first := m.findState("0"); m.reserveTable(first, maxKeptPerContainer+1) || first.keptBytes != 0 || m.keptBytes != (kept-1)*each {
+		t.Errorf("a large one is kept: %d bytes of %d", first.keptBytes, m.keptBytes)
 	}
-	if last := m.of("999"); !m.keepTable(last, each) {
+	if last := m.findState("999"); !m.reserveTable(last, each) {
 		t.Error("what was let go is not free")
 	}
-	gone := m.of("1")
-	m.swept = time.Time{}
-	m.sweep(time.Now().Add(2 * forgetAfter))
-	if m.kept != 0 || len(m.byID) != 0 {
-		t.Errorf("%d bytes are kept of %d containers", m.kept, len(m.byID))
+	gone := m.findState("1")
+	m.lastSweep = time.Time{}
+	m.dropIdle(time.Now().Add(2 * dropStateAfter))
+	if m.keptBytes != 0 || len(m.byID) != 0 {
+		t.Errorf("%d bytes are kept of %d containers", m.keptBytes, len(m.byID))
 	}
-	if m.keepTable(gone, each) || m.kept != 0 {
+	if m.reserveTable(gone, each) || m.keptBytes != 0 {
 		t.Error("nobody would let go of it")
 	}
 }
 
-// An observation outlives its look by hours, and keeps no part of a mount table.
+// An observation outlives its probe by hours, and keeps no part of a mount table.
 func TestObservationsKeepNoTable(t *testing.T) {
 	n := newFakeNode(t, Options{})
-	const looks = 40
+	const count = 40
 	var kept [][]probes.Observation
 	before := liveBytes()
-	for i := range looks {
+	for i := range count {
 		// A table for each, of which a part of 64 KiB would be kept by one name.
 		lines := []string{fmt.Sprintf("0:2 /a fuse.x%d", i), fmt.Sprintf("0:3 /a/net/below%d fuse.y%d", i, i)}
 		for j := range 250 {
 			lines = append(lines, fmt.Sprintf("0:9 /%s%d-%d", strings.Repeat("p", 220), i, j))
 		}
-		n.mounts(lines...)
-		n.memories = newMemories()
-		kept = append(kept, n.Probe(context.Background(), n.pod("/a"), patience))
+		n.writeTable(lines...)
+		n.states = newStateCache()
+		kept = append(kept, n.Probe(context.Background(), n.newPod("/a"), patience))
 	}
-	n.memories = newMemories()
+	n.states = newStateCache()
 	debug.FreeOSMemory()
-	if used := int64(liveBytes()) - int64(before); used > looks*8<<10 {
-		t.Errorf("%d bytes are in use for the observations of %d looks", used, looks)
+	if used := int64(liveBytes()) - int64(before); used > count*8<<10 {
+		t.Errorf("%d bytes are in use for the observations of %d probes", used, count)
 	}
 	for i, seen := range kept {
 		if len(seen) != 2 || seen[1].Target.Path != fmt.Sprint("/a/net/below", i) {
