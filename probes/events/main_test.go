@@ -166,8 +166,8 @@ func (c *container) kill() {
 }
 
 // watchTarget is the container as an argument of Watch.
-func (c *container) watchTarget(devices ...FileSystem) []Target {
-	return []Target{{Process: c.held, FileSystems: devices}}
+func (c *container) watchTarget(devices ...FileSystem) []WatchTarget {
+	return []WatchTarget{{Process: c.held, FileSystems: devices}}
 }
 
 // device returns the file system at the container's mount point.

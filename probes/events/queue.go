@@ -13,9 +13,9 @@ type Event struct {
 	Trigger probes.Trigger
 }
 
-// queue hands out the events that are due. It holds at most one event of each pod, and waits for
+// eventQueue hands out the events that are due. It holds at most one event of each pod, and waits for
 // minInterval between two events of one pod. It holds events only of pods that were added.
-type queue struct {
+type eventQueue struct {
 	minInterval time.Duration
 	out         chan Event
 	wake        chan struct{} // capacity 1
@@ -37,11 +37,11 @@ type delivery struct {
 	announced uint64 // pendingEvent.announced at that moment
 }
 
-func newQueue(minInterval time.Duration) *queue {
-	return &queue{minInterval: minInterval, out: make(chan Event), wake: make(chan struct{}, 1), pods: map[string]*pendingEvent{}}
+func newEventQueue(minInterval time.Duration) *eventQueue {
+	return &eventQueue{minInterval: minInterval, out: make(chan Event), wake: make(chan struct{}, 1), pods: map[string]*pendingEvent{}}
 }
 
-func (q *queue) addPod(pod string) {
+func (q *eventQueue) addPod(pod string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.pods[pod] == nil {
@@ -50,7 +50,7 @@ func (q *queue) addPod(pod string) {
 }
 
 // removePod drops the pod and its pending event.
-func (q *queue) removePod(pod string) {
+func (q *eventQueue) removePod(pod string) {
 	q.mu.Lock()
 	delete(q.pods, pod)
 	q.mu.Unlock()
@@ -58,7 +58,7 @@ func (q *queue) removePod(pod string) {
 }
 
 // announceEvent makes a probe of the pod due. It never blocks.
-func (q *queue) announceEvent(pod string, trigger probes.Trigger) {
+func (q *eventQueue) announceEvent(pod string, trigger probes.Trigger) {
 	q.mu.Lock()
 	if p := q.pods[pod]; p != nil {
 		p.announced++
@@ -70,7 +70,7 @@ func (q *queue) announceEvent(pod string, trigger probes.Trigger) {
 	q.wakeLoop()
 }
 
-func (q *queue) wakeLoop() {
+func (q *eventQueue) wakeLoop() {
 	select {
 	case q.wake <- struct{}{}:
 	default: // a wake-up is pending already
@@ -78,7 +78,7 @@ func (q *queue) wakeLoop() {
 }
 
 // run hands out events until quit is closed.
-func (q *queue) run(quit <-chan struct{}) {
+func (q *eventQueue) run(quit <-chan struct{}) {
 	timer := time.NewTimer(idleWait)
 	defer timer.Stop()
 	for {
@@ -104,7 +104,7 @@ const idleWait = time.Hour
 
 // next returns the event that may be handed out now, or how long to wait. The pod that has waited
 // longest comes first.
-func (q *queue) next(now time.Time) (next delivery, wait time.Duration) {
+func (q *eventQueue) next(now time.Time) (next delivery, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	wait = idleWait
@@ -122,7 +122,7 @@ func (q *queue) next(now time.Time) (next delivery, wait time.Duration) {
 
 // confirmDelivery starts the interval before the pod's next event. An announcement since next was
 // called keeps the pod due: the receiver may have probed before it.
-func (q *queue) confirmDelivery(d delivery, now time.Time) {
+func (q *eventQueue) confirmDelivery(d delivery, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p := q.pods[d.event.Pod]

@@ -9,9 +9,9 @@ import (
 )
 
 // startQueue starts a queue that is ended with the test.
-func startQueue(t *testing.T, minInterval time.Duration, pods ...string) *queue {
+func startQueue(t *testing.T, minInterval time.Duration, pods ...string) *eventQueue {
 	t.Helper()
-	q, quit, ended := newQueue(minInterval), make(chan struct{}), make(chan struct{})
+	q, quit, ended := newEventQueue(minInterval), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		q.run(quit)
@@ -26,7 +26,7 @@ func startQueue(t *testing.T, minInterval time.Duration, pods ...string) *queue 
 	return q
 }
 
-func receiveEvent(t *testing.T, q *queue) Event {
+func receiveEvent(t *testing.T, q *eventQueue) Event {
 	t.Helper()
 	select {
 	case e := <-q.out:
@@ -86,7 +86,7 @@ func TestEventsAreNotLost(t *testing.T) {
 }
 
 func TestAnnouncedDuringDelivery(t *testing.T) {
-	q, now := newQueue(time.Second), time.Now()
+	q, now := newEventQueue(time.Second), time.Now()
 	q.addPod("a")
 	q.announceEvent("a", probes.TriggerMountTable)
 	offered, _ := q.next(now)

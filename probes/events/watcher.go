@@ -29,8 +29,8 @@ type Options struct {
 	Closer string
 }
 
-// Target is a process whose mount table is watched, and the file systems that its pod uses.
-type Target struct {
+// WatchTarget is a process whose mount table is watched, and the file systems that its pod uses.
+type WatchTarget struct {
 	Process     *proc.Process // used during Watch only
 	FileSystems []FileSystem
 }
@@ -44,7 +44,7 @@ type FileSystem struct {
 // Watcher announces pods that are due for a probe. It is safe for concurrent use.
 type Watcher struct {
 	opts   Options
-	queue  *queue
+	queue  *eventQueue
 	closer *namespaceCloser
 	quit   chan struct{}
 	loops  sync.WaitGroup
@@ -80,7 +80,7 @@ func New(opts Options) *Watcher {
 		opts.SysRoot = "/sys"
 	}
 	w := &Watcher{
-		opts: opts, queue: newQueue(minEventInterval), closer: newNamespaceCloser(opts.Closer), quit: make(chan struct{}),
+		opts: opts, queue: newEventQueue(minEventInterval), closer: newNamespaceCloser(opts.Closer), quit: make(chan struct{}),
 		pods: map[string]*watchedPod{}, counters: map[mountinfo.Device]*errorCounter{}, daemons: newDaemons(), buffer: make([]byte, drainBufferSize),
 	}
 	w.detectSources()
@@ -100,7 +100,7 @@ func (w *Watcher) Events() <-chan Event { return w.queue.out }
 // Watch replaces what is watched for the pod and keeps it for five minutes. Call it at every probe,
 // before the mount tables are read if possible: a change between a reading and the first Watch is
 // not announced. A call that changes nothing is cheap. What cannot be watched is left to polling.
-func (w *Watcher) Watch(uid string, targets []Target) {
+func (w *Watcher) Watch(uid string, targets []WatchTarget) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.poller == nil {
@@ -164,7 +164,7 @@ func (w *Watcher) Close() {
 	w.loops.Wait()
 }
 
-func (w *Watcher) watchTables(uid string, p *watchedPod, targets []Target) {
+func (w *Watcher) watchTables(uid string, p *watchedPod, targets []WatchTarget) {
 	seen := map[uint64]bool{}
 	for _, s := range targets {
 		if s.Process == nil || len(seen) >= maxTablesPerPod {
@@ -187,7 +187,7 @@ func (w *Watcher) watchTables(uid string, p *watchedPod, targets []Target) {
 	}
 }
 
-func (w *Watcher) watchFileSystems(p *watchedPod, targets []Target) {
+func (w *Watcher) watchFileSystems(p *watchedPod, targets []WatchTarget) {
 	oldConnections, oldDevices := p.connections, p.errorDevices
 	p.connections, p.errorDevices = map[connection]bool{}, map[mountinfo.Device]bool{}
 	for _, s := range targets {

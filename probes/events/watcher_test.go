@@ -99,7 +99,7 @@ func TestAnotherProcessOfTheNamespace(t *testing.T) {
 	held, err := proc.Hold("/proc", other.Process.Pid)
 	must(t, err)
 	defer held.Release()
-	w.Watch("a", append(c.watchTarget(), Target{Process: held}))
+	w.Watch("a", append(c.watchTarget(), WatchTarget{Process: held}))
 	run(t, "nsenter", "--mount=/proc/"+strconv.Itoa(held.PID)+"/ns/mnt", "mount", "-t", "tmpfs", "none", point)
 	expectEvent(t, w, "a", probes.TriggerMountTable)
 }
@@ -143,9 +143,9 @@ func TestErrorsOfExt4(t *testing.T) {
 	stat = c.device(point)
 	c.do("umount", point)
 	watch := func() {
-		w.Watch("a", []Target{{FileSystems: []FileSystem{stat, {FSType: "ext4"}}}})
-		w.Watch("b", []Target{{FileSystems: []FileSystem{stat}}})
-		w.Watch("c", []Target{{FileSystems: []FileSystem{{Device: stat.Device, FSType: "xfs"}}}})
+		w.Watch("a", []WatchTarget{{FileSystems: []FileSystem{stat, {FSType: "ext4"}}}})
+		w.Watch("b", []WatchTarget{{FileSystems: []FileSystem{stat}}})
+		w.Watch("c", []WatchTarget{{FileSystems: []FileSystem{{Device: stat.Device, FSType: "xfs"}}}})
 	}
 	both := func() {
 		t.Helper()
@@ -180,13 +180,13 @@ func TestFUSEDaemon(t *testing.T) {
 	w, point := newWatcher(t, watchMethod{}), t.TempDir()
 	daemon, other := newContainer(t), newContainer(t)
 	a, b := mountFUSE(t, daemon, point), mountFUSE(t, other, point)
-	w.Watch("a", []Target{{FileSystems: []FileSystem{a}}})
-	w.Watch("b", []Target{{FileSystems: []FileSystem{b, {FSType: "tmpfs"}}}})
-	w.Watch("c", []Target{{FileSystems: []FileSystem{{Device: a.Device, FSType: "nfs4"}}}})
+	w.Watch("a", []WatchTarget{{FileSystems: []FileSystem{a}}})
+	w.Watch("b", []WatchTarget{{FileSystems: []FileSystem{b, {FSType: "tmpfs"}}}})
+	w.Watch("c", []WatchTarget{{FileSystems: []FileSystem{{Device: a.Device, FSType: "nfs4"}}}})
 	expectDaemons(t, w, 2)
 	w.Forget("a")
 	expectDaemons(t, w, 1)
-	w.Watch("a", []Target{{FileSystems: []FileSystem{a}}})
+	w.Watch("a", []WatchTarget{{FileSystems: []FileSystem{a}}})
 	expectDaemons(t, w, 2)
 	daemon.kill()
 	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
@@ -201,11 +201,11 @@ func TestFUSEDaemonThatWasNotFound(t *testing.T) {
 	w, point, daemon, other := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t), newContainer(t)
 	dead, alive := mountFUSE(t, daemon, point), mountFUSE(t, other, point)
 	daemon.kill()
-	w.Watch("a", []Target{{FileSystems: []FileSystem{dead}}})
+	w.Watch("a", []WatchTarget{{FileSystems: []FileSystem{dead}}})
 	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
-	w.Watch("b", []Target{{FileSystems: []FileSystem{alive}}})
+	w.Watch("b", []WatchTarget{{FileSystems: []FileSystem{alive}}})
 	expectDaemons(t, w, 1) // by another scan, which misses the first daemon again
-	w.Watch("a", []Target{{FileSystems: []FileSystem{dead}}})
+	w.Watch("a", []WatchTarget{{FileSystems: []FileSystem{dead}}})
 	other.kill()
 	expectEvent(t, w, "b", probes.TriggerFUSEDaemon)
 }
@@ -268,7 +268,7 @@ func TestNeedsScan(t *testing.T) {
 func TestFUSEDaemonOfANumberUsedAgain(t *testing.T) {
 	w, point, daemon := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t)
 	first := mountFUSE(t, daemon, point)
-	w.Watch("a", []Target{{FileSystems: []FileSystem{first}}})
+	w.Watch("a", []WatchTarget{{FileSystems: []FileSystem{first}}})
 	expectDaemons(t, w, 1)
 	daemon.kill()
 	expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
@@ -285,7 +285,7 @@ func TestFUSEDaemonOfANumberUsedAgain(t *testing.T) {
 		if mountFUSE(t, newContainer(t), point) != first {
 			continue
 		}
-		w.Watch("b", []Target{{FileSystems: []FileSystem{first}}})
+		w.Watch("b", []WatchTarget{{FileSystems: []FileSystem{first}}})
 		expectDaemons(t, w, 1)
 		return
 	}
@@ -302,9 +302,9 @@ func TestFUSEDaemonOfAnyConnection(t *testing.T) {
 func testDaemonOf(t *testing.T, unknown connection) {
 	t.Helper()
 	w, point, daemon, other := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t), newContainer(t)
-	w.Watch("a", []Target{{FileSystems: []FileSystem{mountFUSE(t, daemon, point)}}})
-	w.Watch("b", []Target{{FileSystems: []FileSystem{mountFUSE(t, other, point)}}})
-	w.Watch("c", []Target{{FileSystems: []FileSystem{{FSType: "nfs4"}}}})
+	w.Watch("a", []WatchTarget{{FileSystems: []FileSystem{mountFUSE(t, daemon, point)}}})
+	w.Watch("b", []WatchTarget{{FileSystems: []FileSystem{mountFUSE(t, other, point)}}})
+	w.Watch("c", []WatchTarget{{FileSystems: []FileSystem{{FSType: "nfs4"}}}})
 	expectDaemons(t, w, 2)
 	w.mu.Lock()
 	for _, d := range w.daemons.byPID {
@@ -324,11 +324,11 @@ func TestFUSEDaemonThatIsNotPrivileged(t *testing.T) {
 	w, point, daemon, other := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t), newContainer(t)
 	own := mountFUSE(t, daemon, point)
 	daemon.do("become")
-	w.Watch("a", []Target{{FileSystems: []FileSystem{own}}})
+	w.Watch("a", []WatchTarget{{FileSystems: []FileSystem{own}}})
 	if w.fdinfoTellsConnection {
 		expectEvent(t, w, "a", probes.TriggerFUSEDaemon)
 	}
-	w.Watch("b", []Target{{FileSystems: []FileSystem{mountFUSE(t, other, point)}}})
+	w.Watch("b", []WatchTarget{{FileSystems: []FileSystem{mountFUSE(t, other, point)}}})
 	expectDaemons(t, w, 2)
 	daemon.kill()
 	got := map[string]bool{(<-w.Events()).Pod: true, (<-w.Events()).Pod: true}
@@ -341,7 +341,7 @@ func TestFUSEDaemonThatIsNotPrivileged(t *testing.T) {
 // A daemon that passes its descriptor to another process and ends is replaced by that process.
 func TestFUSEDaemonThatHandsItsDescriptorOver(t *testing.T) {
 	w, point, daemon := newWatcher(t, watchMethod{}), t.TempDir(), newContainer(t)
-	w.Watch("a", []Target{{FileSystems: []FileSystem{mountFUSE(t, daemon, point)}}})
+	w.Watch("a", []WatchTarget{{FileSystems: []FileSystem{mountFUSE(t, daemon, point)}}})
 	expectDaemons(t, w, 1)
 	daemon.do("handover")
 	must(t, daemon.cmd.Process.Kill())
@@ -409,9 +409,9 @@ func TestSources(t *testing.T) {
 	if got := strings.Join(names, " "); got != "mount-table-fanotify mount-table-mountinfo fuse-daemon ext4-errors" {
 		t.Error(got)
 	}
-	w.Watch("a", []Target{{}})
+	w.Watch("a", []WatchTarget{{}})
 	w.Close()
-	w.Watch("a", []Target{{}})
+	w.Watch("a", []WatchTarget{{}})
 	w.Forget("a")
 }
 

@@ -35,11 +35,11 @@ func (p *podProbe) watchPod() {
 	if p.prober.events == nil {
 		return
 	}
-	targets := make([]events.Target, 0, len(p.containers))
+	targets := make([]events.WatchTarget, 0, len(p.containers))
 	fileSystems := p.listFileSystems()
 	for _, c := range p.containers {
 		if c.process != nil {
-			targets = append(targets, events.Target{Process: c.process, FileSystems: fileSystems[c]})
+			targets = append(targets, events.WatchTarget{Process: c.process, FileSystems: fileSystems[c]})
 		}
 	}
 	p.prober.events.Watch(p.uid, targets)

@@ -47,7 +47,7 @@ func TestHostileEpoll(t *testing.T) {
 		daemon := newVolume(t, faultfs.Options{})
 		held := pidfds(t, daemon.Pid())
 		device := mountinfo.Device{Minor: uint32(daemon.Connection())}
-		w.Watch(strconv.Itoa(i), []events.Target{{FileSystems: []events.FileSystem{{Device: device, FSType: "fuse.faultfs"}}}})
+		w.Watch(strconv.Itoa(i), []events.WatchTarget{{FileSystems: []events.FileSystem{{Device: device, FSType: "fuse.faultfs"}}}})
 		eventually(t, "the daemon is found", func() bool { return pidfds(t, daemon.Pid()) > held })
 	}
 }

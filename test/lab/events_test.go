@@ -46,7 +46,7 @@ func TestDaemonsDeathIsAnnounced(t *testing.T) {
 	defer process.Release()
 	for i := range volumes {
 		pod := strconv.Itoa(i)
-		w.Watch(pod, []events.Target{{Process: process, FileSystems: []events.FileSystem{mountedAt(t, process, "/"+pod)}}})
+		w.Watch(pod, []events.WatchTarget{{Process: process, FileSystems: []events.FileSystem{mountedAt(t, process, "/"+pod)}}})
 	}
 	eventually(t, "the daemons are found", func() bool { return w.Stats().Daemons == kills })
 	var latencies []time.Duration

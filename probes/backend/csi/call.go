@@ -13,8 +13,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes/backend/ask"
 )
 
-// maxMessage is the largest answer of a driver in bytes.
-const maxMessage = 64 << 10
+// maxDriverAnswer is the largest answer of a driver in bytes.
+const maxDriverAnswer = 64 << 10
 
 var errClosed = errors.New("the connection was closed")
 
@@ -33,7 +33,7 @@ func callSocket[T any](
 	client, err := grpc.NewClient("passthrough:///localhost",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(useOnce(conn)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithDisableHealthCheck(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxDriverAnswer)),
 	)
 	if err != nil {
 		return answer, err

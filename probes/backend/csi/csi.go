@@ -39,7 +39,7 @@ func ReadDriver(q ask.Volume) (string, error) {
 	}
 	defer r.close()
 	at := path.Join(q.Folder, "vol_data.json")
-	text, err := r.readFile(at)
+	text, err := r.readHostFile(at)
 	if err != nil {
 		return "", err
 	}

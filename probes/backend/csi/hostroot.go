@@ -83,8 +83,8 @@ func (r hostRoot) openForReading(at string, kind uint32, otherwise error) (*os.F
 	return os.NewFile(uintptr(file), at), nil
 }
 
-// readFile reads a small file.
-func (r hostRoot) readFile(at string) ([]byte, error) {
+// readHostFile reads a small file.
+func (r hostRoot) readHostFile(at string) ([]byte, error) {
 	f, err := r.openForReading(at, syscall.S_IFREG, errNoFile)
 	if err != nil {
 		return nil, err

@@ -26,10 +26,10 @@ type serverCheck struct {
 // CheckServer says whether a server answers. It waits for it for ask.Timeout, twice at most. A
 // server that by its nature cannot be reached from here is Unclear.
 func CheckServer(ctx context.Context, q ask.NFS) probes.MountReadiness {
-	return serverCheck{nfsPort: 2049, portmapPort: 111, timeout: ask.Timeout}.checkServer(ctx, q)
+	return serverCheck{nfsPort: 2049, portmapPort: 111, timeout: ask.Timeout}.probeServer(ctx, q)
 }
 
-func (s serverCheck) checkServer(ctx context.Context, q ask.NFS) probes.MountReadiness {
+func (s serverCheck) probeServer(ctx context.Context, q ask.NFS) probes.MountReadiness {
 	if why := s.validateQuestion(q); why != "" {
 		return probes.MountReadiness{Detail: why}
 	}

@@ -72,7 +72,7 @@ func TestServers(t *testing.T) {
 				patience = shortTimeout
 			}
 			for _, version := range []int{3, 4} {
-				f := newLocalCheck(patience).checkServer(context.Background(), ask.NFS{Server: "127.0.0.1", Port: port, Version: version})
+				f := newLocalCheck(patience).probeServer(context.Background(), ask.NFS{Server: "127.0.0.1", Port: port, Version: version})
 				expectReadiness(t, f, row.want, row.detail)
 				if !strings.Contains(f.Detail, fmt.Sprint(port)) {
 					t.Errorf("it is not said who: %q", f.Detail)
@@ -94,7 +94,7 @@ func TestCall(t *testing.T) {
 		replyWith(goodReply...)(c, call)
 	})
 	for version := range 5 {
-		expectReadiness(t, newLocalCheck(shortTimeout).checkServer(context.Background(), ask.NFS{Server: "127.0.0.1", Port: port, Version: version}), probes.Ready, "")
+		expectReadiness(t, newLocalCheck(shortTimeout).probeServer(context.Background(), ask.NFS{Server: "127.0.0.1", Port: port, Version: version}), probes.Ready, "")
 	}
 	for i, version := range []string{"\x03", "\x04"} {
 		want := "\x00\x00\x00\x00" + "\x00\x00\x00\x02" + "\x00\x01\x86\xa3" + "\x00\x00\x00" + version + strings.Repeat("\x00", 20)
@@ -106,7 +106,7 @@ func TestCall(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	q := ask.NFS{Server: "127.0.0.1", Port: findClosedPort(t)}
-	expectReadiness(t, newLocalCheck(20*time.Second).checkServer(context.Background(), q), probes.NotReady, "refuses")
+	expectReadiness(t, newLocalCheck(20*time.Second).probeServer(context.Background(), q), probes.NotReady, "refuses")
 }
 
 // The port of an NFS 3 is its portmapper's to tell, and only when the usual one does not answer.
@@ -141,7 +141,7 @@ func TestPortmapper(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			row.q.Server = "127.0.0.1"
-			expectReadiness(t, serverCheck{nfsPort: row.usual, portmapPort: row.portmap, timeout: 2 * shortTimeout, allowLocal: true}.checkServer(context.Background(), row.q), row.want, row.detail)
+			expectReadiness(t, serverCheck{nfsPort: row.usual, portmapPort: row.portmap, timeout: 2 * shortTimeout, allowLocal: true}.probeServer(context.Background(), row.q), row.want, row.detail)
 		})
 	}
 }
