@@ -14,7 +14,7 @@ func TestProgramInheritsNoMemoryLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := start(self)
+	c, err := startProgram(self)
 	if err != nil {
 		t.Fatal(err)
 	}
