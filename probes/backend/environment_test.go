@@ -18,7 +18,7 @@ func TestProgramInheritsNoMemoryLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.end()
+	defer c.killAndReap()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.process.Pid))
 	if err != nil || len(text) == 0 || strings.Contains(string(text), "GOMEMLIMIT") {
 		t.Errorf("%q, %v", text, err)
