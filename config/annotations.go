@@ -10,8 +10,8 @@ import (
 // AnnotationPrefix starts every annotation that Mountwarden reads. No other may stand under it.
 const AnnotationPrefix = "mountwarden.io/"
 
-// AnnotationPaused is an annotation of a Namespace or a Node: none of its pods is removed as long as it is there. Its value is the
-// reason, for people. A pod must not have it.
+// AnnotationPaused is an annotation of a Namespace or a Node. While it is set, none of its pods is
+// evicted. Its value is the reason, for people. A pod must not have it.
 const AnnotationPaused = AnnotationPrefix + "paused"
 
 // The annotations of a pod. Numbers have the meaning of the kubelet's probes.
@@ -21,19 +21,19 @@ const (
 	AnnotationContainers          = AnnotationPrefix + "containers"            // names of the pod's containers, separated by commas
 	AnnotationMode                = AnnotationPrefix + "mode"                  // a Mode
 	AnnotationAction              = AnnotationPrefix + "action"                // an Action
-	AnnotationPeriodSeconds       = AnnotationPrefix + "period-seconds"        // from one look to the next
+	AnnotationPeriodSeconds       = AnnotationPrefix + "period-seconds"        // from one probe to the next
 	AnnotationTimeoutSeconds      = AnnotationPrefix + "timeout-seconds"       // in which a mount must answer
-	AnnotationFailureThreshold    = AnnotationPrefix + "failure-threshold"     // failed looks in a row
-	AnnotationInitialDelaySeconds = AnnotationPrefix + "initial-delay-seconds" // from a container's start to the first look
+	AnnotationFailureThreshold    = AnnotationPrefix + "failure-threshold"     // consecutive failed probes
+	AnnotationInitialDelaySeconds = AnnotationPrefix + "initial-delay-seconds" // from a container's start to the first probe
 	AnnotationHangSeconds         = AnnotationPrefix + "hang-seconds"          // without an answer until a mount has failed
-	AnnotationSettleSeconds       = AnnotationPrefix + "settle-seconds"        // from failure to act
-	AnnotationCanaryFile          = AnnotationPrefix + "canary-file"           // relative path of a file that is read in each watched volume
-	AnnotationCanaryDirectory     = AnnotationPrefix + "canary-directory"      // relative path of a folder that is listed in each watched volume
-	AnnotationExpectMounts        = AnnotationPrefix + "expect-mounts"         // VOLUME/PATH[=FSTYPE], separated by commas: mounts that must be below a volume
+	AnnotationSettleSeconds       = AnnotationPrefix + "settle-seconds"        // from failure to eviction
+	AnnotationCanaryFile          = AnnotationPrefix + "canary-file"           // relative path of a file to read in each watched volume
+	AnnotationCanaryDirectory     = AnnotationPrefix + "canary-directory"      // relative path of a directory to list in each watched volume
+	AnnotationExpectMounts        = AnnotationPrefix + "expect-mounts"         // mounts that must be below a volume: VOLUME/PATH[=FSTYPE], separated by commas
 	AnnotationAllowUnmanaged      = AnnotationPrefix + "allow-unmanaged"       // "true" permits to act on a pod with no controller
 )
 
-// Annotations lists every annotation of a pod that this version understands.
+// Annotations lists every annotation of a pod that this version knows.
 func Annotations() []string {
 	return []string{
 		AnnotationWatch, AnnotationVolumes, AnnotationContainers, AnnotationMode, AnnotationAction,
@@ -43,64 +43,67 @@ func Annotations() []string {
 	}
 }
 
-// annotations reads the values of one pod's annotations and collects every problem. A value with a problem is
-// left as it was before.
-type annotations struct {
+// annotationParser reads the values of one pod's annotations and collects every problem. It keeps
+// the default of a value that is invalid.
+type annotationParser struct {
 	values   map[string]string
 	problems []error
 }
 
-// note keeps a problem and reports whether there was one.
-func (a *annotations) note(err error) bool {
+// addProblem keeps a problem and reports whether there was one.
+func (a *annotationParser) addProblem(err error) bool {
 	if err != nil {
 		a.problems = append(a.problems, err)
 	}
 	return err != nil
 }
 
-// unknown refuses every annotation that is ours and not understood, in a stable order.
-func (a *annotations) unknown() {
+// rejectUnknown rejects every annotation with our prefix that this version does not know, in a
+// stable order.
+func (a *annotationParser) rejectUnknown() {
 	for _, key := range slices.Sorted(maps.Keys(a.values)) {
 		switch {
 		case !strings.HasPrefix(key, AnnotationPrefix), slices.Contains(Annotations(), key):
 		case key == AnnotationPaused:
-			a.note(invalid("annotation", key, "it on a Namespace or a Node only, with the reason as its value; on a pod set "+
+			a.addProblem(rejectValue("annotation", key, "it on a Namespace or a Node only, with the reason as its value; on a pod set "+
 				AnnotationMode+" to "+string(ModeReport)))
 		default:
-			a.note(invalid("annotation", key, "one of "+join(Annotations())))
+			a.addProblem(rejectValue("annotation", key, "one of "+joinValues(Annotations())))
 		}
 	}
 }
 
-// number reads a whole number within its bounds, written in the one usual way: no sign, blank or leading zero.
-func (a *annotations) number(n number) {
+// parseNumber reads a whole number within its bounds. It must be written in the one usual way: no
+// sign, blank or leading zero.
+func (a *annotationParser) parseNumber(n boundedInt) {
 	text, set := a.values[n.annotation]
 	if !set {
 		return
 	}
 	value, err := strconv.Atoi(text)
 	if err != nil || strconv.Itoa(value) != text || value < n.low || value > n.high {
-		a.note(outside(n.annotation, text, n.low, n.high))
+		a.addProblem(rejectNumber(n.annotation, text, n.low, n.high))
 		return
 	}
 	*n.value = value
 }
 
-// truth reads "true" or "false".
-func (a *annotations) truth(key string) bool {
+// parseBool reads "true" or "false".
+func (a *annotationParser) parseBool(key string) bool {
 	text, set := a.values[key]
-	return set && !a.note(among(key, text, []string{"true", "false"})) && text == "true"
+	return set && !a.addProblem(checkChoice(key, text, []string{"true", "false"})) && text == "true"
 }
 
-// choice reads one of a list of words.
-func choice[T ~string](a *annotations, key string, into *T, allowed []T) {
-	if text, set := a.values[key]; set && !a.note(among(key, T(text), allowed)) {
+// parseChoice reads one of a list of words.
+func parseChoice[T ~string](a *annotationParser, key string, into *T, allowed []T) {
+	if text, set := a.values[key]; set && !a.addProblem(checkChoice(key, T(text), allowed)) {
 		*into = T(text)
 	}
 }
 
-// names reads a list of names, each of which must be known; without the annotation it is the usual ones.
-func (a *annotations) names(key string, usual, known []string) []string {
+// parseNames reads a list of names, each of which must be known. Without the annotation it returns
+// the usual ones.
+func (a *annotationParser) parseNames(key string, usual, known []string) []string {
 	text, set := a.values[key]
 	if !set {
 		return usual
@@ -108,7 +111,7 @@ func (a *annotations) names(key string, usual, known []string) []string {
 	var chosen []string
 	for name := range strings.SplitSeq(text, ",") {
 		name = strings.TrimSpace(name)
-		if !a.note(among(key, name, known)) {
+		if !a.addProblem(checkChoice(key, name, known)) {
 			chosen = append(chosen, name)
 		}
 	}

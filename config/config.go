@@ -8,19 +8,20 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// Mode says whether the agent may act on a pod. Only ModeRemediate permits an act; the zero value does not.
+// Mode says whether the agent may act on a pod. Only ModeRemediate permits it; the zero value does
+// not.
 type Mode string
 
 // The modes of a pod.
 const (
-	ModeRemediate Mode = "Remediate" // remove the pod when one of its mounts has failed
+	ModeRemediate Mode = "Remediate" // evict or delete the pod when one of its mounts has failed
 	ModeReport    Mode = "Report"    // events and metrics only
 )
 
-// Action says how a pod is removed.
+// Action says how the agent has a pod replaced.
 type Action string
 
-// The ways to remove a pod.
+// The ways to have a pod replaced.
 const (
 	ActionEvict  Action = "Evict"  // by the Eviction API, which respects PodDisruptionBudgets
 	ActionDelete Action = "Delete" // by a plain delete, which does not
@@ -32,8 +33,8 @@ const (
 	LogFormatText = "text"
 )
 
-// Config is the agent's configuration. Its YAML keys are those of the file, and each names a flag and an
-// environment variable as well; Keys lists them.
+// Config is the agent's configuration. Its YAML keys are those of the file, and each names a flag
+// and an environment variable as well. Keys lists them.
 type Config struct {
 	NodeName               string   `yaml:"nodeName"`
 	Namespace              string   `yaml:"namespace"`
@@ -69,7 +70,7 @@ type KubeAPI struct {
 	Burst int `yaml:"burst"`
 }
 
-// Budgets is how many pods all agents together may remove within any window of time.
+// Budgets is how many pods all agents together may evict within any window of time.
 type Budgets struct {
 	WindowSeconds int `yaml:"windowSeconds"`
 	Node          int `yaml:"node"`      // of one node
@@ -80,21 +81,22 @@ type Budgets struct {
 // Window returns the length of the window.
 func (b Budgets) Window() time.Duration { return seconds(b.WindowSeconds) }
 
-// Storm says when many failed mounts are one incident of the backend that serves them, so that one pod is tried first.
+// Storm says when many failed mounts are one outage of the backend that serves them. The agents
+// then open its circuit breaker: they evict one pod as a trial before all others.
 type Storm struct {
-	Threshold       int `yaml:"threshold"`       // so many pods at once, failed on one node or removed without a healthy successor yet
-	CooldownSeconds int `yaml:"cooldownSeconds"` // from a try in vain to the next; doubles with each
+	Threshold       int `yaml:"threshold"`       // pods at once, failed or evicted without a healthy replacement
+	CooldownSeconds int `yaml:"cooldownSeconds"` // from a failed trial to the next; doubles with each
 }
 
-// Cooldown returns the time from the first try in vain to the next.
+// Cooldown returns the time from the first failed trial to the next.
 func (s Storm) Cooldown() time.Duration { return seconds(s.CooldownSeconds) }
 
-// Backoff delays the removal of a pod whose predecessor was removed as well.
+// Backoff delays the eviction of a pod that replaces an evicted pod.
 type Backoff struct {
-	InitialSeconds int `yaml:"initialSeconds"` // before the second removal; doubles with each
+	InitialSeconds int `yaml:"initialSeconds"` // before the second eviction; doubles with each
 	MaxSeconds     int `yaml:"maxSeconds"`     // the longest delay
-	ForgetSeconds  int `yaml:"forgetSeconds"`  // a pod that was healthy for so long begins a new row
-	MaxAttempts    int `yaml:"maxAttempts"`    // removals in a row; then a person is needed
+	ForgetSeconds  int `yaml:"forgetSeconds"`  // a pod that was healthy for this long ends the streak
+	MaxAttempts    int `yaml:"maxAttempts"`    // consecutive evictions; then manual action is needed
 }
 
 // Defaults is the policy of a watched pod that says nothing but "watch".
@@ -117,12 +119,12 @@ type Limits struct {
 	NamespaceSelector string   `yaml:"namespaceSelector"`
 }
 
-// Selector returns the selector that a namespace's labels must match before its pods are watched; with
-// no NamespaceSelector it matches every namespace. The error is ErrInvalid.
+// Selector returns the selector that a namespace's labels must match before its pods are watched.
+// With no NamespaceSelector it matches every namespace. The error is ErrInvalid.
 func (l Limits) Selector() (labels.Selector, error) {
 	s, err := labels.Parse(l.NamespaceSelector)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", invalid("limits.namespaceSelector", l.NamespaceSelector, "a label selector such as team=data,env!=dev"), err)
+		return nil, fmt.Errorf("%w: %w", rejectValue("limits.namespaceSelector", l.NamespaceSelector, "a label selector such as team=data,env!=dev"), err)
 	}
 	return s, nil
 }

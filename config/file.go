@@ -12,8 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile is the largest file that is read, in bytes; a ConfigMap can hold no more either.
-const maxFile = 1 << 20
+// maxFileBytes is the size of the largest file that is read. A ConfigMap cannot hold more either.
+const maxFileBytes = 1 << 20
 
 // readFile returns a file's text, and a warning when others than its owner and group may write it.
 func readFile(path string) ([]byte, []Warning, error) {
@@ -22,26 +22,28 @@ func readFile(path string) ([]byte, []Warning, error) {
 		return nil, nil, err
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
-	text, readErr := io.ReadAll(io.LimitReader(f, maxFile+1))
+	text, readErr := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	info, statErr := f.Stat()
 	if err := errors.Join(readErr, statErr); err != nil {
 		return nil, nil, err
 	}
-	if len(text) > maxFile {
-		return nil, nil, fmt.Errorf("%w file: it is larger than %d bytes", ErrInvalid, maxFile)
+	if len(text) > maxFileBytes {
+		return nil, nil, fmt.Errorf("%w file: it is larger than %d bytes", ErrInvalid, maxFileBytes)
 	}
-	return text, permissions(path, info.Mode()), nil
+	return text, checkFileMode(path, info.Mode()), nil
 }
 
-func permissions(path string, mode os.FileMode) []Warning {
+// checkFileMode warns of a file that everybody may write.
+func checkFileMode(path string, mode os.FileMode) []Warning {
 	if mode.Perm()&0o002 == 0 {
 		return nil
 	}
 	return []Warning{Warning(fmt.Sprintf("%s may be written by everybody (mode %#o): run chmod o-w on it", path, mode.Perm()))}
 }
 
-// parse applies one YAML document, and so also JSON, to the settings. It refuses what it does not know.
-func parse(text []byte, all []setting) error {
+// parseDocument applies one YAML document, and so also JSON, to the settings. It rejects unknown
+// keys.
+func parseDocument(text []byte, all []setting) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document yaml.Node
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
@@ -53,7 +55,7 @@ func parse(text []byte, all []setting) error {
 		return fmt.Errorf("%w file: it holds more than one document", ErrInvalid)
 	}
 	p := fileParser{settings: all, lines: map[string]int{}}
-	p.mapping("", document.Content[0])
+	p.applyMapping("", document.Content[0])
 	return errors.Join(p.problems...)
 }
 
@@ -64,76 +66,79 @@ type fileParser struct {
 	problems []error
 }
 
-// refuse notes a problem at a node.
-func (p *fileParser) refuse(n *yaml.Node, err error) {
+// addProblem keeps a problem and the line of its node.
+func (p *fileParser) addProblem(n *yaml.Node, err error) {
 	p.problems = append(p.problems, fmt.Errorf("line %d: %w", n.Line, err))
 }
 
-// mapping applies a mapping whose keys stand below a section; "" is the document itself.
-func (p *fileParser) mapping(section string, n *yaml.Node) {
+// applyMapping applies a mapping whose keys are below a section. The section of the document itself
+// is "".
+func (p *fileParser) applyMapping(section string, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
-		p.refuse(n, invalid(cmp.Or(section, "document"), n.Value, "a mapping of keys to values"))
+		p.addProblem(n, rejectValue(cmp.Or(section, "document"), n.Value, "a mapping of keys to values"))
 		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		at, value := n.Content[i], n.Content[i+1]
 		if at.Kind != yaml.ScalarNode || strings.Contains(at.Value, ".") {
-			p.unknown(at, at.Value)
+			p.rejectKey(at, at.Value)
 			continue
 		}
-		p.entry(strings.TrimPrefix(section+"."+at.Value, "."), at, value)
+		p.applyEntry(strings.TrimPrefix(section+"."+at.Value, "."), at, value)
 	}
 }
 
-// entry applies one key, which is a setting or a section of settings.
-func (p *fileParser) entry(key string, at, value *yaml.Node) {
+// applyEntry applies one key, which is a setting or a section of settings.
+func (p *fileParser) applyEntry(key string, at, value *yaml.Node) {
 	if first, seen := p.lines[key]; seen {
-		p.refuse(at, fmt.Errorf("%w key %s: it was set in line %d already", ErrInvalid, key, first))
+		p.addProblem(at, fmt.Errorf("%w key %s: it was set in line %d already", ErrInvalid, key, first))
 		return
 	}
 	p.lines[key] = at.Line
 	for _, s := range p.settings {
 		switch {
 		case s.key == key:
-			p.value(s, value)
+			p.applyValue(s, value)
 			return
 		case strings.HasPrefix(s.key, key+"."):
-			p.mapping(key, value)
+			p.applyMapping(key, value)
 			return
 		}
 	}
-	p.unknown(at, key)
+	p.rejectKey(at, key)
 }
 
-func (p *fileParser) unknown(at *yaml.Node, key string) {
-	p.refuse(at, invalid("key", key, "one of "+strings.Join(Keys(), ", ")))
+func (p *fileParser) rejectKey(at *yaml.Node, key string) {
+	p.addProblem(at, rejectValue("key", key, "one of "+strings.Join(Keys(), ", ")))
 }
 
-// value sets one setting. Aliases are refused: nothing here is worth repeating, and they can grow without bound.
-func (p *fileParser) value(s setting, n *yaml.Node) {
-	text, ok := scalar(n)
+// applyValue sets one setting. It rejects aliases: nothing here is worth repeating, and they can
+// grow without bound.
+func (p *fileParser) applyValue(s setting, n *yaml.Node) {
+	text, ok := readScalar(n)
 	if s.Type() == "list" && n.Kind == yaml.SequenceNode {
-		text, ok = sequence(n)
+		text, ok = readSequence(n)
 	}
 	if !ok {
-		p.refuse(n, invalid(s.key, n.Value, "a plain "+s.Type()))
+		p.addProblem(n, rejectValue(s.key, n.Value, "a plain "+s.Type()))
 		return
 	}
 	if err := s.Set(text); err != nil {
-		p.refuse(n, err)
+		p.addProblem(n, err)
 	}
 }
 
-// scalar returns a plain value's text. A key with no value is refused: it is more often a slip than a wish.
-func scalar(n *yaml.Node) (string, bool) {
+// readScalar returns a plain value's text. It rejects a key without a value, which is more often a
+// mistake than intended.
+func readScalar(n *yaml.Node) (string, bool) {
 	return n.Value, n.Kind == yaml.ScalarNode && n.Tag != "!!null"
 }
 
-// sequence returns a list's elements as the text of a flag.
-func sequence(n *yaml.Node) (string, bool) {
+// readSequence returns a list's elements as the text of a flag.
+func readSequence(n *yaml.Node) (string, bool) {
 	texts := make([]string, len(n.Content))
 	for i, element := range n.Content {
-		text, ok := scalar(element)
+		text, ok := readScalar(element)
 		if !ok {
 			return "", false
 		}

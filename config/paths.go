@@ -8,38 +8,38 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// The bounds of what an annotation may ask to be looked at in a volume.
+// The bounds of what an annotation may ask to be probed in a volume.
 const (
 	maxExpected = 32
 	maxPath     = 1024 // bytes
 )
 
-// relativePath reads a path below a volume; "" when it is not set or not understood.
-func (a *annotations) relativePath(key string) string {
+// parseRelativePath reads a path below a volume. It returns "" when the path is not set or invalid.
+func (a *annotationParser) parseRelativePath(key string) string {
 	text, set := a.values[key]
-	if !set || a.note(relative(key, text)) {
+	if !set || a.addProblem(checkRelativePath(key, text)) {
 		return ""
 	}
 	return text
 }
 
-// relative accepts only the one plain way to write a path below a folder.
-func relative(key, text string) error {
+// checkRelativePath accepts only the one plain way to write a path below a directory.
+func checkRelativePath(key, text string) error {
 	if text == "." || len(text) > maxPath || !filepath.IsLocal(text) || filepath.Clean(text) != text || strings.ContainsRune(text, 0) {
-		return invalid(key, text, "a relative path below the volume, without \".\" and \"..\", such as \"state/canary\"")
+		return rejectValue(key, text, "a relative path below the volume, without \".\" and \"..\", such as \"state/canary\"")
 	}
 	return nil
 }
 
-// expected reads the mounts that must be below each volume, by the volume's name.
-func (a *annotations) expected(volumes []volume) map[string][]probes.Expected {
+// parseExpectedMounts reads the mounts that must be below each volume, by the volume's name.
+func (a *annotationParser) parseExpectedMounts(volumes []podVolume) map[string][]probes.Expected {
 	text, set := a.values[AnnotationExpectMounts]
 	if !set {
 		return nil
 	}
 	items := strings.Split(text, ",")
 	if len(items) > maxExpected {
-		a.note(outside("the number of mounts in "+AnnotationExpectMounts, len(items), 1, maxExpected))
+		a.addProblem(rejectNumber("the number of mounts in "+AnnotationExpectMounts, len(items), 1, maxExpected))
 		return nil
 	}
 	all := map[string][]probes.Expected{}
@@ -47,8 +47,8 @@ func (a *annotations) expected(volumes []volume) map[string][]probes.Expected {
 		item = strings.TrimSpace(item)
 		place, fsType, typed := strings.Cut(item, "=")
 		volume, path, _ := strings.Cut(place, "/")
-		if !slices.Contains(names(volumes), volume) || relative("", path) != nil || typed && fsType == "" {
-			a.note(invalid(AnnotationExpectMounts, item, "VOLUME/PATH or VOLUME/PATH=FSTYPE, where VOLUME is one of "+join(names(volumes))+
+		if !slices.Contains(listVolumeNames(volumes), volume) || checkRelativePath("", path) != nil || typed && fsType == "" {
+			a.addProblem(rejectValue(AnnotationExpectMounts, item, "VOLUME/PATH or VOLUME/PATH=FSTYPE, where VOLUME is one of "+joinValues(listVolumeNames(volumes))+
 				" and PATH is relative to it, such as \"shared/data=fuse.sshfs\""))
 			continue
 		}

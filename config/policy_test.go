@@ -38,8 +38,8 @@ func annotated(pairs ...string) *corev1.Pod {
 	return pod
 }
 
-// usual is the policy of annotated("watch", "true").
-func usual() config.Policy {
+// defaultPolicy is the policy of annotated("watch", "true").
+func defaultPolicy() config.Policy {
 	return config.Policy{
 		Watch: true, Mode: "Remediate", Action: "Evict",
 		Period: 10 * time.Second, Timeout: 5 * time.Second, FailureThreshold: 3, Hang: 40 * time.Second,
@@ -145,7 +145,7 @@ func TestParsePolicyAccepts(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := usual()
+			want := defaultPolicy()
 			tc.want(&want)
 			got, err := config.ParsePolicy(annotated(append(tc.annotations, "watch", "true")...), valid())
 			if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -155,7 +155,7 @@ func TestParsePolicyAccepts(t *testing.T) {
 	}
 }
 
-// Whatever is not understood is named, takes away the right to act and changes nothing else.
+// An invalid annotation is named, takes away the right to act and changes nothing else.
 func TestParsePolicyRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		annotations []string
@@ -225,11 +225,11 @@ func TestParsePolicyRefuses(t *testing.T) {
 			if len(err.Error()) > 4096 {
 				t.Errorf("error of %d bytes", len(err.Error()))
 			}
-			want := usual()
+			want := defaultPolicy()
 			want.Mode = config.ModeReport
 			if tc.annotations[0] == "volumes" { // each names the same two, and something else
 				only("app", []string{"/tmp"}, dataAt("/data"))(&want)
-				want.Containers = append(want.Containers, usual().Containers[1])
+				want.Containers = append(want.Containers, defaultPolicy().Containers[1])
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -249,7 +249,7 @@ func TestPausedIsNoAnnotationOfPods(t *testing.T) {
 }
 
 func TestWatches(t *testing.T) {
-	p := usual()
+	p := defaultPolicy()
 	for target, want := range map[probes.Target]bool{
 		{Container: "app", Volume: "data", Path: "/data"}:       true,
 		{Container: "app", Volume: "data", Path: "/data/below"}: true,
@@ -269,7 +269,7 @@ func TestWatches(t *testing.T) {
 func TestTheValidRestIsKept(t *testing.T) {
 	got, err := config.ParsePolicy(annotated("watch", "true", "mode", "Remediate", "action", "Delete", "period-seconds", "2", "volumes", "logs,nothing"), valid())
 	requireInvalid(t, err, `volumes "nothing"`)
-	want := usual()
+	want := defaultPolicy()
 	want.Mode, want.Action, want.Period = config.ModeReport, config.ActionDelete, 2*time.Second
 	only("side", []string{"/in"}, logsAt("/out"))(&want)
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -302,7 +302,7 @@ func TestLimits(t *testing.T) {
 	} {
 		got, err := config.ParsePolicy(annotated("watch", "true", tc.key, tc.value), limited)
 		requireInvalid(t, err, tc.key, tc.value, tc.allowed)
-		want := usual()
+		want := defaultPolicy()
 		want.Mode = config.ModeReport
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: (-want +got):\n%s", tc.key, diff)
@@ -363,7 +363,7 @@ func requireSound(t *testing.T, pod *corev1.Pod, p config.Policy, err error) {
 	}
 	for _, c := range p.Containers {
 		for _, m := range c.Mounts {
-			if !usual().Watches(probes.Target{Container: c.Name, Volume: m.Volume, Path: m.Path}) {
+			if !defaultPolicy().Watches(probes.Target{Container: c.Name, Volume: m.Volume, Path: m.Path}) {
 				t.Errorf("watches %+v, which is no mount of the pod", m)
 			}
 		}
@@ -390,7 +390,8 @@ func TestEveryMixOfAnnotationsIsSound(t *testing.T) {
 	}
 }
 
-// FuzzAnnotations checks that no annotation panics, leaves the bounds, or permits an act when it is not understood.
+// FuzzAnnotations checks that no annotation panics, exceeds the bounds, or permits an act when it is
+// invalid.
 func FuzzAnnotations(f *testing.F) {
 	for _, key := range config.Annotations() {
 		f.Add("true", strings.TrimPrefix(key, config.AnnotationPrefix), "1")

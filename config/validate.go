@@ -15,20 +15,22 @@ import (
 // day is the longest time that any setting may ask for, in seconds.
 const day = 24 * 60 * 60
 
-// maxRemovals is the largest budget of a window: all its removals stand in one Lease, which the API server limits.
+// maxRemovals is the largest budget of a window. One Lease holds all its evictions, and the API
+// server limits the size of an object.
 const maxRemovals = 600
 
-// number is a setting that must lie within two bounds, both allowed.
-type number struct {
+// boundedInt is a setting that must lie within two bounds, both allowed.
+type boundedInt struct {
 	key        string // in its section
 	annotation string // "" when pods cannot set it
 	value      *int
 	low, high  int
 }
 
-// numbers lists the numbers of a policy. The same bounds hold for the defaults and for annotations.
-func (d *Defaults) numbers(l Limits) []number {
-	return []number{
+// listNumbers lists the numbers of a policy. The same bounds hold for the defaults and for
+// annotations.
+func (d *Defaults) listNumbers(l Limits) []boundedInt {
+	return []boundedInt{
 		{"periodSeconds", AnnotationPeriodSeconds, &d.PeriodSeconds, l.MinPeriodSeconds, day},
 		{"timeoutSeconds", AnnotationTimeoutSeconds, &d.TimeoutSeconds, 1, 300},
 		{"failureThreshold", AnnotationFailureThreshold, &d.FailureThreshold, 1, 1000},
@@ -38,8 +40,8 @@ func (d *Defaults) numbers(l Limits) []number {
 	}
 }
 
-func (c *Config) numbers() []number {
-	return []number{
+func (c *Config) listNumbers() []boundedInt {
+	return []boundedInt{
 		{key: "logLevel", value: &c.LogLevel, low: 0, high: 9},
 		{key: "maxWorkers", value: &c.MaxWorkers, low: 1, high: 256},
 		{key: "maxParkedWorkers", value: &c.MaxParkedWorkers, low: 1, high: 4096},
@@ -61,39 +63,40 @@ func (c *Config) numbers() []number {
 	}
 }
 
-// Validate returns every problem of the configuration, joined. Each is ErrInvalid and names the key, the
-// value and what is allowed.
+// Validate returns every problem of the configuration, joined. Each is ErrInvalid and names the
+// key, the value and what is allowed.
 func (c Config) Validate() error {
 	problems := []error{
-		nodeName(c.NodeName),
-		namespace(c.Namespace),
-		address("metricsBindAddress", c.MetricsBindAddress),
-		c.certDir(),
-		address("healthProbeBindAddress", c.HealthProbeBindAddress),
-		loopback("statusBindAddress", c.StatusBindAddress),
-		among("logFormat", c.LogFormat, []string{LogFormatJSON, LogFormatText}),
-		absolute("procRoot", c.ProcRoot),
-		absolute("workerPath", c.WorkerPath),
-		absolute("backendPath", c.BackendPath),
+		checkNodeName(c.NodeName),
+		checkNamespace(c.Namespace),
+		checkAddress("metricsBindAddress", c.MetricsBindAddress),
+		c.checkCertDir(),
+		checkAddress("healthProbeBindAddress", c.HealthProbeBindAddress),
+		checkLoopback("statusBindAddress", c.StatusBindAddress),
+		checkChoice("logFormat", c.LogFormat, []string{LogFormatJSON, LogFormatText}),
+		checkAbsolutePath("procRoot", c.ProcRoot),
+		checkAbsolutePath("workerPath", c.WorkerPath),
+		checkAbsolutePath("backendPath", c.BackendPath),
 		c.Budgets.validate(),
 		c.Backoff.validate(),
 		c.Limits.validate(),
 		c.Defaults.validate(c.Limits),
 	}
-	for _, n := range c.numbers() {
-		problems = append(problems, n.validate(n.key))
+	for _, n := range c.listNumbers() {
+		problems = append(problems, n.checkBounds(n.key))
 	}
 	return errors.Join(problems...)
 }
 
-// validate rejects a part that is larger than the whole: it would never be what keeps a pod from being removed.
+// validate rejects a part that is larger than the whole, because it would never hold back an
+// eviction.
 func (b Budgets) validate() error {
-	return errors.Join(b.part("budgets.node", b.Node), b.part("budgets.namespace", b.Namespace))
+	return errors.Join(b.checkPart("budgets.node", b.Node), b.checkPart("budgets.namespace", b.Namespace))
 }
 
-func (b Budgets) part(key string, value int) error {
+func (b Budgets) checkPart(key string, value int) error {
 	if value > b.Cluster {
-		return invalid(key, value, fmt.Sprintf("no more than budgets.cluster, %d: lower %s or raise budgets.cluster", b.Cluster, key))
+		return rejectValue(key, value, fmt.Sprintf("no more than budgets.cluster, %d: lower %s or raise budgets.cluster", b.Cluster, key))
 	}
 	return nil
 }
@@ -101,27 +104,27 @@ func (b Budgets) part(key string, value int) error {
 // validate rejects a longest delay that is shorter than the first.
 func (b Backoff) validate() error {
 	if b.MaxSeconds < b.InitialSeconds {
-		return invalid("backoff.maxSeconds", b.MaxSeconds, fmt.Sprintf("no less than backoff.initialSeconds, %d", b.InitialSeconds))
+		return rejectValue("backoff.maxSeconds", b.MaxSeconds, fmt.Sprintf("no less than backoff.initialSeconds, %d", b.InitialSeconds))
 	}
 	return nil
 }
 
 func (d Defaults) validate(l Limits) error {
 	problems := []error{
-		among("defaults.mode", d.Mode, modes()),
-		among("defaults.action", d.Action, l.AllowedActions),
-		d.hang("defaults.hangSeconds"),
+		checkChoice("defaults.mode", d.Mode, listModes()),
+		checkChoice("defaults.action", d.Action, l.AllowedActions),
+		d.checkHang("defaults.hangSeconds"),
 	}
-	for _, n := range d.numbers(l) {
-		problems = append(problems, n.validate("defaults."+n.key))
+	for _, n := range d.listNumbers(l) {
+		problems = append(problems, n.checkBounds("defaults."+n.key))
 	}
 	return errors.Join(problems...)
 }
 
-// hang rejects a mount that would have failed before its first answer is overdue.
-func (d Defaults) hang(key string) error {
+// checkHang rejects settings with which a mount has failed before its first answer is overdue.
+func (d Defaults) checkHang(key string) error {
 	if d.HangSeconds < d.TimeoutSeconds {
-		return invalid(key, d.HangSeconds, "no less than the timeout, "+strconv.Itoa(d.TimeoutSeconds))
+		return rejectValue(key, d.HangSeconds, "no less than the timeout, "+strconv.Itoa(d.TimeoutSeconds))
 	}
 	return nil
 }
@@ -130,71 +133,72 @@ func (l Limits) validate() error {
 	_, err := l.Selector()
 	problems := []error{err}
 	if len(l.AllowedActions) == 0 {
-		problems = append(problems, outOf("limits.allowedActions", "", bothActions()))
+		problems = append(problems, rejectChoice("limits.allowedActions", "", listActions()))
 	}
 	for _, action := range l.AllowedActions {
-		problems = append(problems, among("limits.allowedActions", action, bothActions()))
+		problems = append(problems, checkChoice("limits.allowedActions", action, listActions()))
 	}
 	return errors.Join(problems...)
 }
 
-func (n number) validate(key string) error {
+func (n boundedInt) checkBounds(key string) error {
 	if *n.value < n.low || *n.value > n.high {
-		return outside(key, *n.value, n.low, n.high)
+		return rejectNumber(key, *n.value, n.low, n.high)
 	}
 	return nil
 }
 
-func modes() []Mode         { return []Mode{ModeRemediate, ModeReport} }
-func bothActions() []Action { return []Action{ActionEvict, ActionDelete} }
+func listModes() []Mode     { return []Mode{ModeRemediate, ModeReport} }
+func listActions() []Action { return []Action{ActionEvict, ActionDelete} }
 
-func among[T ~string](key string, value T, allowed []T) error {
+func checkChoice[T ~string](key string, value T, allowed []T) error {
 	if !slices.Contains(allowed, value) {
-		return outOf(key, value, allowed)
+		return rejectChoice(key, value, allowed)
 	}
 	return nil
 }
 
-func absolute(key, path string) error {
+func checkAbsolutePath(key, path string) error {
 	if !filepath.IsAbs(path) {
-		return invalid(key, path, "an absolute path")
+		return rejectValue(key, path, "an absolute path")
 	}
 	return nil
 }
 
-// certDir accepts a folder only where its certificate is shown: metrics that are thought to be encrypted must be.
-func (c Config) certDir() error {
+// checkCertDir accepts a directory only where its certificate is used. Nobody must believe that
+// metrics are encrypted when they are not.
+func (c Config) checkCertDir() error {
 	switch {
 	case c.MetricsCertDir == "":
 		return nil
 	case !c.MetricsSecure:
-		return invalid("metricsCertDir", c.MetricsCertDir, "none unless metricsSecure is true")
+		return rejectValue("metricsCertDir", c.MetricsCertDir, "none unless metricsSecure is true")
 	}
-	return absolute("metricsCertDir", c.MetricsCertDir)
+	return checkAbsolutePath("metricsCertDir", c.MetricsCertDir)
 }
 
-func nodeName(name string) error {
+func checkNodeName(name string) error {
 	if len(validation.IsDNS1123Subdomain(name)) > 0 {
-		return invalid("nodeName", name, "the name of a node; set NODE_NAME from the downward API's spec.nodeName")
+		return rejectValue("nodeName", name, "the name of a node; set NODE_NAME from the downward API's spec.nodeName")
 	}
 	return nil
 }
 
-func namespace(name string) error {
+func checkNamespace(name string) error {
 	if len(validation.IsDNS1123Label(name)) > 0 {
-		return invalid("namespace", name, "the name of a namespace; set POD_NAMESPACE from the downward API's metadata.namespace")
+		return rejectValue("namespace", name, "the name of a namespace; set POD_NAMESPACE from the downward API's metadata.namespace")
 	}
 	return nil
 }
 
-// address accepts HOST:PORT, where HOST may be empty, and "0", which turns the listener off.
-func address(key, value string) error {
+// checkAddress accepts HOST:PORT, where HOST may be empty, and "0", which turns the listener off.
+func checkAddress(key, value string) error {
 	_, port, err := net.SplitHostPort(value)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil && value != AddressOff {
-		return invalid(key, value, "HOST:PORT, :PORT or 0")
+		return rejectValue(key, value, "HOST:PORT, :PORT or 0")
 	}
 	return nil
 }
@@ -202,20 +206,21 @@ func address(key, value string) error {
 // AddressOff is the value of an address that turns its listener off.
 const AddressOff = "0"
 
-// StatusAddress returns where the agent shows its status, IP:PORT, and "" when it does not. The error is ErrInvalid.
+// StatusAddress returns where the agent serves its status, IP:PORT, and "" when it does not. The
+// error is ErrInvalid.
 func (c Config) StatusAddress() (string, error) {
 	if c.StatusBindAddress == AddressOff {
 		return "", nil
 	}
-	return c.StatusBindAddress, loopback("statusBindAddress", c.StatusBindAddress)
+	return c.StatusBindAddress, checkLoopback("statusBindAddress", c.StatusBindAddress)
 }
 
-// loopback accepts the address of this host alone, and "0", which turns the listener off. What listens there asks nobody who
-// they are. A name is refused: what it stands for may change.
-func loopback(key, value string) error {
+// checkLoopback accepts the address of this host alone, and "0", which turns the listener off. The
+// listener authenticates nobody. A name is rejected because what it resolves to may change.
+func checkLoopback(key, value string) error {
 	at, err := netip.ParseAddrPort(value)
 	if value != AddressOff && (err != nil || !at.Addr().IsLoopback() || at.Port() == 0) {
-		return invalid(key, value, "a loopback IP and a port, such as 127.0.0.1:8082 or [::1]:8082, or 0: it is shown without a login, "+
+		return rejectValue(key, value, "a loopback IP and a port, such as 127.0.0.1:8082 or [::1]:8082, or 0: it is shown without a login, "+
 			"so that only this pod and kubectl port-forward may reach it")
 	}
 	return nil

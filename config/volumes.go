@@ -9,10 +9,10 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// volume is what is known of one of a pod's volumes.
-type volume struct {
+// podVolume is what is known of one of a pod's volumes.
+type podVolume struct {
 	name     string
-	local    bool // the kubelet itself fills it on the node's own disk or memory: no daemon, server or device can go away behind it
+	local    bool // the kubelet fills it on the node's own disk or memory; nothing behind it can go away
 	emptyDir bool
 	readOnly bool // the pod asks for a file system that takes no writes
 	host     probes.HostVolume
@@ -24,23 +24,24 @@ type volume struct {
 	expected  []probes.Expected
 }
 
-func volumesOf(pod *corev1.Pod) []volume {
-	var all []volume
+func listVolumes(pod *corev1.Pod) []podVolume {
+	var all []podVolume
 	for _, v := range pod.Spec.Volumes {
 		s := v.VolumeSource
-		all = append(all, volume{name: v.Name, local: local(s), emptyDir: s.EmptyDir != nil, readOnly: readOnly(s), host: hostVolume(v)})
+		all = append(all, podVolume{name: v.Name, local: isLocal(s), emptyDir: s.EmptyDir != nil, readOnly: isReadOnly(s), host: locateHostVolume(v)})
 	}
 	return all
 }
 
-func names(volumes []volume) (all []string) {
+func listVolumeNames(volumes []podVolume) (all []string) {
 	for _, v := range volumes {
 		all = append(all, v.name)
 	}
 	return all
 }
 
-func usualNames(volumes []volume) (usual []string) {
+// listDefaultVolumeNames lists the volumes that are watched when no annotation names any.
+func listDefaultVolumeNames(volumes []podVolume) (usual []string) {
 	for _, v := range volumes {
 		if !v.local {
 			usual = append(usual, v.name)
@@ -49,8 +50,8 @@ func usualNames(volumes []volume) (usual []string) {
 	return usual
 }
 
-// mount returns what is watched where a container mounts the volume.
-func (v volume) mount(m corev1.VolumeMount, at string) probes.Mount {
+// newMount returns what is watched where a container mounts the volume.
+func (v podVolume) newMount(m corev1.VolumeMount, at string) probes.Mount {
 	host := v.host
 	if host.Path != "" {
 		host.Path = path.Join(host.Path, m.SubPath)
@@ -61,12 +62,12 @@ func (v volume) mount(m corev1.VolumeMount, at string) probes.Mount {
 	}
 }
 
-// local leaves out an emptyDir: a container may mount something in it that breaks.
-func local(s corev1.VolumeSource) bool {
+// isLocal does not count an emptyDir: a container may mount something in it that breaks.
+func isLocal(s corev1.VolumeSource) bool {
 	return s.ConfigMap != nil || s.Secret != nil || s.Projected != nil || s.DownwardAPI != nil || s.Image != nil
 }
 
-func readOnly(s corev1.VolumeSource) bool {
+func isReadOnly(s corev1.VolumeSource) bool {
 	switch {
 	case s.PersistentVolumeClaim != nil:
 		return s.PersistentVolumeClaim.ReadOnly
@@ -85,29 +86,30 @@ func readOnly(s corev1.VolumeSource) bool {
 	}
 }
 
-// hostVolume says where the host has the volume. The folders are those of the kubelet's volume plugins, below the pod's
-// folder "volumes" (kubernetes/pkg/kubelet/kubelet_getters.go, getPodVolumeDir).
-func hostVolume(v corev1.Volume) probes.HostVolume {
-	folder := func(plugin, tail string) probes.HostVolume {
+// locateHostVolume says where the host has the volume. The directories are those of the kubelet's
+// volume plugins, below the pod's directory "volumes" (kubernetes/pkg/kubelet/kubelet_getters.go,
+// getPodVolumeDir).
+func locateHostVolume(v corev1.Volume) probes.HostVolume {
+	inDir := func(plugin, tail string) probes.HostVolume {
 		return probes.HostVolume{Folder: path.Join(plugin, v.Name, tail)}
 	}
 	switch {
 	case v.HostPath != nil:
-		return probes.HostVolume{Path: absolutePath(v.HostPath.Path)}
+		return probes.HostVolume{Path: cleanMountPath(v.HostPath.Path)}
 	case v.PersistentVolumeClaim != nil, v.Ephemeral != nil:
 		return probes.HostVolume{Claim: true}
 	case v.CSI != nil:
-		return folder("kubernetes.io~csi", "mount")
+		return inDir("kubernetes.io~csi", "mount")
 	case v.NFS != nil:
-		return folder("kubernetes.io~nfs", "")
+		return inDir("kubernetes.io~nfs", "")
 	case v.ISCSI != nil:
-		return folder("kubernetes.io~iscsi", "")
+		return inDir("kubernetes.io~iscsi", "")
 	case v.FC != nil:
-		return folder("kubernetes.io~fc", "")
+		return inDir("kubernetes.io~fc", "")
 	case v.FlexVolume != nil:
-		return folder(strings.ReplaceAll(v.FlexVolume.Driver, "/", "~"), "")
+		return inDir(strings.ReplaceAll(v.FlexVolume.Driver, "/", "~"), "")
 	case v.EmptyDir != nil:
-		return folder("kubernetes.io~empty-dir", "")
+		return inDir("kubernetes.io~empty-dir", "")
 	default:
 		return probes.HostVolume{}
 	}

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// setting ties one key to the field it sets. It is a pflag.Value, and the file and the environment set it
-// with the same text as the flag.
+// setting ties one key to the field it sets. It is a pflag.Value. The file and the environment set
+// it with the same text as the flag.
 type setting struct {
 	key   string // as in the file; a dot separates the section from the key
 	field any    // *string, *bool, *int, *Mode, *Action or *[]Action
 	usage string
 }
 
-// settings lists every setting of c, in the order of the file.
-func settings(c *Config) []setting {
+// listSettings lists every setting of c, in the order of the file.
+func listSettings(c *Config) []setting {
 	return append([]setting{
 		{"nodeName", &c.NodeName, "name of the node this agent runs on; also read from NODE_NAME"},
 		{"namespace", &c.Namespace, "namespace of this agent, where the agents keep their Leases; also read from POD_NAMESPACE"},
@@ -50,10 +50,10 @@ func settings(c *Config) []setting {
 		{"backoff.maxAttempts", &c.Backoff.MaxAttempts, "removals in a row of one owner's pods; then a person is needed"},
 		{"kubeAPI.qps", &c.KubeAPI.QPS, "requests a second to the API server"},
 		{"kubeAPI.burst", &c.KubeAPI.Burst, "requests at once to the API server"},
-	}, append(c.Defaults.settings(), c.Limits.settings()...)...)
+	}, append(c.Defaults.listSettings(), c.Limits.listSettings()...)...)
 }
 
-func (d *Defaults) settings() []setting {
+func (d *Defaults) listSettings() []setting {
 	return []setting{
 		{"defaults.mode", &d.Mode, "Remediate or Report"},
 		{"defaults.action", &d.Action, "Evict or Delete"},
@@ -66,7 +66,7 @@ func (d *Defaults) settings() []setting {
 	}
 }
 
-func (l *Limits) settings() []setting {
+func (l *Limits) listSettings() []setting {
 	return []setting{
 		{"limits.minPeriodSeconds", &l.MinPeriodSeconds, "the shortest period an annotation may ask for"},
 		{"limits.allowedActions", &l.AllowedActions, "the actions an annotation may ask for"},
@@ -75,10 +75,10 @@ func (l *Limits) settings() []setting {
 	}
 }
 
-// Keys lists every key of the file, in its order. A key in the file such as limits.minPeriodSeconds is the flag
-// --limits-min-period-seconds and the variable MOUNTWARDEN_LIMITS_MIN_PERIOD_SECONDS.
+// Keys lists every key of the file, in its order. A key such as limits.minPeriodSeconds is also the
+// flag --limits-min-period-seconds and the variable MOUNTWARDEN_LIMITS_MIN_PERIOD_SECONDS.
 func Keys() []string {
-	all := settings(new(Config))
+	all := listSettings(new(Config))
 	keys := make([]string, len(all))
 	for i, s := range all {
 		keys[i] = s.key
@@ -86,7 +86,7 @@ func Keys() []string {
 	return keys
 }
 
-// Set parses text into the field. It is the pflag.Value interface's.
+// Set parses text into the field. It implements pflag.Value.
 func (s setting) Set(text string) (err error) {
 	switch field := s.field.(type) {
 	case *bool:
@@ -94,7 +94,7 @@ func (s setting) Set(text string) (err error) {
 	case *int:
 		*field, err = strconv.Atoi(text)
 	case *[]Action:
-		*field = actions(text)
+		*field = splitActions(text)
 	case *Mode:
 		*field = Mode(text)
 	case *Action:
@@ -103,7 +103,7 @@ func (s setting) Set(text string) (err error) {
 		*field = text
 	}
 	if err != nil {
-		return invalid(s.key, text, "a plain "+s.Type())
+		return rejectValue(s.key, text, "a plain "+s.Type())
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (s setting) Set(text string) (err error) {
 // String returns the field as Set reads it.
 func (s setting) String() string {
 	if list, ok := s.field.(*[]Action); ok {
-		return strings.ReplaceAll(join(*list), ", ", ",")
+		return strings.ReplaceAll(joinValues(*list), ", ", ",")
 	}
 	return fmt.Sprint(reflect.ValueOf(s.field).Elem())
 }
@@ -130,18 +130,19 @@ func (s setting) Type() string {
 	}
 }
 
-// flag is the name of the setting's flag.
-func (s setting) flag() string {
-	return dashed(strings.ReplaceAll(s.key, ".", "-"))
+// flagName returns the name of the setting's flag.
+func (s setting) flagName() string {
+	return toKebabCase(strings.ReplaceAll(s.key, ".", "-"))
 }
 
-// variable is the name of the setting's environment variable.
-func (s setting) variable() string {
-	return "MOUNTWARDEN_" + strings.ToUpper(strings.ReplaceAll(s.flag(), "-", "_"))
+// variableName returns the name of the setting's environment variable.
+func (s setting) variableName() string {
+	return "MOUNTWARDEN_" + strings.ToUpper(strings.ReplaceAll(s.flagName(), "-", "_"))
 }
 
-// dashed turns camelCase into camel-case; a run of capitals stays together (kubeAPI, kube-api).
-func dashed(camel string) string {
+// toKebabCase turns camelCase into camel-case. A run of capitals stays together: kubeAPI is
+// kube-api.
+func toKebabCase(camel string) string {
 	var b strings.Builder
 	lower := false
 	for _, r := range camel {
@@ -155,8 +156,8 @@ func dashed(camel string) string {
 	return b.String()
 }
 
-// actions splits a list at its commas; no text is an empty list.
-func actions(text string) []Action {
+// splitActions splits a list at its commas. No text is an empty list.
+func splitActions(text string) []Action {
 	var list []Action
 	for name := range strings.SplitSeq(text, ",") {
 		if name = strings.TrimSpace(name); name != "" {
