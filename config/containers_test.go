@@ -11,7 +11,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// targets lists the mounts that a policy watches, without those that are watched for what is below them.
+// targets lists the mounts that a policy watches, without those that are watched for what is below
+// them.
 func targets(p config.Policy) (all []probes.Target) {
 	for _, c := range p.Containers {
 		for _, m := range c.Mounts {

@@ -40,7 +40,8 @@ func TestNothingSaidIsDefault(t *testing.T) {
 	}
 }
 
-// What differs from pod to pod comes from the downward API, under the names that manifests use by convention.
+// What differs from pod to pod comes from the downward API, under the names that manifests use by
+// convention.
 func TestNodeNameAndNamespace(t *testing.T) {
 	for name, tc := range map[string]struct {
 		environment map[string]string
@@ -233,7 +234,8 @@ func TestLoadNeedsItsFlags(t *testing.T) {
 	}
 }
 
-// FuzzFile checks that no text of a file panics, and that what is accepted can be printed and loaded again.
+// FuzzFile checks that no text of a file panics, and that what is accepted can be printed and
+// loaded again.
 func FuzzFile(f *testing.F) {
 	for _, seed := range []string{
 		"", "{}", "logLevel: 1", "limits: {allowedActions: [Evict]}", `{"defaults": {"mode": "Report"}}`, "a: &a [*a]", "? {}\n: 1", "--- 1\n--- 2", "nodeName: |\n x\n",

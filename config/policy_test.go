@@ -16,7 +16,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// annotated returns a pod with two watchable volumes and pairs of annotations, whose keys lack the prefix.
+// annotated returns a pod with two watchable volumes and pairs of annotations, whose keys lack the
+// prefix.
 func annotated(pairs ...string) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"example.com/mode": "Destroy"}},
@@ -390,8 +391,8 @@ func TestEveryMixOfAnnotationsIsSound(t *testing.T) {
 	}
 }
 
-// FuzzAnnotations checks that no annotation panics, exceeds the bounds, or permits an act when it is
-// invalid.
+// FuzzAnnotations checks that no annotation panics, exceeds the bounds, or permits an act when it
+// is invalid.
 func FuzzAnnotations(f *testing.F) {
 	for _, key := range config.Annotations() {
 		f.Add("true", strings.TrimPrefix(key, config.AnnotationPrefix), "1")

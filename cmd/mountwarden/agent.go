@@ -21,43 +21,44 @@ import (
 	"github.com/mountwarden/mountwarden/probes/node"
 )
 
-// closeTimeout bounds how long the agent waits for its workers at the end. One that is stuck in the kernel is left to
-// it; the pod's own grace period is longer.
+// closeTimeout bounds how long the agent waits for its workers at the end. It leaves a worker that
+// is stuck in the kernel behind. The pod's own grace period is longer.
 const closeTimeout = 5 * time.Second
 
-func agentCommand() *cobra.Command {
+func newAgentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Watch the mounts of this node's annotated pods",
 		Long: "agent looks at the mounts that this node's annotated pods really see, and has the pods replaced whose mounts have failed.\n" +
 			"Settings come from defaults, then --config, then MOUNTWARDEN_... variables, then flags.",
-		Args: noArgs,
+		Args: rejectArgs,
 	}
 	config.AddFlags(cmd.Flags())
 	printConfig := cmd.Flags().Bool("print-config", false, "print the resulting configuration as YAML and exit")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, warnings, err := config.Load(cmd.Flags(), os.LookupEnv)
 		if err != nil {
-			return usage(err)
+			return newUsageError(err)
 		}
 		if *printConfig {
 			return writeConfig(cmd, cfg)
 		}
 		if err := cfg.Validate(); err != nil {
-			return usage(err)
+			return newUsageError(err)
 		}
 		log := newLogger(cfg, cmd.ErrOrStderr())
 		for _, w := range warnings {
 			log.Info("Configuration warning", controllers.KeyDetail, string(w))
 		}
-		if err := limitMemory(log, os.LookupEnv, cfg); err != nil {
-			return usage(err)
+		if err := setMemoryLimit(log, os.LookupEnv, cfg); err != nil {
+			return newUsageError(err)
 		}
 		return runAgent(cmd.Context(), log, cfg)
 	}
 	return cmd
 }
 
+// writeConfig prints the configuration as YAML.
 func writeConfig(cmd *cobra.Command, cfg config.Config) error {
 	text, err := cfg.YAML()
 	if err != nil {
@@ -73,18 +74,18 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	log.Info("Starting", "version", versionText(), "dryRun", cfg.DryRun)
 	node.RelaxTimers()
 	clock := ledger.NewClock(time.Now)
-	restConfig, client, err := connect(cfg, clock)
+	restConfig, client, err := newAPIClient(cfg, clock)
 	if err != nil {
 		return err
 	}
-	if err := permitted(ctx, log, client, cfg); err != nil {
+	if err := waitForPermissions(ctx, log, client, cfg); err != nil {
 		return err
 	}
-	prober, err := newHost(ctx, cfg)
+	prober, err := newNodeProber(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	logAbilities(log, prober)
+	logNodeSupport(log, prober)
 	mgr, err := newManager(ctx, restConfig, client, clock, prober, cfg)
 	if err == nil {
 		err = mgr.Start(ctx)
@@ -98,8 +99,8 @@ func runAgent(ctx context.Context, log logr.Logger, cfg config.Config) error {
 	return err
 }
 
-// logAbilities tells once what this node and the agent's capabilities allow.
-func logAbilities(log logr.Logger, prober host) {
+// logNodeSupport reports once which event sources this node has and which capabilities are missing.
+func logNodeSupport(log logr.Logger, prober nodeProber) {
 	for _, s := range prober.EventSources() {
 		log.Info("Event source", controllers.KeySource, s.Name, controllers.KeyAvailable, s.Available, controllers.KeyDetail, s.Detail)
 	}
@@ -110,8 +111,9 @@ func logAbilities(log logr.Logger, prober host) {
 	}
 }
 
-// connect reads the client configuration: in a pod its ServiceAccount, elsewhere KUBECONFIG or ~/.kube/config.
-func connect(cfg config.Config, clock *ledger.Clock) (*rest.Config, kubernetes.Interface, error) {
+// newAPIClient reads the client configuration: in a pod its ServiceAccount, elsewhere KUBECONFIG or
+// ~/.kube/config.
+func newAPIClient(cfg config.Config, clock *ledger.Clock) (*rest.Config, kubernetes.Interface, error) {
 	restConfig, err := ctrl.GetConfig()
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the API server (outside a pod set KUBECONFIG): %w", err)
@@ -128,9 +130,10 @@ func connect(cfg config.Config, clock *ledger.Clock) (*rest.Config, kubernetes.I
 	return restConfig, client, nil
 }
 
-// permitted waits until the API server has said whether the agent may do its work. An API server that is away at a
-// node's start is normal; a denied permission ends the agent with all of them named.
-func permitted(ctx context.Context, log logr.Logger, client kubernetes.Interface, cfg config.Config) error {
+// waitForPermissions waits until the API server has said whether the agent may do its work. It is
+// normal that the API server is unreachable when a node starts. A denied permission ends the agent,
+// with an error that names every missing one.
+func waitForPermissions(ctx context.Context, log logr.Logger, client kubernetes.Interface, cfg config.Config) error {
 	needed := permissions.Needed(cfg)
 	retry := time.NewTicker(5 * time.Second)
 	defer retry.Stop()

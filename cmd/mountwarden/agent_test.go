@@ -93,7 +93,8 @@ func stop(t *testing.T, p *process) int {
 	return p.code(t, p.Wait())
 }
 
-// The whole agent on a real API server: it starts, is healthy and ready, shows metrics, and stops when it is told to.
+// The whole agent on a real API server: it starts, is healthy and ready, shows metrics, and stops
+// when it is told to.
 func TestAgentOnAnAPIServer(t *testing.T) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Skip("needs a real API server: set KUBEBUILDER_ASSETS to the folder of etcd and kube-apiserver, as make test does")
@@ -177,7 +178,8 @@ func agentRuns(t *testing.T, env []string) {
 	}
 }
 
-// agentWithoutKill has a capability taken from an agent: it works, says what it cannot judge, and shows it.
+// agentWithoutKill has a capability taken from an agent: it works, says what it cannot judge, and
+// shows it.
 func agentWithoutKill(t *testing.T, env []string) {
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil || os.Geteuid() != 0 {

@@ -21,14 +21,16 @@ type agentsFlags struct {
 	period time.Duration
 }
 
-func agentsCommand() *cobra.Command {
+func newAgentsCommand() *cobra.Command {
 	flags := &agentsFlags{period: 2 * time.Second}
 	cmd := &cobra.Command{
 		Use:   "agents",
 		Short: "Ask every agent of the cluster whether it is healthy",
 		Long: "agents asks every agent of a DaemonSet whether it can do its work; `helm test` runs it. Run it in a pod: it asks at the pods' addresses.\n" +
 			"Exit code: 0 every node that should have an agent has a healthy one, 1 one has not, 2 wrong usage, 3 it could not be told.",
-		Args: func(cmd *cobra.Command, args []string) error { return errors.Join(noArgs(cmd, args), flags.validate()) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			return errors.Join(rejectArgs(cmd, args), flags.validateFlags())
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd) },
 	}
 	cmd.Flags().StringVar(&flags.asker.Namespace, "namespace", "mountwarden", "namespace of the agents")
@@ -38,14 +40,14 @@ func agentsCommand() *cobra.Command {
 	return cmd
 }
 
-func (f *agentsFlags) validate() error {
+func (f *agentsFlags) validateFlags() error {
 	switch {
 	case f.asker.Namespace == "" || f.asker.DaemonSet == "":
-		return usage(errors.New("--namespace and --daemonset must not be empty"))
+		return newUsageError(errors.New("--namespace and --daemonset must not be empty"))
 	case f.asker.Timeout <= 0:
-		return usage(fmt.Errorf("--timeout is %s; it must be more than 0", f.asker.Timeout))
+		return newUsageError(fmt.Errorf("--timeout is %s; it must be more than 0", f.asker.Timeout))
 	case f.wait < 0:
-		return usage(fmt.Errorf("--wait is %s; it must not be negative", f.wait))
+		return newUsageError(fmt.Errorf("--wait is %s; it must not be negative", f.wait))
 	}
 	return nil
 }
@@ -58,7 +60,7 @@ func (f *agentsFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return exitError{code: exitUnknown, err: fmt.Errorf("find the API server (outside a pod set KUBECONFIG): %w", err)}
 	}
-	report, err := f.ask(cmd.Context())
+	report, err := f.askUntilHealthy(cmd.Context())
 	if err != nil {
 		return exitError{code: exitUnknown, err: err}
 	}
@@ -71,8 +73,9 @@ func (f *agentsFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// ask asks until all are healthy or the time to wait is over, and returns what was seen last.
-func (f *agentsFlags) ask(ctx context.Context) (agents.Report, error) {
+// askUntilHealthy asks until all agents are healthy or the time to wait is over. It returns the
+// latest report.
+func (f *agentsFlags) askUntilHealthy(ctx context.Context) (agents.Report, error) {
 	deadline := time.After(f.wait)
 	again := time.NewTicker(f.period)
 	defer again.Stop()
@@ -91,6 +94,7 @@ func (f *agentsFlags) ask(ctx context.Context) (agents.Report, error) {
 	}
 }
 
+// writeAgents writes one line for each agent.
 func writeAgents(out io.Writer, report agents.Report) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NODE\tAGENT\tSTATE") //nolint:errcheck // Flush tells

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// What agents finds is tested by its package; here it is the command line, the exit codes and the table.
+// What agents finds is tested by its package; here it is the command line, the exit codes and the
+// table.
 func TestAgentsUsage(t *testing.T) {
 	for line, want := range map[string]string{
 		"--namespace=":           "must not be empty",

@@ -33,7 +33,7 @@ type checkFlags struct {
 	worker  string
 }
 
-func checkCommand() *cobra.Command {
+func newCheckCommand() *cobra.Command {
 	flags := &checkFlags{}
 	cmd := &cobra.Command{
 		Use:   "check PATH...",
@@ -41,7 +41,7 @@ func checkCommand() *cobra.Command {
 		Long: "check looks at each PATH as this process sees it, without ever blocking on it. It needs no cluster.\n" +
 			"It looks once; with --wait again until all are healthy; with --watch for ever. The latter two tell what changes, with its time.\n" +
 			"Exit code: 0 all are healthy, 1 one is broken, 2 wrong usage, 3 none is broken but one could not be judged.",
-		Args: func(_ *cobra.Command, args []string) error { return flags.validate(args) },
+		Args: func(_ *cobra.Command, args []string) error { return flags.validateFlags(args) },
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			return runCheck(cmd, flags, paths)
 		},
@@ -57,41 +57,42 @@ func checkCommand() *cobra.Command {
 	return cmd
 }
 
-func (f *checkFlags) validate(paths []string) error {
+func (f *checkFlags) validateFlags(paths []string) error {
 	switch {
 	case len(paths) == 0:
-		return usage(fmt.Errorf("check needs at least one PATH"))
+		return newUsageError(fmt.Errorf("check needs at least one PATH"))
 	case f.output != "text" && f.output != "json":
-		return usage(fmt.Errorf("--output is %q; allowed are text and json", f.output))
+		return newUsageError(fmt.Errorf("--output is %q; allowed are text and json", f.output))
 	case f.timeout <= 0:
-		return usage(fmt.Errorf("--timeout is %s; it must be more than 0", f.timeout))
+		return newUsageError(fmt.Errorf("--timeout is %s; it must be more than 0", f.timeout))
 	case f.period <= 0:
-		return usage(fmt.Errorf("--period is %s; it must be more than 0", f.period))
+		return newUsageError(fmt.Errorf("--period is %s; it must be more than 0", f.period))
 	case f.wait < 0:
-		return usage(fmt.Errorf("--wait is %s; it must not be negative", f.wait))
+		return newUsageError(fmt.Errorf("--wait is %s; it must not be negative", f.wait))
 	case f.wait > 0 && f.watch:
-		return usage(fmt.Errorf("--wait ends when all are healthy and --watch never ends; allowed is one of them"))
+		return newUsageError(fmt.Errorf("--wait ends when all are healthy and --watch never ends; allowed is one of them"))
 	}
 	for flag, path := range map[string]string{"--canary-file": f.canary.File, "--canary-directory": f.canary.Directory} {
 		if path != "" && !filepath.IsLocal(path) {
-			return usage(fmt.Errorf("%s is %q; it must be a relative path below each PATH", flag, path))
+			return newUsageError(fmt.Errorf("%s is %q; it must be a relative path below each PATH", flag, path))
 		}
 	}
 	for _, path := range paths {
 		if !filepath.IsAbs(path) {
-			return usage(fmt.Errorf("PATH is %q; it must be absolute", path))
+			return newUsageError(fmt.Errorf("PATH is %q; it must be absolute", path))
 		}
 	}
 	return nil
 }
 
+// runCheck probes the paths and turns the result into an exit code.
 func runCheck(cmd *cobra.Command, flags *checkFlags, paths []string) error {
 	ctx := cmd.Context()
 	prober, err := node.New(node.Options{WorkerPath: flags.worker, Privileged: true})
 	if err != nil {
 		return exitError{code: exitUnknown, err: err}
 	}
-	observations, err := flags.look(ctx, prober, cmd.OutOrStdout(), paths)
+	observations, err := flags.probePaths(ctx, prober, cmd.OutOrStdout(), paths)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := prober.Close(closing); err != nil {
@@ -100,35 +101,36 @@ func runCheck(cmd *cobra.Command, flags *checkFlags, paths []string) error {
 	if err != nil {
 		return exitError{code: exitUnknown, err: err}
 	}
-	if code := exitCode(observations); code != exitHealthy {
+	if code := chooseExitCode(observations); code != exitHealthy {
 		return exitError{code: code}
 	}
 	return nil
 }
 
-// look looks as often as the flags say and writes what it sees. It returns what was seen last.
-func (f *checkFlags) look(ctx context.Context, prober *node.Prober, out io.Writer, paths []string) ([]probes.Observation, error) {
+// probePaths probes as often as the flags say and writes the results. It returns the latest
+// observations.
+func (f *checkFlags) probePaths(ctx context.Context, prober *node.Prober, out io.Writer, paths []string) ([]probes.Observation, error) {
 	mounts := make([]probes.Mount, len(paths))
 	for i, path := range paths {
 		mounts[i] = probes.Mount{Path: path, Canary: f.canary}
 	}
 	if f.wait == 0 && !f.watch {
 		seen := prober.ProbeSelf(ctx, mounts, f.timeout)
-		return seen, write(out, f.output, seen)
+		return seen, writeResults(out, f.output, seen)
 	}
 	deadline := time.Now().Add(f.wait)
 	again := time.NewTicker(f.period)
 	defer again.Stop()
-	news := changes{}
+	last := lastObservations{}
 	for {
 		seen := prober.ProbeSelf(ctx, mounts, f.timeout)
 		if ctx.Err() != nil {
-			return news.last(seen), nil // cut short, it saw nothing
+			return last.restoreLast(seen), nil // these probes were interrupted
 		}
-		if err := write(out, f.output+timed, news.of(seen)); err != nil {
+		if err := writeResults(out, f.output+timedSuffix, last.recordChanges(seen)); err != nil {
 			return seen, err
 		}
-		if !f.watch && (exitCode(seen) == exitHealthy || !time.Now().Before(deadline)) {
+		if !f.watch && (chooseExitCode(seen) == exitHealthy || !time.Now().Before(deadline)) {
 			return seen, nil
 		}
 		select {
@@ -139,23 +141,23 @@ func (f *checkFlags) look(ctx context.Context, prober *node.Prober, out io.Write
 	}
 }
 
-// changes remembers what was seen last of each path.
-type changes map[probes.Target]probes.Observation
+// lastObservations has the latest observation of each path.
+type lastObservations map[probes.Target]probes.Observation
 
-// of returns the observations that tell something else than those before.
-func (c changes) of(seen []probes.Observation) (news []probes.Observation) {
+// recordChanges keeps the observations and returns those that differ from the ones before.
+func (c lastObservations) recordChanges(seen []probes.Observation) (changed []probes.Observation) {
 	for _, o := range seen {
 		old, known := c[o.Target]
 		if !known || old.Health != o.Health || old.Cause != o.Cause || old.Warning != o.Warning || old.Errno != o.Errno {
-			news = append(news, o)
+			changed = append(changed, o)
 		}
 		c[o.Target] = o
 	}
-	return news
+	return changed
 }
 
-// last returns what was seen before of the same paths; of one that was not seen before, what was seen now.
-func (c changes) last(seen []probes.Observation) []probes.Observation {
+// restoreLast replaces each observation by the recorded one of the same path, if there is one.
+func (c lastObservations) restoreLast(seen []probes.Observation) []probes.Observation {
 	all := slices.Clone(seen)
 	for i, o := range all {
 		if old, known := c[o.Target]; known {
@@ -165,8 +167,8 @@ func (c changes) last(seen []probes.Observation) []probes.Observation {
 	return all
 }
 
-// exitCode is the worst of the observations: broken, then unknown, then healthy.
-func exitCode(observations []probes.Observation) int {
+// chooseExitCode returns the code of the worst observation: broken, then unknown, then healthy.
+func chooseExitCode(observations []probes.Observation) int {
 	code := exitHealthy
 	for _, o := range observations {
 		switch {
@@ -179,8 +181,8 @@ func exitCode(observations []probes.Observation) int {
 	return code
 }
 
-// line is an observation as JSON shows it; its keys are an API.
-type line struct {
+// checkResult is an observation as JSON shows it. Its keys are an API.
+type checkResult struct {
 	Time      time.Time        `json:"time"`
 	Path      string           `json:"path"`
 	Health    string           `json:"health"`
@@ -193,14 +195,15 @@ type line struct {
 	Seconds   float64          `json:"seconds"`
 }
 
-// timed is added to a format in which text lines begin with their time.
-const timed = "-timed"
+// timedSuffix is added to a format in which text lines begin with their time.
+const timedSuffix = "-timed"
 
-func write(out io.Writer, format string, observations []probes.Observation) error {
-	format, withTime := strings.CutSuffix(format, timed)
+// writeResults writes one line for each observation.
+func writeResults(out io.Writer, format string, observations []probes.Observation) error {
+	format, withTime := strings.CutSuffix(format, timedSuffix)
 	encoder := json.NewEncoder(out)
 	for _, o := range observations {
-		l := line{
+		l := checkResult{
 			o.Finished.UTC(), o.Target.Path, o.Health.String(), o.Cause, o.Warning, probes.ErrnoName(o.Errno), o.Operation, o.FSType,
 			o.Detail, o.Finished.Sub(o.Started).Seconds(),
 		}
@@ -209,9 +212,9 @@ func write(out io.Writer, format string, observations []probes.Observation) erro
 		case format == "json":
 			err = encoder.Encode(l)
 		case withTime:
-			_, err = fmt.Fprintln(out, l.Time.Format(time.RFC3339), l.text())
+			_, err = fmt.Fprintln(out, l.Time.Format(time.RFC3339), l.formatText())
 		default:
-			_, err = fmt.Fprintln(out, l.text())
+			_, err = fmt.Fprintln(out, l.formatText())
 		}
 		if err != nil {
 			return fmt.Errorf("write the result: %w", err)
@@ -220,7 +223,7 @@ func write(out io.Writer, format string, observations []probes.Observation) erro
 	return nil
 }
 
-func (l line) text() string {
+func (l checkResult) formatText() string {
 	text := fmt.Sprintf("%q %s", l.Path, l.Health)
 	for _, word := range []string{string(l.Cause), string(l.Warning)} {
 		if word != "" {

@@ -20,18 +20,18 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// workerFolder is where this run of the tests has its worker.
-func workerFolder() string {
+// workerDir is where this run of the tests has its worker.
+func workerDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprint("mountwarden-test-", os.Getpid()))
 }
 
 // build makes the program that touches mounts and the one that asks backends, once.
 var build = sync.OnceValues(func() (string, error) {
-	text, err := exec.Command("go", "build", "-o", workerFolder()+"/", "../mountwarden-probe", "../mountwarden-backend").CombinedOutput()
+	text, err := exec.Command("go", "build", "-o", workerDir()+"/", "../mountwarden-probe", "../mountwarden-backend").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("build the worker: %w\n%s", err, text)
 	}
-	return filepath.Join(workerFolder(), "mountwarden-probe"), err
+	return filepath.Join(workerDir(), "mountwarden-probe"), err
 })
 
 func workerPath(t *testing.T) string {
@@ -68,7 +68,7 @@ func TestCheckTmpfs(t *testing.T) {
 		}
 	})
 	stdout, stderr, code := run(t, "check", "--worker-path", workerPath(t), "--output", "json", path)
-	var got line
+	var got checkResult
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatalf("%v: %q %q", err, stdout, stderr)
 	}
@@ -114,7 +114,7 @@ func TestCheckWaitsNoLongerThanAsked(t *testing.T) {
 func TestCheckStopsWhenItIsToldTo(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer stop()
-	cmd := root()
+	cmd := newRootCommand()
 	cmd.SetOut(io.Discard)
 	cmd.SetArgs([]string{"check", "--worker-path", workerPath(t), "--wait", "1h", filepath.Join(t.TempDir(), "never")})
 	var exit exitError
@@ -135,7 +135,7 @@ func TestExitCode(t *testing.T) {
 		{[]probes.Observation{lost, bad, ok}, exitUnhealthy},
 		{[]probes.Observation{bad, lost}, exitUnhealthy},
 	} {
-		if got := exitCode(tc.seen); got != tc.want {
+		if got := chooseExitCode(tc.seen); got != tc.want {
 			t.Errorf("%v: exit code %d, want %d", tc.seen, got, tc.want)
 		}
 	}
@@ -173,8 +173,8 @@ func TestCheckCanary(t *testing.T) {
 	}
 }
 
-// In an init container check has the rights of any container's root, none of the agent's, and must use them all: its worker
-// looks with the same.
+// In an init container check has the rights of any container's root, none of the agent's, and must
+// use them all: its worker probes with the same.
 func TestCheckWithTheRightsOfAContainer(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to give privileges away")
@@ -204,7 +204,7 @@ func TestCheckWatches(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	r, w := io.Pipe()
-	cmd := root()
+	cmd := newRootCommand()
 	cmd.SetOut(w)
 	cmd.SetArgs([]string{"check", "--worker-path", workerPath(t), "--watch", "--period", "10ms", "--output", "json", "--canary-file", "canary", folder})
 	ended := make(chan error, 1)
@@ -212,7 +212,7 @@ func TestCheckWatches(t *testing.T) {
 	changes := json.NewDecoder(r)
 	next := func(health, cause string) {
 		t.Helper()
-		var l line
+		var l checkResult
 		if err := changes.Decode(&l); err != nil || l.Health != health || string(l.Cause) != cause {
 			t.Errorf("%v: %+v, want %s %s", err, l, health, cause)
 		}
@@ -249,7 +249,7 @@ func TestCheckOutput(t *testing.T) {
 			`{"time":"2026-01-02T03:04:05Z","path":"/c","health":"Unknown","detail":"no\u001b[31m","seconds":0}` + "\n",
 	} {
 		var out strings.Builder
-		if err := write(&out, format, []probes.Observation{broken, unknown}); err != nil {
+		if err := writeResults(&out, format, []probes.Observation{broken, unknown}); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -260,7 +260,7 @@ func TestCheckOutput(t *testing.T) {
 
 // A result that nobody can read is no verdict on the mount.
 func TestOutputThatFails(t *testing.T) {
-	cmd := root()
+	cmd := newRootCommand()
 	cmd.SetArgs([]string{"check", "--worker-path", workerPath(t), "/"})
 	r, w := io.Pipe()
 	if err := r.Close(); err != nil {

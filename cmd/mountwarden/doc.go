@@ -1,4 +1,5 @@
 // Command mountwarden finds broken mounts under running pods and has the pods replaced.
 //
-// Here is the wiring only: flags to configuration, configuration to parts, parts to a manager. One file a sub-command.
+// This package only connects the parts: flags to configuration, configuration to components,
+// components to a manager. Each sub-command has a file.
 package main

@@ -11,8 +11,9 @@ import (
 	"github.com/mountwarden/mountwarden/config"
 )
 
-// newLogger returns a logger that writes to w, and has the libraries write through it too. slog instead of zap: it is in
-// the standard library and keeps the binary smaller. logr's V(n) is slog's level -n.
+// newLogger returns a logger that writes to w, and has the libraries write through it too. It uses
+// slog instead of zap because slog is in the standard library and keeps the binary smaller. logr's
+// V(n) is slog's level -n.
 func newLogger(cfg config.Config, w io.Writer) logr.Logger {
 	options := &slog.HandlerOptions{Level: slog.Level(-cfg.LogLevel)}
 	var handler slog.Handler = slog.NewJSONHandler(w, options)

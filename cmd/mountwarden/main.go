@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// exitError is an error with an exit code of its own. A nil err exits without a word.
+// exitError is an error with an exit code of its own. With a nil err nothing is printed.
 type exitError struct {
 	code int
 	err  error
@@ -28,15 +28,16 @@ func (e exitError) Unwrap() error { return e.err }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	err := root().ExecuteContext(ctx)
+	err := newRootCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		os.Exit(report(err))
+		os.Exit(reportError(err))
 	}
 }
 
-// report tells what went wrong and returns the exit code: 2 for a wrong command line, 1 for the rest.
-func report(err error) int {
+// reportError prints what went wrong and returns the exit code: 2 for a wrong command line, else
+// that of the error, and 1 by default.
+func reportError(err error) int {
 	var exit exitError
 	if !errors.As(err, &exit) {
 		exit = exitError{code: 1, err: err}
@@ -47,18 +48,19 @@ func report(err error) int {
 	return exit.code
 }
 
-func usage(err error) error {
+// newUsageError returns an error for a wrong command line.
+func newUsageError(err error) error {
 	return exitError{code: 2, err: fmt.Errorf("%w (see --help)", err)}
 }
 
-func noArgs(cmd *cobra.Command, args []string) error {
+func rejectArgs(cmd *cobra.Command, args []string) error {
 	if err := cobra.NoArgs(cmd, args); err != nil {
-		return usage(err)
+		return newUsageError(err)
 	}
 	return nil
 }
 
-func root() *cobra.Command {
+func newRootCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "mountwarden",
 		Short:         "Finds broken mounts under running pods and has the pods replaced",
@@ -66,13 +68,13 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage(fmt.Errorf("unknown command %q", args[0]))
+				return newUsageError(fmt.Errorf("unknown command %q", args[0]))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	cmd.AddCommand(agentCommand(), agentsCommand(), checkCommand(), statusCommand(), versionCommand())
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return newUsageError(err) })
+	cmd.AddCommand(newAgentCommand(), newAgentsCommand(), newCheckCommand(), newStatusCommand(), newVersionCommand())
 	return cmd
 }

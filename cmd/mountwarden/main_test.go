@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	m.Run()
-	if err := os.RemoveAll(workerFolder()); err != nil {
+	if err := os.RemoveAll(workerDir()); err != nil {
 		fmt.Fprintln(os.Stderr, "remove the worker:", err)
 		os.Exit(1)
 	}
@@ -63,7 +63,7 @@ func (p *process) code(t *testing.T, err error) int {
 func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := root()
+	cmd := newRootCommand()
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)
 	cmd.SetErr(&errs)
@@ -150,17 +150,17 @@ func TestReport(t *testing.T) {
 	}{
 		{errors.New("anything"), 1},
 		{context.Canceled, 1},
-		{usage(errors.New("wrong")), 2},
+		{newUsageError(errors.New("wrong")), 2},
 		{exitError{code: 3}, 3},
 	} {
-		if got := report(tc.err); got != tc.code {
+		if got := reportError(tc.err); got != tc.code {
 			t.Errorf("%v: exit code %d, want %d", tc.err, got, tc.code)
 		}
 		if tc.err.Error() == "" {
 			t.Errorf("%#v says nothing", tc.err)
 		}
 	}
-	if cause := errors.New("cause"); !errors.Is(usage(cause), cause) {
+	if cause := errors.New("cause"); !errors.Is(newUsageError(cause), cause) {
 		t.Error("the cause is lost")
 	}
 }

@@ -35,41 +35,43 @@ import (
 	"github.com/mountwarden/mountwarden/probes/stuck"
 )
 
-// stallAfter is how late a look may be before the agent calls itself stalled. Each look and each call to the API
-// server has a deadline of seconds, so that a healthy loop is never this late.
-const stallAfter = 2 * time.Minute
+// stallThreshold is how late a probe may be before the agent reports that it has stalled. Each
+// probe and each call to the API server has a deadline of seconds, so a healthy loop is never this
+// late.
+const stallThreshold = 2 * time.Minute
 
-// newManager wires the parts: prober -> reconciler -> remediator, with metrics and health beside them.
-func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.Interface, clock *ledger.Clock, prober host, cfg config.Config) (ctrl.Manager, error) {
+// newManager connects the components: prober -> reconciler -> remediator, with metrics and health
+// beside them.
+func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.Interface, clock *ledger.Clock, prober nodeProber, cfg config.Config) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register core types: %w", err)
 	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                 scheme,
-		Cache:                  cacheOptions(cfg),
+		Cache:                  newCacheOptions(cfg),
 		Metrics:                metricsserver.Options{BindAddress: config.AddressOff}, // see addServer
 		HealthProbeBindAddress: config.AddressOff,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
 	}
-	// Asked for now, they are among what readiness waits for from the first moment on.
-	for _, watched := range []client.Object{&corev1.Pod{}, metadata("Node"), metadata("Namespace")} {
+	// Readiness waits for these informers from the start, because they are requested now.
+	for _, watched := range []client.Object{&corev1.Pod{}, newPartialMetadata("Node"), newPartialMetadata("Namespace")} {
 		if _, err := mgr.GetCache().GetInformer(ctx, watched, cache.BlockUntilSynced(false)); err != nil {
 			return nil, fmt.Errorf("watch the node's pods, the node and namespaces: %w", err)
 		}
 	}
-	meter, books := metrics.New(ctrlmetrics.Registry), ledger.NewStore(kube, cfg, clock.Now)
+	meter, ledgerStore := metrics.New(ctrlmetrics.Registry), ledger.NewStore(kube, cfg, clock.Now)
 	recorder := mgr.GetEventRecorder("mountwarden")
 	follower := followup.New(followup.Options{
-		Client: kube, Books: books, Diagnoser: stuck.New(cfg.ProcRoot), Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
+		Client: kube, Books: ledgerStore, Diagnoser: stuck.New(cfg.ProcRoot), Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
 	})
 	reconciler, err := podmount.New(podmount.Options{
 		Client: mgr.GetClient(),
 		Prober: prober,
 		Remediator: remediate.New(remediate.Options{
-			Client: kube, Cached: mgr.GetClient(), Node: prober, Ledger: books, Follower: follower, Config: cfg, Now: time.Now, ClusterTime: clock.At,
+			Client: kube, Cached: mgr.GetClient(), Node: prober, Ledger: ledgerStore, Follower: follower, Config: cfg, Now: time.Now, ClusterTime: clock.At,
 		}),
 		Meter:      meter,
 		Recorder:   recorder,
@@ -81,13 +83,14 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 	if err != nil {
 		return nil, err
 	}
-	announcer := manager.RunnableFunc(func(ctx context.Context) error { return announce(ctx, prober, reconciler) })
-	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(announcer), mgr.Add(follower), registerLive(reconciler, prober),
-		addMetrics(ctx, mgr, kube, cfg), addHealth(ctx, mgr, reconciler, prober, cfg), addStatus(ctx, mgr, reconciler, follower, prober, cfg))
+	forwarder := manager.RunnableFunc(func(ctx context.Context) error { return forwardEvents(ctx, prober, reconciler) })
+	return mgr, errors.Join(reconciler.SetupWithManager(mgr), mgr.Add(forwarder), mgr.Add(follower), registerLiveMetrics(reconciler, prober),
+		addMetricsServer(ctx, mgr, kube, cfg), addHealthServer(ctx, mgr, reconciler, prober, cfg), addStatusServer(ctx, mgr, reconciler, follower, prober, cfg))
 }
 
-// announce has the pods looked at that the prober's events name, until ctx ends.
-func announce(ctx context.Context, prober host, reconciler *podmount.Reconciler) error {
+// forwardEvents hands the prober's events to the reconciler, which probes the pods that they name,
+// until ctx ends.
+func forwardEvents(ctx context.Context, prober nodeProber, reconciler *podmount.Reconciler) error {
 	for {
 		select {
 		case e := <-prober.Events():
@@ -98,27 +101,27 @@ func announce(ctx context.Context, prober host, reconciler *podmount.Reconciler)
 	}
 }
 
-// cacheOptions keeps this node's pods only, stripped, and has a read of anything else fail instead of opening a
-// watch on the whole cluster.
-func cacheOptions(cfg config.Config) cache.Options {
+// newCacheOptions keeps only this node's pods, stripped. A read of anything else fails instead of
+// opening a watch on the whole cluster.
+func newCacheOptions(cfg config.Config) cache.Options {
 	return cache.Options{
 		DefaultTransform:            podmount.Strip,
 		ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:    {Field: fields.OneTermEqualSelector("spec.nodeName", cfg.NodeName)},
-			metadata("Node"): {Field: fields.OneTermEqualSelector("metadata.name", cfg.NodeName)},
+			&corev1.Pod{}:              {Field: fields.OneTermEqualSelector("spec.nodeName", cfg.NodeName)},
+			newPartialMetadata("Node"): {Field: fields.OneTermEqualSelector("metadata.name", cfg.NodeName)},
 		},
 	}
 }
 
-// metadata stands for the metadata of a kind of the core group.
-func metadata(kind string) *metav1.PartialObjectMetadata {
+// newPartialMetadata stands for the metadata of a kind of the core group.
+func newPartialMetadata(kind string) *metav1.PartialObjectMetadata {
 	o := &metav1.PartialObjectMetadata{}
 	o.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 	return o
 }
 
-func registerLive(r *podmount.Reconciler, prober host) error {
+func registerLiveMetrics(r *podmount.Reconciler, prober nodeProber) error {
 	err := metrics.RegisterLive(ctrlmetrics.Registry, metrics.Live{
 		Statuses:      r.Statuses,
 		PodsWatched:   r.PodsWatched,
@@ -128,10 +131,10 @@ func registerLive(r *podmount.Reconciler, prober host) error {
 		Workers:       func() int { return prober.Stats().Workers },
 		ParkedProbes:  func() int { return prober.Stats().Parked },
 		Forsaken:      func() int { return prober.Stats().Forsaken },
-		EventSources:  func() map[string]metrics.EventSource { return metered(prober.EventSources()) },
-		Capabilities:  held(prober.capabilities),
+		EventSources:  func() map[string]metrics.EventSource { return mapEventSources(prober.EventSources()) },
+		Capabilities:  mapCapabilities(prober.capabilities),
 		Version:       versionText(),
-		KernelRelease: kernelRelease(),
+		KernelRelease: readKernelRelease(),
 	})
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
@@ -139,7 +142,8 @@ func registerLive(r *podmount.Reconciler, prober host) error {
 	return nil
 }
 
-func metered(sources []events.Source) map[string]metrics.EventSource {
+// mapEventSources returns the event sources as the metrics show them, by name.
+func mapEventSources(sources []events.Source) map[string]metrics.EventSource {
 	all := map[string]metrics.EventSource{}
 	for _, s := range sources {
 		all[s.Name] = metrics.EventSource{Available: s.Available, Watched: s.Watched}
@@ -147,7 +151,8 @@ func metered(sources []events.Source) map[string]metrics.EventSource {
 	return all
 }
 
-func held(capabilities []node.Capability) map[string]bool {
+// mapCapabilities returns whether the agent has each capability, by name.
+func mapCapabilities(capabilities []node.Capability) map[string]bool {
 	all := map[string]bool{}
 	for _, c := range capabilities {
 		all[c.Name] = c.Held
@@ -155,11 +160,12 @@ func held(capabilities []node.Capability) map[string]bool {
 	return all
 }
 
-// addHealth ties liveness to the loop, which a restart may help, and readiness to the room for looks, which it does
-// not: the parked workers of a restarted agent would only be parked again.
-func addHealth(ctx context.Context, mgr ctrl.Manager, r *podmount.Reconciler, prober host, cfg config.Config) error {
+// addHealthServer ties liveness to the probe loop, because a restart may help it. It ties readiness
+// to the free slots for probes. A restart does not help there: it would only park the same workers
+// again.
+func addHealthServer(ctx context.Context, mgr ctrl.Manager, r *podmount.Reconciler, prober nodeProber, cfg config.Config) error {
 	loop := func(*http.Request) error {
-		if late := r.Overdue(); late > stallAfter {
+		if late := r.Overdue(); late > stallThreshold {
 			return fmt.Errorf("a look is %s late: the probe loop has stalled", late.Round(time.Second))
 		}
 		return nil
@@ -173,11 +179,11 @@ func addHealth(ctx context.Context, mgr ctrl.Manager, r *podmount.Reconciler, pr
 		}
 		return nil
 	}
-	return addServer(ctx, mgr, healthEndpoint(cfg, map[string]healthz.Checker{"loop": loop}, map[string]healthz.Checker{"probes": room}))
+	return addServer(ctx, mgr, newHealthEndpoint(cfg, map[string]healthz.Checker{"loop": loop}, map[string]healthz.Checker{"probes": room}))
 }
 
-// kernelRelease returns the kernel's release as proc(5) gives it, or "unknown".
-func kernelRelease() string {
+// readKernelRelease returns the kernel's release as proc(5) gives it, or "unknown".
+func readKernelRelease() string {
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
 		return "unknown"

@@ -12,26 +12,29 @@ import (
 )
 
 const (
-	// memoryVariable has the memory limit of the container, which the chart takes from the downward API.
+	// memoryVariable has the memory limit of the container. The chart takes it from the downward
+	// API.
 	memoryVariable = "MEMORY_LIMIT"
-	// workerMemory is what one worker adds to the container: 64 that waited for hung mounts added
-	// 719 KiB each, page tables and kernel stacks included.
+	// workerMemory is what one worker adds to the container. 64 workers that waited for hung mounts
+	// added 719 KiB each, page tables and kernel stacks included.
 	workerMemory = 768 << 10
-	// otherMemory is for what Go's limit does not count (runtime/debug.SetMemoryLimit): the data of the
-	// executable, the kernel's memory for this process, a program that asks a backend.
-	otherMemory = 4 << 20
-	// ownMemory lets Go collect garbage as rarely as without a limit: with 1,100 mounts it takes 36 MiB.
-	ownMemory = 64 << 20
+	// nonGoMemory is for what Go's limit does not count (runtime/debug.SetMemoryLimit): the data of
+	// the executable, the kernel's memory for this process, a program that asks a backend.
+	nonGoMemory = 4 << 20
+	// goMemoryFloor lets Go collect garbage as rarely as without a limit. With 1,100 mounts Go
+	// takes 36 MiB.
+	goMemoryFloor = 64 << 20
 )
 
-// limitMemory tells Go how much of the container's memory it may use, unless GOMEMLIMIT does. Near its
-// limit Go collects garbage more often, instead of growing until the kernel kills the container.
-func limitMemory(log logr.Logger, lookupEnv func(string) (string, bool), cfg config.Config) error {
+// setMemoryLimit tells Go how much of the container's memory it may use, unless GOMEMLIMIT does.
+// Near its limit Go collects garbage more often, instead of growing until the kernel kills the
+// container.
+func setMemoryLimit(log logr.Logger, lookupEnv func(string) (string, bool), cfg config.Config) error {
 	if own, _ := lookupEnv("GOMEMLIMIT"); own != "" {
 		log.Info("Memory limit", controllers.KeyDetail, "GOMEMLIMIT is "+own)
 		return nil
 	}
-	container, err := containerMemory(lookupEnv)
+	container, err := readContainerLimit(lookupEnv)
 	if err != nil {
 		return err
 	}
@@ -39,7 +42,7 @@ func limitMemory(log logr.Logger, lookupEnv func(string) (string, bool), cfg con
 		log.Info("Memory limit", controllers.KeyDetail, "none: the container has no limit")
 		return nil
 	}
-	limit, enough := goMemory(container, cfg.MaxWorkers+cfg.MaxParkedWorkers)
+	limit, enough := computeGoLimit(container, cfg.MaxWorkers+cfg.MaxParkedWorkers)
 	debug.SetMemoryLimit(limit)
 	log.Info("Memory limit", controllers.KeyDetail, fmt.Sprintf("Go may use %d of the %d MiB of the container", limit>>20, container>>20))
 	if !enough {
@@ -49,8 +52,8 @@ func limitMemory(log logr.Logger, lookupEnv func(string) (string, bool), cfg con
 	return nil
 }
 
-// containerMemory returns the memory limit of the container in bytes, and 0 when it has none.
-func containerMemory(lookupEnv func(string) (string, bool)) (int64, error) {
+// readContainerLimit returns the memory limit of the container in bytes, and 0 when it has none.
+func readContainerLimit(lookupEnv func(string) (string, bool)) (int64, error) {
 	text, _ := lookupEnv(memoryVariable)
 	if text == "" {
 		return 0, nil
@@ -62,11 +65,11 @@ func containerMemory(lookupEnv func(string) (string, bool)) (int64, error) {
 	return limit.Value(), nil
 }
 
-// goMemory returns how many bytes of the container Go may use, and whether the rest is enough for all
-// workers. It has a floor: there are rarely as many workers as there may be, and with less memory than
-// it needs Go would use CPU all the time.
-func goMemory(container int64, workers int) (limit int64, enough bool) {
-	floor := min(ownMemory, container/2)
-	limit = container - int64(workers)*workerMemory - otherMemory
+// computeGoLimit returns how many bytes of the container Go may use, and whether the rest is enough
+// for all workers. The limit has a floor: there are rarely as many workers as there may be, and
+// with less memory than it needs Go would use CPU all the time.
+func computeGoLimit(container int64, workers int) (limit int64, enough bool) {
+	floor := min(goMemoryFloor, container/2)
+	limit = container - int64(workers)*workerMemory - nonGoMemory
 	return max(limit, floor), limit >= floor
 }

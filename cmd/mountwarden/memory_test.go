@@ -41,7 +41,7 @@ func TestMemoryLimit(t *testing.T) {
 			cfg := config.Default()
 			cfg.MaxParkedWorkers = tc.workers
 			lookup := func(name string) (string, bool) { text, ok := tc.env[name]; return text, ok }
-			if err := limitMemory(logr.FromSlogHandler(slog.NewTextHandler(&log, nil)), lookup, cfg); err != nil {
+			if err := setMemoryLimit(logr.FromSlogHandler(slog.NewTextHandler(&log, nil)), lookup, cfg); err != nil {
 				t.Fatal(err)
 			}
 			if got := debug.SetMemoryLimit(-1); got != tc.limit {
@@ -68,8 +68,8 @@ func TestWorkersFit(t *testing.T) {
 	cfg := config.Default()
 	workers := int64(cfg.MaxWorkers + cfg.MaxParkedWorkers)
 	for _, container := range []int64{128 << 20, 160 << 20, 1 << 30} {
-		limit, enough := goMemory(container, int(workers))
-		if !enough || limit+workers*workerMemory+otherMemory > container {
+		limit, enough := computeGoLimit(container, int(workers))
+		if !enough || limit+workers*workerMemory+nonGoMemory > container {
 			t.Errorf("%d MiB: %d for Go, enough: %v", container>>20, limit>>20, enough)
 		}
 	}

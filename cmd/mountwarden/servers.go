@@ -22,8 +22,8 @@ type endpoint struct {
 	tls              *tls.Config // nil for plain HTTP
 }
 
-// addServer has the manager serve an endpoint, unless its setting turns it off. The servers that the
-// manager has of its own would take any number of connections, with headers of 1 MiB.
+// addServer has the manager serve an endpoint, unless its setting turns it off. It does not use the
+// manager's own servers: these take any number of connections, with headers of 1 MiB.
 func addServer(ctx context.Context, mgr ctrl.Manager, e endpoint) error {
 	if e.address == "" || e.address == config.AddressOff {
 		return nil
@@ -35,7 +35,8 @@ func addServer(ctx context.Context, mgr ctrl.Manager, e endpoint) error {
 	return mgr.Add(server)
 }
 
-// newServer listens at once, so that an address that cannot be had is found before the agent starts.
+// newServer listens at once, so that an address that is not available is found before the agent
+// starts.
 func newServer(ctx context.Context, log logr.Logger, e endpoint) (*manager.Server, error) {
 	listener, err := httpserver.Listen(ctx, e.setting, e.address)
 	if err != nil {
@@ -53,9 +54,9 @@ func newServer(ctx context.Context, log logr.Logger, e endpoint) (*manager.Serve
 	}, nil
 }
 
-// healthEndpoint serves /healthz and /readyz, and each check below them by its name, as the manager's
-// own server does.
-func healthEndpoint(cfg config.Config, live, ready map[string]healthz.Checker) endpoint {
+// newHealthEndpoint serves /healthz and /readyz, and below them each check by its name, as the
+// manager's own server does.
+func newHealthEndpoint(cfg config.Config, live, ready map[string]healthz.Checker) endpoint {
 	mux := http.NewServeMux()
 	for path, checks := range map[string]map[string]healthz.Checker{"/healthz": live, "/readyz": ready} {
 		handler := http.StripPrefix(path, &healthz.Handler{Checks: checks})

@@ -55,7 +55,7 @@ func serveEndpoint(t *testing.T, e endpoint) string {
 func TestHealth(t *testing.T) {
 	failing := func(*http.Request) error { return errors.New("too late") }
 	cfg := config.Config{HealthProbeBindAddress: "127.0.0.1:0"}
-	address := serveEndpoint(t, healthEndpoint(cfg, map[string]healthz.Checker{"loop": healthz.Ping}, map[string]healthz.Checker{"probes": failing}))
+	address := serveEndpoint(t, newHealthEndpoint(cfg, map[string]healthz.Checker{"loop": healthz.Ping}, map[string]healthz.Checker{"probes": failing}))
 	for _, tc := range []struct {
 		path   string
 		status int
@@ -78,7 +78,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// A certificate that replaces another is shown without a restart, as the kubelet replaces a Secret: by renaming a symbolic link.
+// A certificate that replaces another is shown without a restart, as the kubelet replaces a Secret:
+// by renaming a symbolic link.
 func TestCertificateIsReplaced(t *testing.T) {
 	first, old := certificates(t)
 	second, renewed := certificates(t)
@@ -94,11 +95,11 @@ func TestCertificateIsReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	secure, watcher, err := metricsTLS(shown)
+	secure, watcher, err := newMetricsTLS(shown)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := serveEndpoint(t, metricsEndpoint(config.Config{MetricsBindAddress: "127.0.0.1:0"}, http.NotFoundHandler(), secure))
+	address := serveEndpoint(t, newMetricsEndpoint(config.Config{MetricsBindAddress: "127.0.0.1:0"}, http.NotFoundHandler(), secure))
 	runAll(t, watcher.WithWatchInterval(50*time.Millisecond))
 	is := func(client *http.Client) bool {
 		client.CloseIdleConnections()
@@ -130,8 +131,8 @@ func TestAddressIsTaken(t *testing.T) {
 	address := taken.Addr().String()
 	cfg := config.Config{MetricsBindAddress: address, HealthProbeBindAddress: address}
 	for setting, e := range map[string]endpoint{
-		"metricsBindAddress":     metricsEndpoint(cfg, http.NotFoundHandler(), nil),
-		"healthProbeBindAddress": healthEndpoint(cfg, nil, nil),
+		"metricsBindAddress":     newMetricsEndpoint(cfg, http.NotFoundHandler(), nil),
+		"healthProbeBindAddress": newHealthEndpoint(cfg, nil, nil),
 	} {
 		if _, err := newServer(t.Context(), logr.Discard(), e); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s %q", setting, address)) {
 			t.Errorf("%s: %v", setting, err)
@@ -141,11 +142,11 @@ func TestAddressIsTaken(t *testing.T) {
 
 // Metrics are read by HTTP/1.1 alone, whatever the client offers.
 func TestMetricsLeaveHTTP2Out(t *testing.T) {
-	secure, _, err := metricsTLS("")
+	secure, _, err := newMetricsTLS("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := serveEndpoint(t, metricsEndpoint(config.Config{MetricsBindAddress: "127.0.0.1:0"}, http.NotFoundHandler(), secure))
+	address := serveEndpoint(t, newMetricsEndpoint(config.Config{MetricsBindAddress: "127.0.0.1:0"}, http.NotFoundHandler(), secure))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true} //nolint:gosec // signed by nobody
 	defer transport.CloseIdleConnections()
 	if status, protocol, text := read(t, &http.Client{Transport: transport}, "https://"+address+"/", "unused"); status != http.StatusNotFound || protocol != "HTTP/1.1" {
@@ -156,8 +157,8 @@ func TestMetricsLeaveHTTP2Out(t *testing.T) {
 // floods is how many connections an attacker opens to each server.
 const floods = 150
 
-// agentWithstandsFloods has one client leave requests of 1 MiB unfinished at both ports of an agent, which goes on to answer the kubelet
-// and a scraper every time, in little memory.
+// agentWithstandsFloods has one client leave requests of 1 MiB unfinished at both ports of an
+// agent, which goes on to answer the kubelet and a scraper every time, in little memory.
 func agentWithstandsFloods(t *testing.T, env []string) {
 	metrics, health := freeAddress(t), freeAddress(t)
 	p := command(t, env, append(agentArgs(t), "--metrics-bind-address", metrics, "--health-probe-bind-address", health, "--status-bind-address", "0")...)

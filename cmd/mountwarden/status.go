@@ -28,9 +28,9 @@ const (
 )
 
 const (
-	// configFile is where the chart shows the agent its configuration, which says where the agent listens.
+	// configFile is where the chart mounts the agent's configuration, which says where it listens.
 	configFile = "/etc/mountwarden/config.yaml"
-	// answerTimeout is for the whole answer; it is made of memory alone.
+	// answerTimeout is for the whole answer, which the agent makes from memory alone.
 	answerTimeout = 10 * time.Second
 	// maxAnswer bounds what is read, in bytes: some kilobytes a mount.
 	maxAnswer = 256 << 20
@@ -42,7 +42,7 @@ type statusFlags struct {
 	settings               *pflag.FlagSet
 }
 
-func statusCommand() *cobra.Command {
+func newStatusCommand() *cobra.Command {
 	f := &statusFlags{settings: pflag.NewFlagSet("settings", pflag.ContinueOnError)}
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -53,7 +53,7 @@ func statusCommand() *cobra.Command {
 			"It finds the agent by the configuration of that: --config (by default " + configFile + ", if there is one),\n" +
 			"then MOUNTWARDEN_STATUS_BIND_ADDRESS, then --status-bind-address.\n" +
 			"Exit code: 0 it was shown, whatever it shows, 1 the pod that --pod names is not watched here, 2 wrong usage, 3 the agent does not answer.",
-		Args: noArgs,
+		Args: rejectArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.Flags().StringVarP(&f.namespace, "namespace", "n", "", "show pods of this namespace only")
@@ -66,15 +66,15 @@ func statusCommand() *cobra.Command {
 }
 
 func (f *statusFlags) run(cmd *cobra.Command) error {
-	filter, err := f.filter()
+	filter, err := f.parseFilter()
 	if err != nil {
-		return usage(err)
+		return newUsageError(err)
 	}
-	address, err := f.address()
+	address, err := f.findAddress()
 	if err != nil {
 		return err
 	}
-	s, err := ask(cmd.Context(), address, filter)
+	s, err := fetchStatus(cmd.Context(), address, filter)
 	if err != nil {
 		return exitError{code: exitNoAnswer, err: err}
 	}
@@ -91,7 +91,7 @@ func (f *statusFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
-func (f *statusFlags) filter() (status.Filter, error) {
+func (f *statusFlags) parseFilter() (status.Filter, error) {
 	switch {
 	case f.output != "text" && f.output != "json":
 		return status.Filter{}, fmt.Errorf("--output is %q; allowed are text and json", f.output)
@@ -101,8 +101,9 @@ func (f *statusFlags) filter() (status.Filter, error) {
 	return status.NewFilter(f.namespace, f.pod, "")
 }
 
-// address returns where the agent shows its status, as the agent itself is told.
-func (f *statusFlags) address() (string, error) {
+// findAddress returns where the agent serves its status, from the same settings as the agent
+// itself.
+func (f *statusFlags) findAddress() (string, error) {
 	if _, err := os.Stat(configFile); err == nil && !f.settings.Changed("config") {
 		if err := f.settings.Set("config", configFile); err != nil {
 			return "", err
@@ -110,11 +111,11 @@ func (f *statusFlags) address() (string, error) {
 	}
 	cfg, _, err := config.Load(f.settings, os.LookupEnv)
 	if err != nil {
-		return "", usage(err)
+		return "", newUsageError(err)
 	}
 	address, err := cfg.StatusAddress()
 	if err != nil {
-		return "", usage(err)
+		return "", newUsageError(err)
 	}
 	if address == "" {
 		return "", exitError{code: exitNoAnswer, err: errors.New("the agent's status is turned off: statusBindAddress is 0; set it, for example to 127.0.0.1:8082")}
@@ -122,8 +123,8 @@ func (f *statusFlags) address() (string, error) {
 	return address, nil
 }
 
-// ask asks the agent. It goes through no proxy, since the agent is on this host.
-func ask(ctx context.Context, address string, filter status.Filter) (s status.Snapshot, err error) {
+// fetchStatus asks the agent. It uses no proxy, because the agent is on this host.
+func fetchStatus(ctx context.Context, address string, filter status.Filter) (s status.Snapshot, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	query := url.Values{"namespace": {filter.Namespace}, "pod": {filter.Pod}, "state": {filter.State}}

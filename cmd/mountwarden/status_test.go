@@ -102,7 +102,7 @@ func TestStatusOfNothing(t *testing.T) {
 	}
 }
 
-// The agent is found as the agent itself is told where to listen: flag over environment over file.
+// The agent is found by the settings that tell it where to listen: flag over environment over file.
 func TestStatusFindsTheAgent(t *testing.T) {
 	address := agentOf(t, oneOfEverything(t))
 	file := filepath.Join(t.TempDir(), "config.yaml")

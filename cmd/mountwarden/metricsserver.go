@@ -22,13 +22,14 @@ import (
 
 const metricsPath = "/metrics"
 
-// addMetrics serves metrics: to everybody who reaches the port, or by HTTPS to whom the API server allows to get them.
-func addMetrics(ctx context.Context, mgr ctrl.Manager, kube kubernetes.Interface, cfg config.Config) error {
+// addMetricsServer serves metrics: over HTTP to everybody who reaches the port, or over HTTPS to
+// those whom the API server allows to get them.
+func addMetricsServer(ctx context.Context, mgr ctrl.Manager, kube kubernetes.Interface, cfg config.Config) error {
 	handler := metrics.NewHandler(ctrlmetrics.Registry)
 	if !cfg.MetricsSecure {
-		return addServer(ctx, mgr, metricsEndpoint(cfg, handler, nil))
+		return addServer(ctx, mgr, newMetricsEndpoint(cfg, handler, nil))
 	}
-	secure, watcher, err := metricsTLS(cfg.MetricsCertDir)
+	secure, watcher, err := newMetricsTLS(cfg.MetricsCertDir)
 	if err != nil {
 		return err
 	}
@@ -37,22 +38,24 @@ func addMetrics(ctx context.Context, mgr ctrl.Manager, kube kubernetes.Interface
 			return fmt.Errorf("watch the certificate of the metrics: %w", err)
 		}
 	}
-	return addServer(ctx, mgr, metricsEndpoint(cfg, access.New(kube, time.Now).Guard(handler), secure))
+	return addServer(ctx, mgr, newMetricsEndpoint(cfg, access.New(kube, time.Now).Guard(handler), secure))
 }
 
-func metricsEndpoint(cfg config.Config, handler http.Handler, secure *tls.Config) endpoint {
+func newMetricsEndpoint(cfg config.Config, handler http.Handler, secure *tls.Config) endpoint {
 	mux := http.NewServeMux()
 	mux.Handle(metricsPath, handler)
 	return endpoint{name: "metrics", setting: "metricsBindAddress", address: cfg.MetricsBindAddress, handler: mux, tls: secure}
 }
 
-// metricsTLS returns how the metrics are encrypted: with the certificate of a directory, and what
-// watches that for a new one, or with one that the agent signs itself where there is no directory.
-func metricsTLS(dir string) (*tls.Config, *certwatcher.CertWatcher, error) {
-	// HTTP/2 is left out, which a scraper has no use for and whose floods of streams have cost others dearly (CVE-2023-44487).
+// newMetricsTLS returns the TLS configuration of the metrics. With a directory it uses the
+// certificate there, and also returns what watches it for a new one. Without one the agent signs a
+// certificate itself.
+func newMetricsTLS(dir string) (*tls.Config, *certwatcher.CertWatcher, error) {
+	// No HTTP/2: a scraper does not need it, and a client could flood it with streams
+	// (CVE-2023-44487).
 	secure := &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
 	if dir == "" {
-		own, err := selfSigned()
+		own, err := newSelfSignedCert()
 		secure.Certificates = []tls.Certificate{own}
 		return secure, nil, err
 	}
@@ -65,8 +68,8 @@ func metricsTLS(dir string) (*tls.Config, *certwatcher.CertWatcher, error) {
 	return secure, watcher, nil
 }
 
-// selfSigned returns a certificate that encrypts and proves nothing.
-func selfSigned() (tls.Certificate, error) {
+// newSelfSignedCert returns a certificate that encrypts and proves nothing.
+func newSelfSignedCert() (tls.Certificate, error) {
 	certificate, key, err := cert.GenerateSelfSignedCertKey("localhost", []net.IP{net.IPv4(127, 0, 0, 1)}, nil)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("make a certificate for the metrics: %w", err)

@@ -19,7 +19,8 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// certificates returns a folder with a certificate for 127.0.0.1, and a client that trusts it alone.
+// certificates returns a directory with a certificate for 127.0.0.1, and a client that trusts it
+// alone.
 func certificates(t *testing.T) (string, *http.Client) {
 	t.Helper()
 	pem, key, err := cert.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
@@ -88,7 +89,8 @@ func read(t *testing.T, client *http.Client, url, token string) (status int, pro
 	return answer.StatusCode, answer.Proto, string(body)
 }
 
-// agentGuardsMetrics has an agent show its metrics to a scraper that may get them, and to nobody else.
+// agentGuardsMetrics has an agent show its metrics to a scraper that may get them, and to nobody
+// else.
 func agentGuardsMetrics(t *testing.T, env []string, config *rest.Config) {
 	folder, client := certificates(t)
 	token, metrics := scraper(t, config), freeAddress(t)
@@ -126,10 +128,10 @@ func agentGuardsMetrics(t *testing.T, env []string, config *rest.Config) {
 // The agent does not make a certificate of its own where it was given one that cannot be read.
 func TestCertificate(t *testing.T) {
 	good, _ := certificates(t)
-	if secure, watcher, err := metricsTLS(good); err != nil || watcher == nil || secure.GetCertificate == nil {
+	if secure, watcher, err := newMetricsTLS(good); err != nil || watcher == nil || secure.GetCertificate == nil {
 		t.Errorf("%+v, %v, %v", secure, watcher, err)
 	}
-	if secure, watcher, err := metricsTLS(""); err != nil || watcher != nil || len(secure.Certificates) != 1 {
+	if secure, watcher, err := newMetricsTLS(""); err != nil || watcher != nil || len(secure.Certificates) != 1 {
 		t.Errorf("%+v, %v, %v", secure, watcher, err)
 	}
 	broken, _ := certificates(t)
@@ -137,7 +139,7 @@ func TestCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, folder := range []string{broken, t.TempDir()} {
-		if _, _, err := metricsTLS(folder); err == nil || !strings.Contains(err.Error(), `metricsCertDir "`+folder+`"`) {
+		if _, _, err := newMetricsTLS(folder); err == nil || !strings.Contains(err.Error(), `metricsCertDir "`+folder+`"`) {
 			t.Errorf("%s: %v", folder, err)
 		}
 	}
