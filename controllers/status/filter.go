@@ -9,7 +9,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// NotHealthy is a Filter's state for every mount that is not Healthy, or around which something is wrong.
+// NotHealthy is a Filter's state for every mount that is not Healthy or has a warning.
 const NotHealthy = "NotHealthy"
 
 // States lists what a Filter's state may be, "" for any left out.
@@ -24,8 +24,8 @@ type Filter struct {
 	State     string
 }
 
-// NewFilter makes a Filter of what a person typed: a namespace, NAME or NAMESPACE/NAME of a pod, and one of States; each may be "". The
-// error names what is not understood.
+// NewFilter makes a Filter of what a person typed: a namespace, NAME or NAMESPACE/NAME of a pod,
+// and one of States. Each may be "". The error names the invalid value.
 func NewFilter(namespace, pod, state string) (Filter, error) {
 	f := Filter{Namespace: namespace, Pod: pod, State: state}
 	if ns, name, found := strings.Cut(pod, "/"); found {
@@ -43,24 +43,25 @@ func NewFilter(namespace, pod, state string) (Filter, error) {
 	return f, nil
 }
 
-// Apply returns the snapshot with the pods, mounts and removals that the Filter chooses. A state chooses mounts, and pods that have such
-// a one; removals have none. The snapshot that is given stays as it is.
+// Apply returns the snapshot with the pods, mounts and evictions that the Filter chooses. A state
+// chooses mounts, and pods with such a mount. It leaves out no eviction. The given snapshot does
+// not change.
 func (f Filter) Apply(s Snapshot) Snapshot {
 	if f == (Filter{}) {
 		return s
 	}
 	pods, removals := []Pod{}, []Removal{}
 	for _, p := range s.Pods {
-		if !f.names(p.Namespace, p.Name) {
+		if !f.matchesPod(p.Namespace, p.Name) {
 			continue
 		}
-		p.Mounts = slices.DeleteFunc(slices.Clone(p.Mounts), func(m Mount) bool { return !f.has(m) })
+		p.Mounts = slices.DeleteFunc(slices.Clone(p.Mounts), func(m Mount) bool { return !f.matchesMount(m) })
 		if f.State == "" || len(p.Mounts) > 0 {
 			pods = append(pods, p)
 		}
 	}
 	for _, r := range s.Removals {
-		if f.names(r.Namespace, r.Pod) {
+		if f.matchesPod(r.Namespace, r.Pod) {
 			removals = append(removals, r)
 		}
 	}
@@ -68,11 +69,11 @@ func (f Filter) Apply(s Snapshot) Snapshot {
 	return s
 }
 
-func (f Filter) names(namespace, pod string) bool {
+func (f Filter) matchesPod(namespace, pod string) bool {
 	return (f.Namespace == "" || f.Namespace == namespace) && (f.Pod == "" || f.Pod == pod)
 }
 
-func (f Filter) has(m Mount) bool {
+func (f Filter) matchesMount(m Mount) bool {
 	if f.State == NotHealthy {
 		return m.State != verdict.Healthy.String() || m.Warning != ""
 	}

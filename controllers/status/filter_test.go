@@ -63,7 +63,8 @@ func mounts(s status.Snapshot) map[string]bool {
 	return all
 }
 
-// A filter leaves what it names and nothing else, changes nothing that it was given, and the order of two does not matter.
+// A filter leaves what it names and nothing else, changes nothing that it was given, and the order
+// of two does not matter.
 func TestFiltersAreSets(t *testing.T) {
 	seed := time.Now().UnixNano()
 	random := rand.New(rand.NewSource(seed))

@@ -8,10 +8,11 @@ import (
 	"unicode"
 )
 
-// WriteJSON writes the snapshot as JSON, indented where an indent is given, which takes much more memory. What is no printable character
-// is escaped, so that no name of a mount steers a terminal; a reader of JSON gets the names as they are.
+// WriteJSON writes the snapshot as JSON. An indent takes much more memory than none. It escapes
+// characters that are not printable, so that no name of a mount controls a terminal. A reader of
+// JSON gets the names unchanged.
 func WriteJSON(w io.Writer, s Snapshot, indent string) error {
-	encoder := json.NewEncoder(escaper{w})
+	encoder := json.NewEncoder(escapeWriter{w})
 	encoder.SetIndent("", indent)
 	encoder.SetEscapeHTML(false) // it is read as JSON or not at all
 	if err := encoder.Encode(s); err != nil {
@@ -20,23 +21,23 @@ func WriteJSON(w io.Writer, s Snapshot, indent string) error {
 	return nil
 }
 
-// escaper escapes what an Encoder writes, which is a whole value at a time.
-type escaper struct{ io.Writer }
+// escapeWriter escapes what an Encoder writes, which is a whole value at a time.
+type escapeWriter struct{ io.Writer }
 
-func (e escaper) Write(text []byte) (int, error) {
-	_, err := e.Writer.Write(escaped(text))
+func (e escapeWriter) Write(text []byte) (int, error) {
+	_, err := e.Writer.Write(escapeText(text))
 	return len(text), err
 }
 
-// escaped is text itself where there is nothing to escape, which is nearly always.
-func escaped(text []byte) []byte {
-	if bytes.IndexFunc(text, unprintable) < 0 {
+// escapeText returns text itself when there is nothing to escape, which is the usual case.
+func escapeText(text []byte) []byte {
+	if bytes.IndexFunc(text, isUnprintable) < 0 {
 		return text
 	}
 	var out bytes.Buffer
 	for _, r := range string(text) {
-		if unprintable(r) {
-			escape(&out, r)
+		if isUnprintable(r) {
+			writeEscape(&out, r)
 		} else {
 			out.WriteRune(r)
 		}
@@ -44,10 +45,10 @@ func escaped(text []byte) []byte {
 	return out.Bytes()
 }
 
-func unprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+func isUnprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
-// escape writes a character as JSON does: by its UTF-16 code units (RFC 8259, 7).
-func escape(out *bytes.Buffer, r rune) {
+// writeEscape writes a character as JSON does: by its UTF-16 code units (RFC 8259, section 7).
+func writeEscape(out *bytes.Buffer, r rune) {
 	if r > 0xffff {
 		r -= 0x10000
 		fmt.Fprintf(out, `\u%04x\u%04x`, 0xd800+(r>>10), 0xdc00+(r&0x3ff))

@@ -41,19 +41,20 @@ func (l Live) Snapshot() Snapshot {
 		Pods: []Pod{}, Removals: []Removal{}, EventSources: l.EventSources(), Workers: l.Workers(),
 	}
 	for _, w := range l.Watched() {
-		s.Pods = append(s.Pods, pod(w, s.Time))
+		s.Pods = append(s.Pods, buildPod(w, s.Time))
 	}
 	slices.SortFunc(s.Pods, func(a, b Pod) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
 	for _, r := range slices.Backward(l.Removals()) {
-		s.Removals = append(s.Removals, removal(r))
+		s.Removals = append(s.Removals, buildRemoval(r))
 	}
-	s.Summary = summary(s.Pods)
+	s.Summary = summarizePods(s.Pods)
 	return s
 }
 
-func pod(w controllers.Watched, now time.Time) Pod {
+// buildPod returns a watched pod as the status shows it.
+func buildPod(w controllers.Watched, now time.Time) Pod {
 	p := Pod{
 		Namespace: w.Namespace, Name: w.Pod, UID: string(w.PodUID), Owner: w.Owner, Mode: string(w.Mode), Action: string(w.Action),
 		Problem: text.Redact(w.Problem), LastLook: w.Looked, NextLook: w.NextLook, Removed: w.Removed, Mounts: make([]Mount, 0, len(w.Mounts)),
@@ -62,7 +63,7 @@ func pod(w controllers.Watched, now time.Time) Pod {
 		p.Held = &Held{Reason: string(w.Held), Message: text.Redact(w.Message), Since: w.HeldSince, AskAgain: w.AskAgain}
 	}
 	for _, m := range w.Mounts {
-		p.Mounts = append(p.Mounts, mount(w, m, now))
+		p.Mounts = append(p.Mounts, buildMount(w, m, now))
 	}
 	slices.SortFunc(p.Mounts, func(a, b Mount) int {
 		return cmp.Or(strings.Compare(a.Container, b.Container), strings.Compare(a.MountPoint, b.MountPoint), strings.Compare(a.Volume, b.Volume))
@@ -70,13 +71,14 @@ func pod(w controllers.Watched, now time.Time) Pod {
 	return p
 }
 
-func mount(w controllers.Watched, m controllers.WatchedMount, now time.Time) Mount {
+// buildMount returns one mount of a watched pod as the status shows it.
+func buildMount(w controllers.Watched, m controllers.WatchedMount, now time.Time) Mount {
 	o := m.Mount.Observation
 	shown := Mount{
 		Container: m.Target.Container, Volume: m.Target.Volume, MountPoint: m.Target.Path,
-		FSType: o.FSType, Source: text.Redact(o.Source), Backend: text.Redact(backend(m.Backend)),
-		State: m.Mount.Shown(), Cause: string(o.Cause), Warning: string(o.Warning), Finding: text.Redact(finding(m.Mount)), Since: m.Since,
-		NextStep: next(w, m.Mount, now), Transitions: make([]Transition, 0, len(m.History)),
+		FSType: o.FSType, Source: text.Redact(o.Source), Backend: text.Redact(formatBackend(m.Backend)),
+		State: m.Mount.Shown(), Cause: string(o.Cause), Warning: string(o.Warning), Finding: text.Redact(describeFinding(m.Mount)), Since: m.Since,
+		NextStep: planNextStep(w, m.Mount, now), Transitions: make([]Transition, 0, len(m.History)),
 	}
 	if m.Mount.Phase == verdict.Suspect || m.Mount.Phase == verdict.Failed {
 		shown.Since = m.Mount.Since
@@ -91,15 +93,15 @@ func mount(w controllers.Watched, m controllers.WatchedMount, now time.Time) Mou
 	return shown
 }
 
-func backend(b probes.Backend) string {
+func formatBackend(b probes.Backend) string {
 	if b.Kind == probes.BackendUnknown {
 		return ""
 	}
 	return b.String()
 }
 
-// finding is what the latest look found, or why it could not tell.
-func finding(m verdict.Mount) string {
+// describeFinding returns what the latest probe found, or why it has no result.
+func describeFinding(m verdict.Mount) string {
 	switch o := m.Observation; {
 	case m.Unseen > 0:
 		return m.Blind
@@ -110,7 +112,7 @@ func finding(m verdict.Mount) string {
 	}
 }
 
-func removal(r controllers.Removal) Removal {
+func buildRemoval(r controllers.Removal) Removal {
 	return Removal{
 		Namespace: r.Namespace, Pod: r.Pod, UID: string(r.PodUID), Owner: r.Owner, Backend: text.Redact(r.Backend), Cause: string(r.Cause),
 		Since: r.Since, Removed: r.At, Deadline: r.Deadline, Gone: r.Gone, Stuck: text.Redact(r.Stuck), Successor: r.Successor,
@@ -118,20 +120,20 @@ func removal(r controllers.Removal) Removal {
 	}
 }
 
-func summary(pods []Pod) Summary {
+func summarizePods(pods []Pod) Summary {
 	s := Summary{Pods: len(pods)}
 	for _, p := range pods {
 		if p.Held != nil {
 			s.Held++
 		}
 		for _, m := range p.Mounts {
-			s.count(m)
+			s.countMount(m)
 		}
 	}
 	return s
 }
 
-func (s *Summary) count(m Mount) {
+func (s *Summary) countMount(m Mount) {
 	s.Mounts++
 	switch m.State {
 	case verdict.Healthy.String():

@@ -21,11 +21,13 @@ func ago(d time.Duration) time.Time { return now.Add(-d) }
 
 var rules = verdict.Rules{FailureThreshold: 3, Hang: 40 * time.Second, Period: 10 * time.Second}
 
-// hostile is what a tenant may call a mount: a colour, another line, a turned direction, a tag, half a character.
+// hostile is what a tenant may call a mount: a colour, another line, a turned direction, a tag,
+// half a character.
 const hostile = "/data/\x1b[31m\n\u202e\u009b2J<script>alert(1)</script>\xff"
 
-// looks are what was found at a mount, the last of them two seconds ago and the others a period apart.
-func looks(target probes.Target, found ...probes.Cause) (m verdict.Mount) {
+// probed is a mount after probes with these causes, the last of them two seconds ago and the others
+// a period apart.
+func probed(target probes.Target, found ...probes.Cause) (m verdict.Mount) {
 	state := verdict.State{}
 	for i, cause := range found {
 		end := ago(2*time.Second + time.Duration(len(found)-1-i)*10*time.Second)
@@ -48,12 +50,12 @@ func looks(target probes.Target, found ...probes.Cause) (m verdict.Mount) {
 	return state[target]
 }
 
-// unknown stands for a look that could not tell.
+// unknown stands for a probe without a result.
 const unknown probes.Cause = "unknown"
 
-func mount(path string, found ...probes.Cause) controllers.WatchedMount {
+func watchedMount(path string, found ...probes.Cause) controllers.WatchedMount {
 	target := probes.Target{Container: "app", Volume: "data", Path: path}
-	m := looks(target, found...)
+	m := probed(target, found...)
 	return controllers.WatchedMount{
 		Target: target, Mount: m, Backend: probes.Backend{Kind: probes.BackendCSI, Name: "csi.example.com"}, Since: ago(time.Hour),
 		History: []controllers.Transition{{At: ago(3 * time.Hour), State: "Healthy"}, {At: ago(time.Hour), State: m.Shown(), Cause: m.Observation.Cause}},
@@ -70,27 +72,27 @@ func watched(namespace, name string, mounts ...controllers.WatchedMount) control
 // pods is one of everything.
 func pods() []controllers.Watched {
 	disconnected := slices.Repeat([]probes.Cause{probes.CauseDisconnected}, 2)
-	heldPod := watched("shop", "held", mount("/data", disconnected...), mount("/logs"+hostile, probes.CauseNone))
+	heldPod := watched("shop", "held", watchedMount("/data", disconnected...), watchedMount("/logs"+hostile, probes.CauseNone))
 	heldPod.Held, heldPod.Message = controllers.HeldNoFreshMount, "a fresh mount would fail: dial https://me:hunter2@files/?sig=abc: refused\x1b[2J"
 	heldPod.HeldSince, heldPod.AskAgain = ago(5*time.Minute), now.Add(4*time.Second)
-	settling := watched("batch", "settling", mount("/data", disconnected...))
+	settling := watched("batch", "settling", watchedMount("/data", disconnected...))
 	settling.Rules.Settle = time.Minute
 	starting := watched("batch", "starting")
 	starting.Looked, starting.NextLook = time.Time{}, now.Add(30*time.Second)
-	report := watched("ops", "report", mount("/data", disconnected...))
+	report := watched("ops", "report", watchedMount("/data", disconnected...))
 	report.Mode, report.Problem, report.Held, report.HeldSince = config.ModeReport, `mountwarden.io/mode "Sometimes": allowed are Remediate, Report`, controllers.HeldReportMode, ago(time.Hour)
 	report.Message = "the pod is in mode Report; it is never removed"
-	removed := watched("ops", "removed", mount("/data", disconnected...))
+	removed := watched("ops", "removed", watchedMount("/data", disconnected...))
 	removed.Removed = true
-	full := mount("/data", probes.CauseNone)
+	full := watchedMount("/data", probes.CauseNone)
 	full.Mount.Observation.Warning, full.Mount.Observation.Detail = probes.WarningNoSpace, "no block is left"
 	return []controllers.Watched{
-		watched("web", "healthy", mount("/data", probes.CauseNone)), heldPod, settling, starting, report, removed,
-		watched("batch", "due", mount("/data", disconnected...)),
-		watched("db", "hung", mount("/data", probes.CauseNone, probes.CauseHung)),
-		watched("db", "suspect", mount("/data", probes.CauseIOError)),
-		watched("db", "once-more", mount("/data", probes.CauseIOError, probes.CauseIOError)),
-		watched("db", "unseen", mount("/data", probes.CauseNone, unknown)),
+		watched("web", "healthy", watchedMount("/data", probes.CauseNone)), heldPod, settling, starting, report, removed,
+		watched("batch", "due", watchedMount("/data", disconnected...)),
+		watched("db", "hung", watchedMount("/data", probes.CauseNone, probes.CauseHung)),
+		watched("db", "suspect", watchedMount("/data", probes.CauseIOError)),
+		watched("db", "once-more", watchedMount("/data", probes.CauseIOError, probes.CauseIOError)),
+		watched("db", "unseen", watchedMount("/data", probes.CauseNone, unknown)),
 		watched("db", "full", full),
 	}
 }
@@ -128,7 +130,7 @@ func nodeWith(pods []controllers.Watched, removals []controllers.Removal) status
 func crowd(n int) []controllers.Watched {
 	var all []controllers.Watched
 	for i := range n {
-		all = append(all, watched("crowd", fmt.Sprintf("pod-%05d", i), mount("/data", probes.CauseNone)))
+		all = append(all, watched("crowd", fmt.Sprintf("pod-%05d", i), watchedMount("/data", probes.CauseNone)))
 	}
 	return all
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Row is one mount as people read it, in a terminal and in a browser: every text of it is printable. A pod that was not looked at yet has
-// a Row without a mount.
+// Row is one mount as people read it, in a terminal and in a browser. All its texts are printable.
+// A pod that was not probed yet has a Row without a mount.
 type Row struct {
 	ID string // of this mount, the same in each snapshot: letters and digits
 
@@ -28,7 +28,7 @@ type Row struct {
 	State     string
 	Cause     string // or the warning
 	Finding   string
-	Since     string // for how long it has been so, such as "5m"
+	Since     string // for how long it has been in this state, such as "5m"
 	LastProbe string // how long ago, such as "8s"
 	Latency   string // how long the answer took; "none for 40s" while there is none
 	Held      string
@@ -51,13 +51,13 @@ func (s Snapshot) Rows() []Row {
 	var rows []Row
 	for _, p := range s.Pods {
 		if len(p.Mounts) == 0 {
-			rows = append(rows, s.unseen(p))
+			rows = append(rows, s.newUnprobedRow(p))
 		}
 		for _, m := range p.Mounts {
-			rows = append(rows, s.row(p, m))
+			rows = append(rows, s.newRow(p, m))
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(a.rank(), b.rank()) })
+	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(a.severityRank(), b.severityRank()) })
 	return rows
 }
 
@@ -69,8 +69,8 @@ func (r Row) ShortCause() string {
 	return r.Cause
 }
 
-// rank orders states: the lower, the sooner a person should read it.
-func (r Row) rank() int {
+// severityRank orders states: the lower, the sooner a person should read it.
+func (r Row) severityRank() int {
 	switch {
 	case r.State == verdict.Healthy.String() && r.Cause == "":
 		return len(States())
@@ -81,32 +81,32 @@ func (r Row) rank() int {
 	}
 }
 
-// unseen is a pod none of whose mounts was looked at yet.
-func (s Snapshot) unseen(p Pod) Row {
+// newUnprobedRow returns the Row of a pod whose mounts were not probed yet.
+func (s Snapshot) newUnprobedRow(p Pod) Row {
 	step := NextStep{Step: StepLook, Text: "look for the first time", At: p.NextLook}
 	if !p.LastLook.IsZero() {
 		step.Text = "look again; nothing is mounted there that is to be watched"
 	}
 	return Row{
-		ID:        id(p.UID),
+		ID:        hashNames(p.UID),
 		Namespace: text.Printable(p.Namespace), Pod: text.Printable(p.Name), State: probes.Unknown.String(), Finding: text.Printable(p.Problem),
-		Next: s.next(step), Times: RowTimes{Next: step.At},
+		Next: s.formatNextStep(step), Times: RowTimes{Next: step.At},
 	}
 }
 
-func (s Snapshot) row(p Pod, m Mount) Row {
+func (s Snapshot) newRow(p Pod, m Mount) Row {
 	r := Row{
-		ID:        id(p.UID, m.Container, m.Volume, m.MountPoint),
-		Namespace: text.Printable(p.Namespace), Pod: text.Printable(p.Name), Container: text.Printable(m.Container), Volume: text.Printable(m.Volume),
-		MountPoint: text.Printable(m.MountPoint), FSType: text.Printable(m.FSType), Source: text.Printable(m.Source),
-		State: m.State, Cause: cmp.Or(m.Cause, m.Warning), Finding: text.Printable(m.Finding), Since: s.Ago(m.Since), Next: s.next(m.NextStep),
-		Times: RowTimes{Since: m.Since, Next: m.NextStep.At},
+		ID:        hashNames(p.UID, m.Container, m.Volume, m.MountPoint),
+		Namespace: text.Printable(p.Namespace), Pod: text.Printable(p.Name),
+		Container: text.Printable(m.Container), Volume: text.Printable(m.Volume), MountPoint: text.Printable(m.MountPoint), FSType: text.Printable(m.FSType), Source: text.Printable(m.Source),
+		State: m.State, Cause: cmp.Or(m.Cause, m.Warning), Finding: text.Printable(m.Finding), Since: s.Ago(m.Since),
+		Next: s.formatNextStep(m.NextStep), Times: RowTimes{Since: m.Since, Next: m.NextStep.At},
 	}
 	if p.Held != nil && m.State == verdict.Failed.String() {
 		r.Held = p.Held.Reason
 	}
 	if m.LastProbe != nil {
-		r.LastProbe, r.Latency, r.Times.LastProbe = s.Ago(m.LastProbe.Time), latency(m), m.LastProbe.Time
+		r.LastProbe, r.Latency, r.Times.LastProbe = s.Ago(m.LastProbe.Time), formatLatency(m), m.LastProbe.Time
 	}
 	for _, t := range m.Transitions {
 		r.History = append(r.History, RowTransition{
@@ -116,13 +116,14 @@ func (s Snapshot) row(p Pod, m Mount) Row {
 	return r
 }
 
-// id stands for names that may hold anything.
-func id(names ...string) string {
+// hashNames returns an ID for names that may hold any character.
+func hashNames(names ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(names, "\x00"))) // none of them may hold a NUL
 	return hex.EncodeToString(sum[:8])
 }
 
-func latency(m Mount) string {
+// formatLatency returns how long the latest probe took.
+func formatLatency(m Mount) string {
 	took := time.Duration(m.LastProbe.Seconds * float64(time.Second))
 	if m.Cause == string(probes.CauseHung) {
 		return "none for " + duration.HumanDuration(took)
@@ -135,7 +136,8 @@ func latency(m Mount) string {
 	return took.Round(time.Microsecond).String()
 }
 
-// Ago returns how long before the snapshot a time was, as kubectl writes ages; "" for the zero time.
+// Ago returns how long before the snapshot a time was, as kubectl writes ages. It returns "" for
+// the zero time.
 func (s Snapshot) Ago(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -143,7 +145,7 @@ func (s Snapshot) Ago(t time.Time) string {
 	return duration.HumanDuration(max(s.Time.Sub(t), 0))
 }
 
-func (s Snapshot) next(step NextStep) string {
+func (s Snapshot) formatNextStep(step NextStep) string {
 	if ahead := step.At.Sub(s.Time); ahead >= time.Second {
 		return step.Text + " (in " + duration.HumanDuration(ahead) + ")"
 	}
@@ -170,27 +172,27 @@ func (s Snapshot) Headline() string {
 			states = append(states, fmt.Sprintf("%d %s", n.count, n.name))
 		}
 	}
-	line := fmt.Sprintf("Node %s: %s in %s watched", text.Printable(s.Node), count(c.Mounts, "mount"), count(c.Pods, "pod"))
+	line := fmt.Sprintf("Node %s: %s in %s watched", text.Printable(s.Node), formatCount(c.Mounts, "mount"), formatCount(c.Pods, "pod"))
 	if len(states) > 0 {
 		line += ": " + strings.Join(states, ", ")
 	}
 	if c.Held > 0 {
-		line += fmt.Sprintf("; %s held", count(c.Held, "pod"))
+		line += fmt.Sprintf("; %s held", formatCount(c.Held, "pod"))
 	}
 	if c.Warnings > 0 {
-		line += "; " + count(c.Warnings, "warning")
+		line += "; " + formatCount(c.Warnings, "warning")
 	}
 	return line + "."
 }
 
-func count(n int, noun string) string {
+func formatCount(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// HowToOptIn says how a pod comes to be watched, for who finds none.
+// HowToOptIn says how to have a pod watched, for people who find none.
 func (s Snapshot) HowToOptIn() string {
 	how := `A pod on this node is watched while it runs and has the annotation mountwarden.io/watch: "true", which belongs in the template of its ` +
 		`Deployment, StatefulSet or DaemonSet.`
@@ -200,7 +202,7 @@ func (s Snapshot) HowToOptIn() string {
 	return how
 }
 
-// Result says what has come of a removal, or what it waits for.
+// Result says how an eviction ended, or what it waits for.
 func (r Removal) Result() string {
 	switch {
 	case r.Aftermath != "":

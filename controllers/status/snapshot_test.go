@@ -45,7 +45,8 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// No name of a mount steers a terminal, and a reader of JSON gets the names as they are, but for what is no UTF-8.
+// No name of a mount steers a terminal, and a reader of JSON gets the names as they are, but for
+// what is no UTF-8.
 func TestJSONIsPrintable(t *testing.T) {
 	text := encode(t, node().Snapshot())
 	for _, r := range text {
@@ -158,7 +159,7 @@ func TestSteps(t *testing.T) {
 }
 
 func TestReportModeSaysThatThePodStays(t *testing.T) {
-	w := watched("a", "b", mount("/data", "IOError"))
+	w := watched("a", "b", watchedMount("/data", "IOError"))
 	w.Mode = config.ModeReport
 	step := nodeWith([]controllers.Watched{w}, nil).Snapshot().Pods[0].Mounts[0].NextStep
 	if step.Step != status.StepConfirm || !strings.HasPrefix(step.Text, "report it as failed if") {
@@ -180,7 +181,8 @@ func TestRowsComeWorstFirst(t *testing.T) {
 	}
 }
 
-// Whatever a name holds, a row is printable, and mounts that look the same are told apart by their ids.
+// Whatever a name holds, a row is printable, and mounts with the same printable name have different
+// ids.
 func TestRowsArePrintable(t *testing.T) {
 	ids := map[string]bool{}
 	rows := node().Snapshot().Rows()
@@ -232,7 +234,8 @@ func TestResults(t *testing.T) {
 	}
 }
 
-// What a snapshot costs grows with the mounts and no faster: twice as many take twice the memory and the text.
+// What a snapshot costs grows with the mounts and no faster: twice as many take twice the memory
+// and the text.
 func TestCostIsLinear(t *testing.T) {
 	const few, many = 1100, 2200
 	cost := func(n int) (allocations float64, size int) {

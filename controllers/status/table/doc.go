@@ -1,5 +1,5 @@
 // Package table shows the status of a node in a terminal, as kubectl shows objects.
 //
-// Nothing that a mount, a driver or a tenant has named reaches the terminal but as printable text. Its columns are for people and may
-// change; programs read the JSON.
+// It prints names that a mount, a driver or a tenant chose as printable text only. Its columns are
+// for people and may change. Programs read the JSON.
 package table

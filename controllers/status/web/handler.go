@@ -10,28 +10,30 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/status"
 )
 
-// The paths of the status. The first is the page, or JSON for who accepts that and no HTML; the second is always JSON. Both
-// take the parameters namespace, pod and state of status.NewFilter.
+// The paths of the status. The first is the page, or JSON for who accepts that and no HTML; the
+// second is always JSON. Both take the parameters namespace, pod and state of status.NewFilter.
 const (
 	Path     = "/statusz"
 	PathJSON = "/statusz.json"
 )
 
-// NewHandler returns what serves the status. A server of httpserver hands it requests that only read.
+// NewHandler returns the handler of the status. A server of httpserver hands it only requests that
+// read.
 func NewHandler(snapshot func() status.Snapshot) http.Handler {
-	h := &handler{snapshot: snapshot}
+	h := &statusHandler{snapshot: snapshot}
 	mux := http.NewServeMux()
-	mux.HandleFunc(Path, h.serve)
-	mux.HandleFunc(PathJSON, h.serve)
+	mux.HandleFunc(Path, h.serveStatus)
+	mux.HandleFunc(PathJSON, h.serveStatus)
 	mux.Handle("/{$}", http.RedirectHandler(Path, http.StatusFound))
-	return guard(mux)
+	return guardHandler(mux)
 }
 
-type handler struct{ snapshot func() status.Snapshot }
+type statusHandler struct{ snapshot func() status.Snapshot }
 
-// guard refuses what may come from a stranger's page, and tells the browser what this one may do.
-func guard(next http.Handler) http.Handler {
-	policy := policy()
+// guardHandler rejects requests that may come from an attacker's page, and tells the browser what
+// this page may do.
+func guardHandler(next http.Handler) http.Handler {
+	policy := buildSecurityPolicy()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Content-Security-Policy", policy)
@@ -50,7 +52,8 @@ func guard(next http.Handler) http.Handler {
 	})
 }
 
-// isLoopback says whether a Host header names this host, at whatever port: kubectl port-forward chooses its own.
+// isLoopback says whether a Host header names this host, with any port: kubectl port-forward
+// chooses its own.
 func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -62,7 +65,7 @@ func isLoopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+func (h *statusHandler) serveStatus(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	filter, err := status.NewFilter(query.Get("namespace"), query.Get("pod"), query.Get("state"))
 	if err != nil {
@@ -80,7 +83,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	_ = writePage(w, s, filter) // the same
 }
 
-// wantsJSON is as simple as the question: a browser always accepts HTML, and a program that does not says what it wants.
+// wantsJSON needs no full negotiation: a browser always accepts HTML, and a program that does not
+// says what it wants.
 func wantsJSON(r *http.Request) bool {
 	accept := r.Header.Get("Accept")
 	return r.URL.Path == PathJSON || strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")

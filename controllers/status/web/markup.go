@@ -10,17 +10,19 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/internal/text"
 )
 
-// markup is HTML. A constant is taken as it stands; whatever else is shown is made by say, which escapes it: Go converts no variable of
-// another type by itself.
+// markup is HTML. A constant is taken as it is. Everything else is made by escapeHTML: Go converts
+// no variable of another type implicitly.
 //
-// It is used instead of html/template, which looks up methods by their names at run time and so keeps the linker from leaving out any
-// exported method: the agent would be half as large again (36 and 54 MB).
+// It is used instead of html/template, which looks up methods by their names at run time. The
+// linker then keeps every exported method, and the agent would be half as large again (54 instead
+// of 36 MB).
 type markup string
 
-// say makes text of a name that may hold anything. It may stand between tags, and in quotes as the value of an attribute.
-func say(s string) markup { return markup(html.EscapeString(text.Printable(s))) }
+// escapeHTML makes markup of a text that may hold any character. It may stand between tags, and in
+// quotes as the value of an attribute.
+func escapeHTML(s string) markup { return markup(html.EscapeString(text.Printable(s))) }
 
-func join(parts ...markup) markup {
+func joinMarkup(parts ...markup) markup {
 	var all strings.Builder
 	for _, p := range parts {
 		all.WriteString(string(p))
@@ -28,58 +30,63 @@ func join(parts ...markup) markup {
 	return markup(all.String())
 }
 
-// each joins what f makes of each element.
-func each[T any](all []T, f func(T) markup) markup {
+// renderEach joins what f makes of each element.
+func renderEach[T any](all []T, f func(T) markup) markup {
 	parts := make([]markup, len(all))
 	for i, one := range all {
 		parts[i] = f(one)
 	}
-	return join(parts...)
+	return joinMarkup(parts...)
 }
 
-// unless is m, or nothing where the text is empty.
-func unless(empty string, m markup) markup {
+// showUnlessEmpty returns m, or nothing when the text is empty.
+func showUnlessEmpty(empty string, m markup) markup {
 	if empty == "" {
 		return ""
 	}
 	return m
 }
 
-// note is a smaller line below; none where there is nothing to say.
-func note(s string) markup { return unless(s, join("<small>", say(s), "</small>")) }
-
-// moment shows a time in words, and exactly to who asks for it.
-func moment(t time.Time, words string) markup {
-	return join(`<time datetime="`, say(t.UTC().Format(time.RFC3339)), `">`, say(words), "</time>")
+// renderNote makes a smaller line below. It makes none of an empty text.
+func renderNote(s string) markup {
+	return showUnlessEmpty(s, joinMarkup("<small>", escapeHTML(s), "</small>"))
 }
 
-// writer writes markup piece by piece: the whole of a page would take much of the agent's memory. It keeps the first error.
-type writer struct{ *bufio.Writer }
+// renderTime shows a time in words, and the exact time to programs.
+func renderTime(t time.Time, words string) markup {
+	return joinMarkup(`<time datetime="`, escapeHTML(t.UTC().Format(time.RFC3339)), `">`, escapeHTML(words), "</time>")
+}
 
-func (w writer) put(parts ...markup) {
+// pageWriter writes markup piece by piece, because a whole page would take much of the agent's
+// memory. It keeps the first error.
+type pageWriter struct{ *bufio.Writer }
+
+func (w pageWriter) writeMarkup(parts ...markup) {
 	for _, p := range parts {
 		_, _ = w.WriteString(string(p)) // Flush returns the error
 	}
 }
 
-// table has a role for everything, since narrow screens show it as blocks, which are no tables any more to assistive technology.
-func (w writer) table(caption markup, columns []markup, rows iter.Seq[markup]) {
-	head := each(columns, func(c markup) markup { return join(`<th role="columnheader" scope="col">`, c, "</th>") })
-	w.put(`<table role="table"><caption>`, caption, "</caption>\n", `<thead role="rowgroup"><tr role="row">`, head, "</tr></thead>\n", `<tbody role="rowgroup">`)
+// writeTable gives a role to every element. Narrow screens show the table as blocks, which
+// assistive technology would not know as a table otherwise.
+func (w pageWriter) writeTable(caption markup, columns []markup, rows iter.Seq[markup]) {
+	head := renderEach(columns, func(c markup) markup { return joinMarkup(`<th role="columnheader" scope="col">`, c, "</th>") })
+	w.writeMarkup(`<table role="table"><caption>`, caption, "</caption>\n", `<thead role="rowgroup"><tr role="row">`,
+		head, "</tr></thead>\n", `<tbody role="rowgroup">`)
 	for row := range rows {
-		w.put(row)
+		w.writeMarkup(row)
 	}
-	w.put("\n</tbody></table>")
+	w.writeMarkup("\n</tbody></table>")
 }
 
-func (w writer) section(id, title markup, content func()) {
-	w.put(`<section aria-labelledby="`, id, `"><h2 id="`, id, `">`, title, "</h2>\n")
+func (w pageWriter) writeSection(id, title markup, content func()) {
+	w.writeMarkup(`<section aria-labelledby="`, id, `"><h2 id="`, id, `">`, title, "</h2>\n")
 	content()
-	w.put("</section>\n")
+	w.writeMarkup("</section>\n")
 }
 
-// of makes the rows of a table as they are needed.
-func of[T any](all []T, f func(T) markup) iter.Seq[markup] {
+// renderRows makes the rows of a table as they are needed.
+func renderRows[T any](all []T, f func(T) markup) iter.Seq[markup] {
 	return func(yield func(markup) bool) {
 		for _, one := range all {
 			if !yield(f(one)) {
@@ -89,15 +96,17 @@ func of[T any](all []T, f func(T) markup) iter.Seq[markup] {
 	}
 }
 
-func row(head markup, cells ...markup) markup {
-	return join("\n"+`<tr role="row"><th role="rowheader" scope="row">`, head, "</th>", join(cells...), "</tr>")
+func renderRow(head markup, cells ...markup) markup {
+	return joinMarkup("\n"+`<tr role="row"><th role="rowheader" scope="row">`, head, "</th>", joinMarkup(cells...), "</tr>")
 }
 
-func cell(column, content markup) markup {
+func renderCell(column, content markup) markup {
 	if content == "" {
 		content = "-"
 	}
-	return join("\n"+`<td role="cell" data-label="`, column, `">`, content, "</td>")
+	return joinMarkup("\n"+`<td role="cell" data-label="`, column, `">`, content, "</td>")
 }
 
-func item(content ...markup) markup { return join("\n<li>", join(content...), "</li>") }
+func renderItem(content ...markup) markup {
+	return joinMarkup("\n<li>", joinMarkup(content...), "</li>")
+}

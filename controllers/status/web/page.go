@@ -23,35 +23,36 @@ var pageJS string
 
 // writePage writes the page.
 func writePage(to io.Writer, s status.Snapshot, filter status.Filter) error {
-	title := say(s.Node + " - Mountwarden")
+	title := escapeHTML(s.Node + " - Mountwarden")
 	if s.Summary.Failed > 0 {
-		title = join(say(fmt.Sprintf("%d failed: ", s.Summary.Failed)), title)
+		title = joinMarkup(escapeHTML(fmt.Sprintf("%d failed: ", s.Summary.Failed)), title)
 	}
-	states := each(status.States(), func(state string) markup {
+	states := renderEach(status.States(), func(state string) markup {
 		if state == filter.State {
-			return join("<option selected>", say(state), "</option>")
+			return joinMarkup("<option selected>", escapeHTML(state), "</option>")
 		}
-		return join("<option>", say(state), "</option>")
+		return joinMarkup("<option>", escapeHTML(state), "</option>")
 	})
-	fill := strings.NewReplacer( // looks at nothing that it has filled in
-		"$TITLE", string(title), "$STYLE", pageCSS, "$HEADING", string(say("Mountwarden on "+s.Node)), "$NEWS", string(say(s.Headline())),
-		"$NAMESPACE", string(say(filter.Namespace)), "$POD", string(say(filter.Pod)), "$STATES", string(states), "$SCRIPT", pageJS,
+	fill := strings.NewReplacer( // does not replace in what it has filled in
+		"$TITLE", string(title), "$STYLE", pageCSS, "$HEADING", string(escapeHTML("Mountwarden on "+s.Node)), "$NEWS", string(escapeHTML(s.Headline())),
+		"$NAMESPACE", string(escapeHTML(filter.Namespace)), "$POD", string(escapeHTML(filter.Pod)), "$STATES", string(states), "$SCRIPT", pageJS,
 	)
 	before, after, _ := strings.Cut(pageHTML, "$LIVE")
-	w := writer{bufio.NewWriterSize(to, 16<<10)}
-	w.put(markup(fill.Replace(before)))
-	w.live(s)
-	w.put(markup(fill.Replace(after)))
+	w := pageWriter{bufio.NewWriterSize(to, 16<<10)}
+	w.writeMarkup(markup(fill.Replace(before)))
+	w.writeContent(s)
+	w.writeMarkup(markup(fill.Replace(after)))
 	return w.Flush()
 }
 
-// policy is the page's Content-Security-Policy: nothing but its own style and script, and the latter may ask this server alone.
-func policy() string {
+// buildSecurityPolicy returns the page's Content-Security-Policy. It allows nothing but the page's
+// own style and script, and the script may send requests to this server only.
+func buildSecurityPolicy() string {
 	return fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-		hash(pageCSS), hash(pageJS))
+		hashSource(pageCSS), hashSource(pageJS))
 }
 
-func hash(s string) string {
+func hashSource(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }

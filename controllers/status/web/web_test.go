@@ -175,7 +175,8 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// The policy allows the page's own style and script, as a browser hashes them, and there are no others.
+// The policy allows the page's own style and script, as a browser hashes them, and there are no
+// others.
 func TestPolicyAllowsThePage(t *testing.T) {
 	response := ask(t, "/statusz")
 	policy, text := response.Header().Get("Content-Security-Policy"), response.Body.String()
@@ -229,7 +230,7 @@ func TestHostileNamesStayText(t *testing.T) {
 	}
 }
 
-// Elements that the script and assistive technology look for by id are there once.
+// Elements that the script and assistive technology find by id exist once.
 func TestIDs(t *testing.T) {
 	text := ask(t, "/statusz").Body.String()
 	seen := map[string]bool{}

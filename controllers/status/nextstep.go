@@ -15,16 +15,16 @@ type Step string
 
 // The steps that may be next.
 const (
-	StepLook      Step = "Look"      // it is looked at again; nothing is removed for it now
-	StepConfirm   Step = "Confirm"   // it is believed Failed when it stays broken
-	StepSettle    Step = "Settle"    // it has failed, and its pod is given time in which it may recover
-	StepRemediate Step = "Remediate" // its pod is removed as soon as every gate lets it pass
-	StepHold      Step = "Hold"      // its pod stays for the reason in Held, and whether it may go is asked again
-	StepEnd       Step = "End"       // its pod was removed, and ends
+	StepLook      Step = "Look"      // it is probed again; nothing is evicted for it now
+	StepConfirm   Step = "Confirm"   // it becomes Failed if it stays broken
+	StepSettle    Step = "Settle"    // it has failed, and has time to recover
+	StepRemediate Step = "Remediate" // its pod is evicted as soon as no gate holds it
+	StepHold      Step = "Hold"      // its pod stays for the reason in Held, and the gates are checked again
+	StepEnd       Step = "End"       // its pod was evicted, and terminates
 )
 
-// next says what the agent will do next about a mount of a pod.
-func next(w controllers.Watched, m verdict.Mount, now time.Time) NextStep {
+// planNextStep says what the agent will do next about a mount of a pod.
+func planNextStep(w controllers.Watched, m verdict.Mount, now time.Time) NextStep {
 	outlook := m.Outlook(w.Rules)
 	again := func(step Step, text string) NextStep { return NextStep{Step: step, Text: text, At: w.NextLook} }
 	switch {
@@ -33,13 +33,13 @@ func next(w controllers.Watched, m verdict.Mount, now time.Time) NextStep {
 	case m.Unseen > 0 || m.Phase == verdict.Unjudged:
 		return again(StepLook, "look again; nothing is removed for Unknown")
 	case m.Phase == verdict.Suspect:
-		return confirm(w, m, outlook)
+		return planConfirm(w, m, outlook)
 	case m.Phase != verdict.Failed:
 		return again(StepLook, "look again")
 	case w.Mode != config.ModeRemediate:
 		return NextStep{Step: StepHold, Text: "the pod stays: mode " + string(w.Mode)}
 	case w.Held != controllers.HeldNone:
-		return NextStep{Step: StepHold, Text: "ask again whether the pod may be removed", At: later(w.AskAgain, now, w.NextLook)}
+		return NextStep{Step: StepHold, Text: "ask again whether the pod may be removed", At: chooseFuture(w.AskAgain, now, w.NextLook)}
 	case outlook.At.After(now):
 		return NextStep{Step: StepSettle, Text: "remove the pod unless the mount recovers", At: outlook.At}
 	default:
@@ -47,7 +47,8 @@ func next(w controllers.Watched, m verdict.Mount, now time.Time) NextStep {
 	}
 }
 
-func confirm(w controllers.Watched, m verdict.Mount, o verdict.Outlook) NextStep {
+// planConfirm says when a suspect mount fails, and what happens then.
+func planConfirm(w controllers.Watched, m verdict.Mount, o verdict.Outlook) NextStep {
 	act, at := "remove the pod", o.At
 	if w.Mode != config.ModeRemediate {
 		act = "report it as failed"
@@ -65,8 +66,8 @@ func confirm(w controllers.Watched, m verdict.Mount, o verdict.Outlook) NextStep
 	return NextStep{Step: StepConfirm, Text: act + " " + condition, At: at}
 }
 
-// later returns at when it lies ahead, else otherwise.
-func later(at, now, otherwise time.Time) time.Time {
+// chooseFuture returns at when it is in the future, else otherwise.
+func chooseFuture(at, now, otherwise time.Time) time.Time {
 	if at.After(now) {
 		return at
 	}
