@@ -14,36 +14,37 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// maxMounts caps the mounts of one node that get series of their own. A mount has at most 4 series.
+// maxMounts is how many mounts of one node get series of their own. A mount has at most 4 series.
 const maxMounts = 2000
 
 // Live is where the state at the time of a scrape is read from.
 type Live struct {
 	Statuses      func() []controllers.Status // every watched mount
 	PodsWatched   func() int
-	PodsInvalid   func() int                    // watched pods whose annotations are not understood
-	LastScan      func() time.Time              // when a look was last finished; the zero time before the first
+	PodsInvalid   func() int                    // watched pods with invalid annotations
+	LastScan      func() time.Time              // when a probe last ended; the zero time before the first
 	Workers       func() int                    // probe workers alive
-	ParkedProbes  func() int                    // looks without an answer whose worker waits for it
-	Forsaken      func() int                    // workers that were ended beyond the limit of parked ones and are still inside the kernel
-	Stuck         func() int                    // pods that do not end
+	ParkedProbes  func() int                    // probes without an answer whose worker waits for it
+	Forsaken      func() int                    // workers that were killed beyond the parked ones and are still inside the kernel
+	Stuck         func() int                    // pods that do not terminate
 	EventSources  func() map[string]EventSource // by name
-	Capabilities  map[string]bool               // what looks need, by name, and whether the agent has it
+	Capabilities  map[string]bool               // what probes need, by name, and whether the agent has it
 	Version       string
 	KernelRelease string
 }
 
-// EventSource is a way in which the kernel may announce that a look is due.
+// EventSource is a way in which the kernel may announce that a probe is due.
 type EventSource struct {
 	Available bool // this node has it
-	Watched   int  // of what it announces the changes now
+	Watched   int  // objects whose changes it announces now
 }
 
 // collector makes the metrics of live state.
 type collector struct {
 	live Live
 
-	healthy, info, state, warning, held, storms, sources, announced, capabilities, pods, invalid, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
+	healthy, info, state, warning, held, openBackends, sources, announced, capabilities, pods,
+	invalid, lastScan, workers, parked, forsaken, stuck, dropped, build *prometheus.Desc
 }
 
 // RegisterLive registers the metrics that are read from live state at each scrape.
@@ -53,7 +54,7 @@ func RegisterLive(r prometheus.Registerer, live Live) error {
 
 func newCollector(live Live) *collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+		return prometheus.NewDesc(prometheus.BuildFQName(metricNamespace, "", name), help, labels, nil)
 	}
 	return &collector{
 		live:         live,
@@ -61,7 +62,7 @@ func newCollector(live Live) *collector {
 		info:         desc("mount_info", "Always 1; what is mounted there.", append(mountLabels(), "fstype", "source_kind")...),
 		state:        desc("mount_state", "Always 1; what is believed of the mount, and why it is not healthy.", append(mountLabels(), "state", "cause")...),
 		warning:      desc("mount_warning", "1 for what is wrong around a watched mount that is healthy itself; absent when nothing is.", append(mountLabels(), "warning")...),
-		storms:       desc("backend_breaker_open", "Backends whose pods of this node are held since many of their mounts have failed: one is tried first.", "kind"),
+		openBackends: desc("backend_breaker_open", "Backends whose pods of this node are held since many of their mounts have failed: one is tried first.", "kind"),
 		sources:      desc("event_source_available", "1 when the node has a source of events that announce a look, 0 when such changes are found at the next period.", "source"),
 		announced:    desc("event_source_watched", "Mount tables, processes that serve a FUSE, or file systems of which the source announces the changes now.", "source"),
 		capabilities: desc("capability_available", "1 when the agent has the Linux capability, 0 when it has not and the mounts that it takes cannot be judged.", "capability"),
@@ -83,8 +84,8 @@ func mountLabels() []string { return []string{"namespace", "pod", "container", "
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.healthy, c.info, c.state, c.warning, c.held, c.storms, c.sources, c.announced, c.capabilities, c.pods, c.invalid, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck,
-		c.dropped, c.build,
+		c.healthy, c.info, c.state, c.warning, c.held, c.openBackends, c.sources, c.announced, c.capabilities, c.pods,
+		c.invalid, c.lastScan, c.workers, c.parked, c.forsaken, c.stuck, c.dropped, c.build,
 	} {
 		ch <- d
 	}
@@ -96,22 +97,22 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	statuses := c.live.Statuses()
-	mounts := shown(statuses)
+	mounts := chooseShownMounts(statuses)
 	for _, s := range mounts {
-		c.mount(gauge, s)
+		c.collectMount(gauge, s)
 	}
-	for reason, n := range heldPods(statuses) {
+	for reason, n := range countHeldPods(statuses) {
 		gauge(c.held, float64(n), string(reason))
 	}
-	for kind, n := range stormyBackends(statuses) {
-		gauge(c.storms, float64(n), string(kind))
+	for kind, n := range countOpenBackends(statuses) {
+		gauge(c.openBackends, float64(n), string(kind))
 	}
 	for name, source := range c.live.EventSources() {
-		gauge(c.sources, number(source.Available), name)
+		gauge(c.sources, boolToFloat(source.Available), name)
 		gauge(c.announced, float64(source.Watched), name)
 	}
 	for name, held := range c.live.Capabilities {
-		gauge(c.capabilities, number(held), name)
+		gauge(c.capabilities, boolToFloat(held), name)
 	}
 	gauge(c.dropped, float64(len(statuses)-len(mounts)))
 	gauge(c.pods, float64(c.live.PodsWatched()))
@@ -126,9 +127,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// shown returns the mounts that get series of their own. They are the first by name, so that the same ones are shown at
-// every scrape. The API server takes a mountPath that is no UTF-8, Prometheus takes no such label.
-func shown(statuses []controllers.Status) []controllers.Status {
+// chooseShownMounts returns the mounts that get series of their own. They are the first by name, so
+// that every scrape shows the same ones. It leaves out paths that are not UTF-8: the API server
+// accepts such a mountPath, but Prometheus accepts no such label.
+func chooseShownMounts(statuses []controllers.Status) []controllers.Status {
 	valid := slices.DeleteFunc(slices.Clone(statuses), func(s controllers.Status) bool { return !utf8.ValidString(s.Target.Path) })
 	slices.SortFunc(valid, func(a, b controllers.Status) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Pod, b.Pod),
@@ -138,7 +140,8 @@ func shown(statuses []controllers.Status) []controllers.Status {
 	return valid[:min(len(valid), maxMounts)]
 }
 
-func (c *collector) mount(gauge func(*prometheus.Desc, float64, ...string), s controllers.Status) {
+// collectMount collects the series of one mount.
+func (c *collector) collectMount(gauge func(*prometheus.Desc, float64, ...string), s controllers.Status) {
 	labels := []string{s.Namespace, s.Pod, s.Target.Container, s.Target.Volume, s.Target.Path}
 	state, cause := s.Mount.Shown(), string(s.Mount.Observation.Cause)
 	switch state {
@@ -153,19 +156,20 @@ func (c *collector) mount(gauge func(*prometheus.Desc, float64, ...string), s co
 		gauge(c.warning, 1, append(labels, string(w))...)
 	}
 	if o := s.Mount.Observation; o.FSType != "" {
-		gauge(c.info, 1, append(labels, boundedFSType(o.FSType), sourceKind(o.FSType))...)
+		gauge(c.info, 1, append(labels, boundFSType(o.FSType), classifySource(o.FSType))...)
 	}
 }
 
-func number(yes bool) float64 {
+// boolToFloat returns 1 for true and 0 for false.
+func boolToFloat(yes bool) float64 {
 	if yes {
 		return 1
 	}
 	return 0
 }
 
-// heldPods counts pods, not mounts, by the reason they are held for.
-func heldPods(statuses []controllers.Status) map[controllers.Held]int {
+// countHeldPods counts pods, not mounts, by the reason they are held for.
+func countHeldPods(statuses []controllers.Status) map[controllers.Held]int {
 	type pod struct{ namespace, name string }
 	seen, held := map[pod]bool{}, map[controllers.Held]int{}
 	for _, s := range statuses {
@@ -178,8 +182,9 @@ func heldPods(statuses []controllers.Status) map[controllers.Held]int {
 	return held
 }
 
-// stormyBackends counts the backends that hold pods of this node, by kind.
-func stormyBackends(statuses []controllers.Status) map[probes.BackendKind]int {
+// countOpenBackends counts the backends whose circuit breaker is open and holds pods of this node,
+// by kind.
+func countOpenBackends(statuses []controllers.Status) map[probes.BackendKind]int {
 	seen, open := map[probes.Backend]bool{}, map[probes.BackendKind]int{}
 	for _, s := range statuses {
 		if s.Held == controllers.HeldBackendStorm && s.Mount.Phase == verdict.Failed && !seen[s.Backend] {

@@ -20,28 +20,30 @@ const (
 )
 
 // NewHandler serves what g gathers as promhttp does, in bounded memory. 2,000 mounts are 8 MiB of
-// gathered metrics, 2 MiB of text and 60 KiB of compressed text. promhttp keeps the gathered metrics of
-// each request until its client has read all of the response, however slowly. This handler gathers for
-// one request at a time, and keeps the compressed text of the others.
+// gathered metrics, 2 MiB of text and 60 KiB of compressed text. promhttp keeps the gathered
+// metrics of each request until its client has read all of the response, however slowly. This
+// handler gathers for one request at a time, and keeps the compressed text of the others.
 func NewHandler(g prometheus.Gatherer) http.Handler {
 	options := promhttp.HandlerOpts{OfferedCompressions: []promhttp.Compression{promhttp.Gzip}}
-	return &handler{promhttp.HandlerFor(g, options), make(chan struct{}, 1)}
+	return &metricsHandler{promhttp.HandlerFor(g, options), make(chan struct{}, 1)}
 }
 
-type handler struct {
+// metricsHandler gathers for one request at a time.
+type metricsHandler struct {
 	inner http.Handler
 	turn  chan struct{} // has an element while a request gathers
 }
 
 // ServeHTTP implements http.Handler.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if a := h.gather(r); a != nil {
-		_ = a.send(w, acceptsGzip(r)) // fails when the client has gone
+func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a := h.gatherMetrics(r); a != nil {
+		_ = a.sendTo(w, acceptsGzip(r)) // fails when the client has disconnected
 	}
 }
 
-// gather returns the compressed response, or nil when the client has gone before its turn.
-func (h *handler) gather(r *http.Request) *answer {
+// gatherMetrics returns the compressed response, or nil when the client disconnects before its
+// turn.
+func (h *metricsHandler) gatherMetrics(r *http.Request) *bufferedResponse {
 	select {
 	case h.turn <- struct{}{}:
 		defer func() { <-h.turn }()
@@ -50,31 +52,31 @@ func (h *handler) gather(r *http.Request) *answer {
 	}
 	compressed := r.Clone(r.Context())
 	compressed.Header.Set("Accept-Encoding", gzipEncoding)
-	a := &answer{header: http.Header{}, status: http.StatusOK}
+	a := &bufferedResponse{header: http.Header{}, status: http.StatusOK}
 	h.inner.ServeHTTP(a, compressed)
 	return a
 }
 
-// acceptsGzip is false where a client weighs encodings: no scraper does, and plain text is always
+// acceptsGzip is false where a client weighs encodings. No scraper does, and plain text is always
 // acceptable unless it is excluded (RFC 9110, section 12.5.3).
 func acceptsGzip(r *http.Request) bool {
 	offers := strings.Split(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",")
 	return slices.ContainsFunc(offers, func(offer string) bool { return strings.TrimSpace(offer) == gzipEncoding })
 }
 
-// answer is a response in memory. It implements http.ResponseWriter.
-type answer struct {
+// bufferedResponse is a response in memory. It implements http.ResponseWriter.
+type bufferedResponse struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 }
 
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) WriteHeader(status int)      { a.status = status }
-func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
+func (a *bufferedResponse) Header() http.Header         { return a.header }
+func (a *bufferedResponse) WriteHeader(status int)      { a.status = status }
+func (a *bufferedResponse) Write(p []byte) (int, error) { return a.body.Write(p) }
 
-// send writes the response, decompressed on the way for a client that asks for that.
-func (a *answer) send(w http.ResponseWriter, compressed bool) error {
+// sendTo writes the response. It decompresses the response for a client that does not accept gzip.
+func (a *bufferedResponse) sendTo(w http.ResponseWriter, compressed bool) error {
 	var body io.Reader = &a.body
 	if !compressed && a.header.Get(encodingHeader) == gzipEncoding {
 		text, err := gzip.NewReader(&a.body)

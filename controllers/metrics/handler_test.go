@@ -86,7 +86,7 @@ func TestServesAsPromhttp(t *testing.T) {
 	}
 }
 
-// gatherer gathers as it is told.
+// gatherer gathers by calling a function of the test.
 type gatherer func() ([]*dto.MetricFamily, error)
 
 func (g gatherer) Gather() ([]*dto.MetricFamily, error) { return g() }
@@ -101,7 +101,8 @@ func TestGatheringFails(t *testing.T) {
 	}
 }
 
-// Requests gather one at a time. One whose client has gone, or whose gathering panics, holds up no other.
+// Requests gather one at a time. One whose client has gone, or whose gathering panics, holds up no
+// other.
 func TestGathersOneAtATime(t *testing.T) {
 	var now, most, panics atomic.Int64
 	begun, goOn := make(chan struct{}, 100), make(chan struct{})
@@ -150,7 +151,8 @@ func (s *stalled) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// However many clients do not read, each of their responses takes a small part of what it is made of.
+// However many clients do not read, each of their responses takes a small part of what it is made
+// of.
 func TestSlowReadersTakeLittleMemory(t *testing.T) {
 	const readers = 32
 	a := newAgent(t)

@@ -53,7 +53,8 @@ func newAgent(t testing.TB) *agent {
 	return a
 }
 
-// gather scrapes. A scrape that fails is the worst that a label can do: all other series are lost with it.
+// gather scrapes. A scrape that fails is the worst that a label can do: all other series are lost
+// with it.
 func (a *agent) gather(t testing.TB) []*dto.MetricFamily {
 	t.Helper()
 	families, err := a.registry.Gather()
@@ -96,8 +97,8 @@ func fuse(cause probes.Cause) probes.Observation {
 	return probes.Observation{Cause: cause, FSType: "fuse.s3fs"}
 }
 
-// storm is a mount that is held with many others of its backend.
-func storm(path, driver string) controllers.Status {
+// openCircuit is a mount that is held with many others of its backend.
+func openCircuit(path, driver string) controllers.Status {
 	s := status(path, verdict.Failed, fuse(probes.CauseDisconnected))
 	s.Pod, s.Held, s.Backend = path[1:], controllers.HeldBackendStorm, probes.Backend{Kind: probes.BackendCSI, Name: driver}
 	return s
@@ -114,7 +115,7 @@ func (a *agent) exercise() {
 		status("/healthy", verdict.Healthy, probes.Observation{FSType: "nfs4", Warning: probes.WarningNoSpace}),
 		status("/suspect", verdict.Suspect, fuse(probes.CauseHung)),
 		status("/new", verdict.Unjudged, probes.Observation{}),
-		held, unseen, storm("/one", "a.example"), storm("/two", "a.example"), storm("/three", "b.example"),
+		held, unseen, openCircuit("/one", "a.example"), openCircuit("/two", "a.example"), openCircuit("/three", "b.example"),
 	}
 	look := probes.Observation{Health: probes.Healthy, FSType: "nfs4", Operation: probes.OpStatx, Started: epoch, Finished: epoch.Add(time.Millisecond)}
 	a.Observed(look)

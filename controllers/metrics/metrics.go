@@ -10,47 +10,49 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-const namespace = "mountwarden"
+const metricNamespace = "mountwarden"
 
 // Metrics counts what happens. It satisfies podmount.Meter and followup.Meter.
 type Metrics struct {
-	probes       *prometheus.CounterVec
-	probeSeconds *prometheus.HistogramVec
-	detections   *prometheus.CounterVec
-	detectTime   *prometheus.HistogramVec
-	remediations *prometheus.CounterVec
-	holds        *prometheus.CounterVec
-	aftermaths   *prometheus.CounterVec
-	remedyTime   *prometheus.HistogramVec
+	probes             *prometheus.CounterVec
+	probeSeconds       *prometheus.HistogramVec
+	detections         *prometheus.CounterVec
+	detectionSeconds   *prometheus.HistogramVec
+	remediations       *prometheus.CounterVec
+	holds              *prometheus.CounterVec
+	aftermaths         *prometheus.CounterVec
+	remediationSeconds *prometheus.HistogramVec
 }
 
-// New returns Metrics whose instruments are registered with r. It panics, as MustRegister does, when they already are.
+// New returns Metrics whose instruments are registered with r. It panics, as MustRegister does,
+// when they are registered already.
 func New(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		probes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "probes_total",
+		probes: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricNamespace, Name: "probes_total",
 			Help: "Looks at mounts, by file system type and by what they found."}, []string{"fstype", "result"}),
-		probeSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "probe_duration_seconds",
+		probeSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: metricNamespace, Name: "probe_duration_seconds",
 			Help:    "Time from a look's question to its answer, or until it was given up.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), NativeHistogramBucketFactor: 1.1}, []string{"fstype"}),
-		detections: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "detections_total",
+		detections: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricNamespace, Name: "detections_total",
 			Help: "Mounts that were confirmed as failed, by cause and by what made the look due."}, []string{"cause", "trigger"}),
-		detectTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "detection_duration_seconds",
+		detectionSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: metricNamespace, Name: "detection_duration_seconds",
 			Help:    "Time from the first broken look at a mount to its confirmation as failed.",
 			Buckets: []float64{.02, .1, .5, 1, 2, 3, 5, 10, 20, 40, 60, 120, 300}, NativeHistogramBucketFactor: 1.1}, []string{"cause"}),
-		remediations: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediations_total",
+		remediations: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricNamespace, Name: "remediations_total",
 			Help: "Remediations by action, cause and outcome. One that stays held or blocked for the same reason counts once."},
 			[]string{"action", "cause", "outcome"}),
-		holds: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediation_holds_total",
+		holds: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricNamespace, Name: "remediation_holds_total",
 			Help: "Remediations that were not done, by reason. One that stays held for the same reason counts once."}, []string{"reason"}),
-		aftermaths: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "remediation_aftermaths_total",
+		aftermaths: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: metricNamespace, Name: "remediation_aftermaths_total",
 			Help: "Removals of this node's pods that are over, by what came of them."}, []string{"aftermath"}),
-		remedyTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "remediation_duration_seconds",
+		remediationSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: metricNamespace, Name: "remediation_duration_seconds",
 			Help: "Time that the parts of a remediation took: Act from the first broken look to the removal, Terminate from there until the pod was gone, " +
 				"Heal from the removal until a successor was healthy, and Total from the first broken look until then.",
 			Buckets: []float64{.1, .5, 1, 2, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 1800}, NativeHistogramBucketFactor: 1.1}, []string{"phase"}),
 	}
-	r.MustRegister(m.probes, m.probeSeconds, m.detections, m.detectTime, m.remediations, m.holds, m.aftermaths, m.remedyTime)
-	// To Prometheus a series that begins with 1 has never increased, and nobody would be told of the first.
+	r.MustRegister(m.probes, m.probeSeconds, m.detections, m.detectionSeconds, m.remediations, m.holds, m.aftermaths, m.remediationSeconds)
+	// A series that begins with 1 has never increased for Prometheus, so no alert would see the
+	// first.
 	for _, a := range controllers.Aftermaths() {
 		m.aftermaths.WithLabelValues(string(a))
 	}
@@ -60,27 +62,27 @@ func New(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Observed counts one look.
+// Observed counts one probe.
 func (m *Metrics) Observed(o probes.Observation) {
 	result := o.Health.String()
 	if o.Health == probes.Broken {
 		result = string(o.Cause)
 	}
-	fsType := boundedFSType(o.FSType)
+	fsType := boundFSType(o.FSType)
 	m.probes.WithLabelValues(fsType, result).Inc()
 	if o.Operation != probes.OpNone {
 		m.probeSeconds.WithLabelValues(fsType).Observe(o.Finished.Sub(o.Started).Seconds())
 	}
 }
 
-// Detected counts one mount that was confirmed as failed by a look that the trigger made due.
+// Detected counts one mount that a probe confirmed as failed. The trigger made that probe due.
 func (m *Metrics) Detected(f verdict.Failure, trigger probes.Trigger) {
 	cause := string(f.Observation.Cause)
 	m.detections.WithLabelValues(cause, string(trigger)).Inc()
-	m.detectTime.WithLabelValues(cause).Observe(f.Confirmed.Sub(f.Since).Seconds())
+	m.detectionSeconds.WithLabelValues(cause).Observe(f.Confirmed.Sub(f.Since).Seconds())
 }
 
-// Remediated counts one outcome of a remediation, and why it was not done.
+// Remediated counts one outcome of a remediation, and why it was held.
 func (m *Metrics) Remediated(cause probes.Cause, r controllers.Result) {
 	m.remediations.WithLabelValues(string(r.Action), string(cause), string(r.Outcome)).Inc()
 	if r.Held != controllers.HeldNone {
@@ -88,25 +90,12 @@ func (m *Metrics) Remediated(cause probes.Cause, r controllers.Result) {
 	}
 }
 
-// Ended counts one removal that is over.
+// Ended counts one eviction whose follow-up has ended.
 func (m *Metrics) Ended(a controllers.Aftermath) {
 	m.aftermaths.WithLabelValues(string(a)).Inc()
 }
 
-// Took notes how long a part of a remediation took.
+// Took records how long a stage of a remediation took.
 func (m *Metrics) Took(phase controllers.Phase, d time.Duration) {
-	m.remedyTime.WithLabelValues(string(phase)).Observe(max(d, 0).Seconds()) // clocks may differ
-}
-
-// boundedFSType returns the type where it is one that is known, else "other": a FUSE server chooses the
-// part after "fuse." freely, and so could make series without end.
-func boundedFSType(fsType string) string {
-	switch fsType {
-	case "", "9p", "autofs", "btrfs", "ceph", "cifs", "ext4", "fuse", "fuse.gcsfuse", "fuse.geesefs", "fuse.glusterfs", "fuse.goofys",
-		"fuse.juicefs", "fuse.mergerfs", "fuse.rclone", "fuse.s3fs", "fuse.seaweedfs", "fuse.sshfs", "fuseblk", "lustre", "nfs", "nfs4",
-		"overlay", "smb3", "squashfs", "tmpfs", "virtiofs", "xfs":
-		return fsType
-	default:
-		return "other"
-	}
+	m.remediationSeconds.WithLabelValues(string(phase)).Observe(max(d, 0).Seconds()) // clocks may differ
 }

@@ -136,7 +136,8 @@ func TestHeldCountsPods(t *testing.T) {
 	}
 }
 
-// Each reason is there from the start, at 0: Prometheus sees no increase in a series that begins with 1.
+// Each reason is there from the start, at 0: Prometheus sees no increase in a series that begins
+// with 1.
 func TestHoldsAreCountedByReason(t *testing.T) {
 	a := newAgent(t)
 	if got := lines(a.text(t), "mountwarden_remediation_holds_total"); len(got) != len(controllers.Holds()) || !slices.Contains(got, `mountwarden_remediation_holds_total{reason="GaveUp"} 0`) {
@@ -178,7 +179,8 @@ func TestTooManyMounts(t *testing.T) {
 	}
 }
 
-// The API server takes a mountPath of any bytes over protobuf. One such pod must not take the node's metrics away.
+// The API server takes a mountPath of any bytes over protobuf. One such pod must not take the
+// node's metrics away.
 func TestPathThatIsNoUTF8(t *testing.T) {
 	a := newAgent(t)
 	for _, path := range []string{"/a\xff", "/a\xfe", "/a\ufffd", "/b\nc", `/d"e\f`} {
@@ -236,7 +238,7 @@ func TestSourceKinds(t *testing.T) {
 	}
 }
 
-// What a look that never asked anything took is no latency of a file system.
+// A probe that made no system call says nothing about the latency of a file system.
 func TestDurationsAreOfQuestionsOnly(t *testing.T) {
 	a := newAgent(t)
 	a.Observed(probes.Observation{Detail: "no process"})
@@ -245,7 +247,8 @@ func TestDurationsAreOfQuestionsOnly(t *testing.T) {
 	}
 }
 
-// TestDocumentation holds docs/metrics.md against the metrics; with -update, which go generate uses, it writes it.
+// TestDocumentation holds docs/metrics.md against the metrics; with -update, which go generate
+// uses, it writes it.
 func TestDocumentation(t *testing.T) {
 	a := newAgent(t)
 	a.exercise()

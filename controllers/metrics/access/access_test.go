@@ -25,8 +25,9 @@ var server apitest.Server
 
 func TestMain(m *testing.M) { server.Main(m) }
 
-// world is a gate on a real API server, with a clock and a line to the server that can be cut.
-type world struct {
+// gateTest is a gate on a real API server, with a clock and a connection to the server that can be
+// cut.
+type gateTest struct {
 	gate   http.Handler
 	mu     sync.Mutex
 	now    time.Time
@@ -35,8 +36,8 @@ type world struct {
 	served int // requests that were let through
 }
 
-// RoundTrip counts, and fails while the line is cut.
-func (w *world) line(next http.RoundTripper) http.RoundTripper {
+// countReviews counts the requests to the API server, which fail while the connection is cut.
+func (w *gateTest) countReviews(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		w.mu.Lock()
 		w.asked++
@@ -53,12 +54,12 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func newWorld(t *testing.T) *world {
+func newGateTest(t *testing.T) *gateTest {
 	t.Helper()
 	server.Require(t)
-	w := &world{now: time.Now()}
+	w := &gateTest{now: time.Now()}
 	config := rest.CopyConfig(server.Config)
-	config.Wrap(w.line)
+	config.Wrap(w.countReviews)
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
@@ -77,20 +78,20 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) pass(d time.Duration) {
+func (w *gateTest) advanceClock(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = w.now.Add(d)
 }
 
-func (w *world) set(cut bool) {
+func (w *gateTest) cutConnection(cut bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cut = cut
 }
 
 // get asks for a path and returns the status and the text of the answer.
-func (w *world) get(t *testing.T, path, authorization string) (int, string) {
+func (w *gateTest) get(t *testing.T, path, authorization string) (int, string) {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
 	if authorization != "" {
@@ -104,7 +105,7 @@ func (w *world) get(t *testing.T, path, authorization string) (int, string) {
 	return answer.Code, answer.Body.String()
 }
 
-func (w *world) want(t *testing.T, what, authorization string, status, asked int) {
+func (w *gateTest) requireStatus(t *testing.T, what, authorization string, status, asked int) {
 	t.Helper()
 	before := w.asked
 	if got, text := w.get(t, "/metrics", authorization); got != status {
@@ -149,19 +150,19 @@ func allow(t *testing.T, namespace string, paths []string) {
 	}
 }
 
-// permitted waits until the API server knows of a role, which takes its caches a moment.
-func permitted(t *testing.T, token string) {
+// waitUntilPermitted waits until the API server knows of a role, which takes its caches a moment.
+func waitUntilPermitted(t *testing.T, token string) {
 	t.Helper()
 	apitest.Eventually(t, "the role is known", func() bool {
-		status, _ := newWorld(t).get(t, "/metrics", token)
+		status, _ := newGateTest(t).get(t, "/metrics", token)
 		return status == http.StatusOK
 	})
 }
 
 func TestWhoIsServed(t *testing.T) {
-	w := newWorld(t)
+	w := newGateTest(t)
 	scraper, stranger, elsewhere := account(t, "/metrics"), account(t), account(t, "/healthz")
-	permitted(t, scraper)
+	waitUntilPermitted(t, scraper)
 	for _, tc := range []struct {
 		name, authorization string
 		status, asked       int
@@ -194,16 +195,16 @@ func TestWhoIsServed(t *testing.T) {
 
 // What is allowed at one path says nothing of another.
 func TestEachPathIsAsked(t *testing.T) {
-	w, scraper := newWorld(t), account(t, "/metrics")
-	permitted(t, scraper)
-	w.want(t, "the path of the role", scraper, 200, 2)
+	w, scraper := newGateTest(t), account(t, "/metrics")
+	waitUntilPermitted(t, scraper)
+	w.requireStatus(t, "the path of the role", scraper, 200, 2)
 	if status, _ := w.get(t, "/debug", scraper); status != http.StatusForbidden {
 		t.Errorf("another path: status %d", status)
 	}
 }
 
 func TestOnlyGet(t *testing.T) {
-	w := newWorld(t)
+	w := newGateTest(t)
 	for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions} {
 		answer := httptest.NewRecorder()
 		w.gate.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), method, "/metrics", http.NoBody))
@@ -213,31 +214,33 @@ func TestOnlyGet(t *testing.T) {
 	}
 }
 
-// An allowed caller is asked about every other minute, goes on for an hour while the API server is away, and not longer.
+// An allowed caller is asked about every other minute, goes on for an hour while the API server is
+// away, and not longer.
 func TestRemembered(t *testing.T) {
-	w, scraper := newWorld(t), account(t, "/metrics")
-	permitted(t, scraper)
-	w.want(t, "the first", scraper, 200, 2)
-	w.want(t, "at once", scraper, 200, 0)
-	w.pass(119 * time.Second)
-	w.want(t, "two minutes later, all but a second", scraper, 200, 0)
-	w.pass(2 * time.Second)
-	w.want(t, "after two minutes", scraper, 200, 2)
-	w.set(true)
-	w.pass(59 * time.Minute)
-	w.want(t, "the API server is away", scraper, 200, 1)
-	w.pass(2 * time.Minute)
-	w.want(t, "it is away for more than an hour", scraper, 503, 1)
-	w.want(t, "a stranger meanwhile", "Bearer abc", 503, 1)
-	w.set(false)
-	w.want(t, "it is back", scraper, 200, 2)
+	w, scraper := newGateTest(t), account(t, "/metrics")
+	waitUntilPermitted(t, scraper)
+	w.requireStatus(t, "the first", scraper, 200, 2)
+	w.requireStatus(t, "at once", scraper, 200, 0)
+	w.advanceClock(119 * time.Second)
+	w.requireStatus(t, "two minutes later, all but a second", scraper, 200, 0)
+	w.advanceClock(2 * time.Second)
+	w.requireStatus(t, "after two minutes", scraper, 200, 2)
+	w.cutConnection(true)
+	w.advanceClock(59 * time.Minute)
+	w.requireStatus(t, "the API server is away", scraper, 200, 1)
+	w.advanceClock(2 * time.Minute)
+	w.requireStatus(t, "it is away for more than an hour", scraper, 503, 1)
+	w.requireStatus(t, "a stranger meanwhile", "Bearer abc", 503, 1)
+	w.cutConnection(false)
+	w.requireStatus(t, "it is back", scraper, 200, 2)
 }
 
-// Who loses the role is refused at the next review, and is not let in by what was remembered when the API server goes away then.
+// Who loses the role is refused at the next review, and is not let in by what was remembered when
+// the API server goes away then.
 func TestRevoked(t *testing.T) {
-	w, scraper := newWorld(t), account(t, "/metrics")
-	permitted(t, scraper)
-	w.want(t, "before", scraper, 200, 2)
+	w, scraper := newGateTest(t), account(t, "/metrics")
+	waitUntilPermitted(t, scraper)
+	w.requireStatus(t, "before", scraper, 200, 2)
 	roles := server.Client.RbacV1().ClusterRoleBindings()
 	all, err := roles.List(apitest.Context(t), metav1.ListOptions{})
 	if err != nil {
@@ -251,19 +254,19 @@ func TestRevoked(t *testing.T) {
 		}
 	}
 	apitest.Eventually(t, "the role is gone", func() bool {
-		w.pass(3 * time.Minute)
+		w.advanceClock(3 * time.Minute)
 		status, _ := w.get(t, "/metrics", scraper)
 		return status == http.StatusForbidden
 	})
-	w.set(true)
-	w.want(t, "after", scraper, 503, 1)
+	w.cutConnection(true)
+	w.requireStatus(t, "after", scraper, 503, 1)
 }
 
 // Strangers cannot make the agent ask the API server without end, nor shut out whom it knows.
 func TestFlood(t *testing.T) {
-	w, scraper := newWorld(t), account(t, "/metrics")
-	permitted(t, scraper)
-	w.want(t, "before", scraper, 200, 2)
+	w, scraper := newGateTest(t), account(t, "/metrics")
+	waitUntilPermitted(t, scraper)
+	w.requireStatus(t, "before", scraper, 200, 2)
 	before := w.asked
 	for i := range 200 {
 		if status, _ := w.get(t, "/metrics", fmt.Sprintf("Bearer stranger-%d", i)); status == http.StatusOK {
@@ -273,13 +276,13 @@ func TestFlood(t *testing.T) {
 	if asked := w.asked - before; asked != 9 {
 		t.Errorf("%d requests to the API server for 200 strangers, want the 9 that are left of 10 at once", asked)
 	}
-	w.want(t, "during the flood", scraper, 200, 0)
+	w.requireStatus(t, "during the flood", scraper, 200, 0)
 }
 
 // Many scrapes at once of one caller are one review.
 func TestTogether(t *testing.T) {
-	w, scraper := newWorld(t), account(t, "/metrics")
-	permitted(t, scraper)
+	w, scraper := newGateTest(t), account(t, "/metrics")
+	waitUntilPermitted(t, scraper)
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
