@@ -1,8 +1,9 @@
-// Package permissions asks the API server at start-up whether the agent may do what it will have to do, so that a
-// missing rule is found by the person who installs it and not at the first broken mount.
+// Package permissions asks the API server at start-up whether the agent may do its work. A missing
+// rule is then found at installation and not at the first broken mount.
 //
-// It leans on SelfSubjectAccessReview, which every authenticated user may create (ClusterRole system:basic-user).
+// It uses SelfSubjectAccessReview, which every authenticated user may create (ClusterRole
+// system:basic-user).
 //
-// Do not use it to decide whether a single call may be made: the answer may be out of date by then, and the call's own error
-// is the truth.
+// Do not use it to decide whether a single call may be made. The answer may be out of date by then,
+// and the error of the call itself is authoritative.
 package permissions

@@ -32,22 +32,24 @@ func (p Permission) String() string {
 	return p.Verb + " " + name
 }
 
-func (p Permission) where() string {
+// describeScope says where the permission applies.
+func (p Permission) describeScope() string {
 	if p.Namespace == "" {
 		return "every namespace"
 	}
 	return "the namespace " + p.Namespace
 }
 
-func (p Permission) role() string {
+// chooseRoleKind says what kind of role grants the permission.
+func (p Permission) chooseRoleKind() string {
 	if p.Namespace == "" {
 		return "ClusterRole"
 	}
 	return "Role there"
 }
 
-// Needed returns what an agent needs with a configuration. A dry run removes nothing, and so keeps no Leases; limits.allowedActions says what else
-// is not needed.
+// Needed returns the permissions that an agent needs with a configuration. A dry run evicts
+// nothing, and so keeps no Leases. limits.allowedActions says which actions are not needed.
 func Needed(cfg config.Config) []Permission {
 	all := []Permission{
 		{Resource: "pods", Verb: "get", For: "to look at a pod once more before it is removed"},
@@ -85,10 +87,12 @@ func Needed(cfg config.Config) []Permission {
 	return all
 }
 
-// ErrMissing says that the API server denies a permission. Errors that are not ErrMissing mean that it could not be asked.
+// ErrMissing says that the API server denies a permission. Other errors mean that it gave no
+// answer.
 var ErrMissing = errors.New("missing permission")
 
-// Check asks for each permission and returns one error for all that are denied, each named with its purpose.
+// Check asks for each permission. It returns one error for all that are denied, each named with its
+// purpose.
 func Check(ctx context.Context, reviews typedauthv1.SelfSubjectAccessReviewInterface, needed []Permission) error {
 	var missing []error
 	for _, p := range needed {
@@ -102,7 +106,8 @@ func Check(ctx context.Context, reviews typedauthv1.SelfSubjectAccessReviewInter
 			return fmt.Errorf("ask the API server whether I may %s: %w", p, err)
 		}
 		if !answer.Status.Allowed {
-			missing = append(missing, fmt.Errorf("%w: %q in %s, needed %s: add it to the agent's %s", ErrMissing, p, p.where(), p.For, p.role()))
+			missing = append(missing, fmt.Errorf("%w: %q in %s, needed %s: add it to the agent's %s",
+				ErrMissing, p, p.describeScope(), p.For, p.chooseRoleKind()))
 		}
 	}
 	return errors.Join(missing...)

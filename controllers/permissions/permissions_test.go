@@ -74,7 +74,8 @@ func names(all []permissions.Permission) []string {
 	return names
 }
 
-// The list is what the chart grants and what the documentation promises: a change of it must be meant.
+// The list is what the chart grants and what the documentation promises: a change of it must be
+// meant.
 func TestNeeded(t *testing.T) {
 	always := []string{
 		"create events.events.k8s.io", "get jobs.batch", "get pods", "list namespaces", "list nodes", "list pods", "patch events.events.k8s.io",
