@@ -22,12 +22,13 @@ import (
 )
 
 const (
-	healthPort = "health" // name of the container port in the chart
-	asked      = 32       // agents that are asked at a time
-	answerSize = 200      // bytes of an answer that are told
+	healthPort        = "health" // name of the container port in the chart
+	maxConcurrentAsks = 32       // agents
+	maxAnswerBytes    = 200      // of an answer that is not 200
 )
 
-// ErrUnhealthy says that an agent is missing or not well. Errors that are not ErrUnhealthy mean that it could not be told.
+// ErrUnhealthy says that an agent is missing or unhealthy. Other errors mean that this is not
+// known.
 var ErrUnhealthy = errors.New("not every agent is healthy")
 
 // Agent is what is known of one agent.
@@ -42,7 +43,8 @@ type Report struct {
 	Agents  []Agent
 }
 
-// Err returns nil when every node that should have an agent has a healthy one, else ErrUnhealthy with numbers.
+// Err returns nil when every node that should have an agent has a healthy one, else ErrUnhealthy
+// with numbers.
 func (r Report) Err() error {
 	healthy := 0
 	for _, a := range r.Agents {
@@ -78,25 +80,25 @@ func (a Asker) Ask(ctx context.Context) (Report, error) {
 	if set.Status.ObservedGeneration < set.Generation {
 		return Report{}, fmt.Errorf("DaemonSet %s/%s: its controller has not seen its latest change yet", a.Namespace, a.DaemonSet)
 	}
-	pods, err := a.pods(ctx, set)
+	pods, err := a.listAgentPods(ctx, set)
 	if err != nil {
 		return Report{}, err
 	}
 	report := Report{Desired: int(set.Status.DesiredNumberScheduled), Agents: make([]Agent, len(pods))}
 	client := &http.Client{Timeout: a.Timeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	var group errgroup.Group
-	group.SetLimit(asked)
+	group.SetLimit(maxConcurrentAsks)
 	for i, pod := range pods {
 		group.Go(func() error {
-			report.Agents[i] = Agent{Node: pod.Spec.NodeName, Pod: pod.Name, Problem: problem(ctx, client, pod)}
+			report.Agents[i] = Agent{Node: pod.Spec.NodeName, Pod: pod.Name, Problem: findProblem(ctx, client, pod)}
 			return nil
 		})
 	}
 	return report, group.Wait()
 }
 
-// pods returns the agents, by node. One that is ending is none any more.
-func (a Asker) pods(ctx context.Context, set *appsv1.DaemonSet) ([]corev1.Pod, error) {
+// listAgentPods returns the agents' pods by node, without those that terminate.
+func (a Asker) listAgentPods(ctx context.Context, set *appsv1.DaemonSet) ([]corev1.Pod, error) {
 	list, err := a.Client.CoreV1().Pods(a.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(set.Spec.Selector)})
 	if err != nil {
 		return nil, fmt.Errorf("list the agents: %w", err)
@@ -108,25 +110,27 @@ func (a Asker) pods(ctx context.Context, set *appsv1.DaemonSet) ([]corev1.Pod, e
 	return pods, nil
 }
 
-// problem asks one agent whether its loop runs and whether it has room to look.
-func problem(ctx context.Context, client *http.Client, pod corev1.Pod) string {
+// findProblem asks one agent whether its probe loop runs and whether it has free slots for probes.
+// It returns "" if both are so.
+func findProblem(ctx context.Context, client *http.Client, pod corev1.Pod) string {
 	if pod.Status.PodIP == "" {
 		return fmt.Sprintf("has no address yet: its pod is %s", cmp.Or(string(pod.Status.Phase), "new"))
 	}
-	port, ok := portOf(pod)
+	port, ok := findHealthPort(pod)
 	if !ok {
 		return fmt.Sprintf("no container of its pod has a port named %q", healthPort)
 	}
 	address := "http://" + net.JoinHostPort(pod.Status.PodIP, port)
 	for _, path := range []string{"/healthz", "/readyz"} {
-		if err := get(ctx, client, address+path); err != nil {
+		if err := checkEndpoint(ctx, client, address+path); err != nil {
 			return err.Error()
 		}
 	}
 	return ""
 }
 
-func portOf(pod corev1.Pod) (string, bool) {
+// findHealthPort returns the number of the port that serves the agent's health.
+func findHealthPort(pod corev1.Pod) (string, bool) {
 	for _, c := range pod.Spec.Containers {
 		for _, p := range c.Ports {
 			if p.Name == healthPort {
@@ -137,8 +141,8 @@ func portOf(pod corev1.Pod) (string, bool) {
 	return "", false
 }
 
-// get returns nil when the answer is 200.
-func get(ctx context.Context, client *http.Client, url string) error {
+// checkEndpoint returns nil when the answer is 200.
+func checkEndpoint(ctx context.Context, client *http.Client, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
@@ -151,9 +155,9 @@ func get(ctx context.Context, client *http.Client, url string) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
 	}
-	answer, err := io.ReadAll(io.LimitReader(response.Body, 4*answerSize))
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 4*maxAnswerBytes))
 	if err != nil {
 		return fmt.Errorf("%s answers %s, and then %w", url, response.Status, err)
 	}
-	return fmt.Errorf("%s answers %s: %q", url, response.Status, text.Cut(string(answer), answerSize))
+	return fmt.Errorf("%s answers %s: %q", url, response.Status, text.Cut(string(answer), maxAnswerBytes))
 }

@@ -29,7 +29,7 @@ const namespace, name = "mw", "mountwarden"
 
 func labels() map[string]string { return map[string]string{"app": "mw"} }
 
-// daemonSet is one whose controller wants agents on so many nodes.
+// daemonSet is one whose controller wants agents on this many nodes.
 func daemonSet(desired int) *appsv1.DaemonSet {
 	return &appsv1.DaemonSet{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: "set", Generation: 2},
@@ -196,7 +196,7 @@ func unnamed(p *corev1.Pod) *corev1.Pod {
 	return p
 }
 
-// What could not be told is no unhealthy agent.
+// An agent whose state is not known is not an unhealthy agent.
 func TestCannotTell(t *testing.T) {
 	unseen := daemonSet(1)
 	unseen.Status.ObservedGeneration = 1
