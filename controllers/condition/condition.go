@@ -12,10 +12,10 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
-// callTimeout bounds each call to the API server.
-const callTimeout = 5 * time.Second
+// patchTimeout bounds each call to the API server.
+const patchTimeout = 5 * time.Second
 
-// Writer writes conditions of pods. Its zero value is of no use: see New.
+// Writer writes conditions of pods. Use New to make one.
 type Writer struct {
 	pods typedcorev1.PodsGetter
 }
@@ -25,14 +25,15 @@ func New(pods typedcorev1.PodsGetter) *Writer {
 	return &Writer{pods: pods}
 }
 
-// WriteCondition sets one condition of the pod with this name and UID, and leaves all others alone. A pod that has another UID by
-// now is refused as invalid, one that is gone as not found.
+// WriteCondition sets one condition of the pod with this name and UID, and does not change others.
+// The API server rejects the write as invalid if the pod now has another UID, and as not found if
+// there is no such pod.
 func (w *Writer) WriteCondition(ctx context.Context, pod *corev1.Pod, c corev1.PodCondition) error {
-	text, err := json.Marshal(patchOf(pod.UID, c))
+	text, err := json.Marshal(newPatch(pod.UID, c))
 	if err != nil {
 		return fmt.Errorf("write the patch of condition %s: %w", c.Type, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patchTimeout)
 	defer cancel()
 	_, err = w.pods.Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, text, metav1.PatchOptions{FieldManager: "mountwarden"}, "status")
 	if err != nil {
@@ -41,8 +42,9 @@ func (w *Writer) WriteCondition(ctx context.Context, pod *corev1.Pod, c corev1.P
 	return nil
 }
 
-// fields are what is written of a condition. None is left out when it is empty: a message of before would stay.
-type fields struct {
+// conditionFields are what is written of a condition. None is omitted when it is empty: otherwise
+// an earlier message would stay.
+type conditionFields struct {
 	Type               corev1.PodConditionType `json:"type"`
 	Status             corev1.ConditionStatus  `json:"status"`
 	Reason             string                  `json:"reason"`
@@ -50,10 +52,10 @@ type fields struct {
 	LastTransitionTime metav1.Time             `json:"lastTransitionTime"`
 }
 
-// patchOf returns the patch as it is sent: the UID is a precondition, not a change.
-func patchOf(uid types.UID, c corev1.PodCondition) any {
+// newPatch returns the patch to send. Its UID is a precondition, not a change.
+func newPatch(uid types.UID, c corev1.PodCondition) any {
 	type status struct {
-		Conditions []fields `json:"conditions"`
+		Conditions []conditionFields `json:"conditions"`
 	}
 	type metadata struct {
 		UID types.UID `json:"uid"`
@@ -61,5 +63,5 @@ func patchOf(uid types.UID, c corev1.PodCondition) any {
 	return struct {
 		Metadata metadata `json:"metadata"`
 		Status   status   `json:"status"`
-	}{metadata{uid}, status{[]fields{{c.Type, c.Status, c.Reason, c.Message, c.LastTransitionTime}}}}
+	}{metadata{uid}, status{[]conditionFields{{c.Type, c.Status, c.Reason, c.Message, c.LastTransitionTime}}}}
 }

@@ -51,7 +51,8 @@ func write(t *testing.T, pod *corev1.Pod, c corev1.PodCondition) error {
 	return condition.New(server.Client.CoreV1()).WriteCondition(apitest.Context(t), pod, c)
 }
 
-// find returns the conditions of a pod as the API server has them, without those that it makes itself.
+// find returns the conditions of a pod as the API server has them, without those that it makes
+// itself.
 func find(t *testing.T, pod *corev1.Pod) map[corev1.PodConditionType]corev1.PodCondition {
 	t.Helper()
 	all := map[corev1.PodConditionType]corev1.PodCondition{}
