@@ -14,8 +14,8 @@ import (
 // Node is the node that pods are bound to.
 const Node = "node-1"
 
-// NewPod returns a pod that opted in: bound to Node, controlled by a ReplicaSet, with the container app that mounts
-// the volume data at /data. It is not created.
+// NewPod returns a pod that opted in: bound to Node, controlled by a ReplicaSet, with the container
+// app that mounts the volume data at /data. It is not created.
 func NewPod(namespace, name string) *corev1.Pod {
 	yes := true
 	return &corev1.Pod{
@@ -43,8 +43,8 @@ func Volume(name string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "fuse.csi.example"}}}
 }
 
-// Run creates the pod and writes the status that a kubelet would: Running, and so is each container. It returns the pod
-// as the API server has it.
+// Run creates the pod and writes the status that a kubelet would: the pod and each container run.
+// It returns the pod as the API server has it.
 func (s *Server) Run(t testing.TB, pod *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	ctx := Context(t)
@@ -106,7 +106,7 @@ func (s *Server) ChangeStatus(t testing.TB, pod *corev1.Pod, change func(*corev1
 	return live
 }
 
-// Delete asks for the pod's end with its own grace; with no kubelet it stays as terminating.
+// Delete deletes the pod with its own grace period. Without a kubelet it stays as terminating.
 func (s *Server) Delete(t testing.TB, pod *corev1.Pod) {
 	t.Helper()
 	if err := s.Client.CoreV1().Pods(pod.Namespace).Delete(Context(t), pod.Name, metav1.DeleteOptions{}); err != nil {
@@ -114,7 +114,7 @@ func (s *Server) Delete(t testing.TB, pod *corev1.Pod) {
 	}
 }
 
-// Vanish removes the pod at once, as a kubelet does when all its containers have ended.
+// Vanish deletes the pod at once, as a kubelet does when all its containers have ended.
 func (s *Server) Vanish(t testing.TB, pod *corev1.Pod) {
 	t.Helper()
 	now := int64(0)

@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// assets names the folder of etcd and kube-apiserver.
-const assets = "KUBEBUILDER_ASSETS"
+// assetsVariable names the directory of etcd and kube-apiserver.
+const assetsVariable = "KUBEBUILDER_ASSETS"
 
 // Server is one API server for all the tests of a package.
 type Server struct {
@@ -27,11 +27,11 @@ type Server struct {
 	env *envtest.Environment
 }
 
-// Main runs the tests of a package with s started. TestMain calls it. Without KUBEBUILDER_ASSETS nothing is started and
-// the tests that call Require are skipped.
+// Main runs the tests of a package with s started. TestMain calls it. Without KUBEBUILDER_ASSETS it
+// starts nothing, and the tests that call Require are skipped.
 func (s *Server) Main(m *testing.M) {
 	code := 1
-	if err := s.start(); err != nil {
+	if err := s.startServer(); err != nil {
 		fmt.Fprintln(os.Stderr, "apitest: start the API server:", err)
 	} else {
 		code = m.Run()
@@ -42,7 +42,8 @@ func (s *Server) Main(m *testing.M) {
 			code = 1
 		}
 	}
-	// A watch of metadata that is stopped with an event under way never ends: client-go's filter has no way out of its send.
+	// A watch of metadata that is stopped while it sends an event never ends: the send of
+	// client-go's filter cannot be cancelled.
 	metadata := goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop")
 	if err := goleak.Find(metadata); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "apitest: the tests left goroutines behind:", err)
@@ -51,8 +52,8 @@ func (s *Server) Main(m *testing.M) {
 	os.Exit(code)
 }
 
-func (s *Server) start() error {
-	if os.Getenv(assets) == "" {
+func (s *Server) startServer() error {
+	if os.Getenv(assetsVariable) == "" {
 		return nil
 	}
 	s.env = &envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute}
@@ -70,7 +71,7 @@ func (s *Server) start() error {
 func (s *Server) Require(t testing.TB) {
 	t.Helper()
 	if s.env == nil {
-		t.Skipf("needs a real API server: set %s to the folder of etcd and kube-apiserver, as make test does", assets)
+		t.Skipf("needs a real API server: set %s to the folder of etcd and kube-apiserver, as make test does", assetsVariable)
 	}
 }
 
@@ -84,10 +85,10 @@ func (s *Server) User(t testing.TB, name string) *rest.Config {
 	return user.Config()
 }
 
-// Namespace makes a namespace named after the test.
+// Namespace creates a namespace named after the test.
 func (s *Server) Namespace(t testing.TB, labels map[string]string) string {
 	t.Helper()
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: prefix(t.Name()), Labels: labels}}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: makeNamePrefix(t.Name()), Labels: labels}}
 	ns, err := s.Client.CoreV1().Namespaces().Create(Context(t), ns, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -95,8 +96,8 @@ func (s *Server) Namespace(t testing.TB, labels map[string]string) string {
 	return ns.Name
 }
 
-// prefix makes the start of an object's name of a test's name.
-func prefix(test string) string {
+// makeNamePrefix makes the start of an object's name from a test's name.
+func makeNamePrefix(test string) string {
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r

@@ -10,23 +10,23 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Traffic is between a client and the API server: it counts the requests that would remove a pod and lets a test step
-// in before them.
+// Traffic is between a client and the API server. It counts the requests that evict or delete a
+// pod, and lets a test act before them.
 type Traffic struct {
-	// Before is called before a request that would remove a pod is sent. An answer that is not nil stands for the API
-	// server's, and the request is not sent.
+	// Before is called before a request that evicts or deletes a pod is sent. If its answer is not
+	// nil, the client gets it in place of the API server's, and the request is not sent.
 	Before func(*http.Request) (*http.Response, error)
 
 	mu       sync.Mutex
 	removals []string
 }
 
-// Client returns a client of config whose traffic goes through t.
+// Client returns a client of config whose requests go through t.
 func (t *Traffic) Client(tb testing.TB, config *rest.Config) kubernetes.Interface {
 	tb.Helper()
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) { return t.roundTrip(next, r) })
+		return roundTripFunc(func(r *http.Request) (*http.Response, error) { return t.roundTrip(next, r) })
 	})
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -35,12 +35,12 @@ func (t *Traffic) Client(tb testing.TB, config *rest.Config) kubernetes.Interfac
 	return client
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
+type roundTripFunc func(*http.Request) (*http.Response, error)
 
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func (t *Traffic) roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) {
-	if kind := removal(r); kind != "" {
+	if kind := classifyRemoval(r); kind != "" {
 		t.mu.Lock()
 		t.removals = append(t.removals, kind)
 		t.mu.Unlock()
@@ -53,7 +53,8 @@ func (t *Traffic) roundTrip(next http.RoundTripper, r *http.Request) (*http.Resp
 	return next.RoundTrip(r)
 }
 
-func removal(r *http.Request) string {
+// classifyRemoval returns "evict" or "delete" for a request that removes a pod, else "".
+func classifyRemoval(r *http.Request) string {
 	switch {
 	case r.Method == http.MethodDelete:
 		return "delete"
@@ -64,7 +65,7 @@ func removal(r *http.Request) string {
 	}
 }
 
-// Removals returns the requests that would remove a pod, "evict" or "delete", in their order.
+// Removals returns the requests that remove a pod, "evict" or "delete", in their order.
 func (t *Traffic) Removals() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

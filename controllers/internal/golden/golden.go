@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Check fails the test when got differs from the file's text. With update it writes the file anew first; the package's tests hand it
-// their flag -update.
+// Check fails the test when got differs from the file's text. With update it writes the file first.
+// The package's tests pass their flag -update.
 func Check(t *testing.T, path, got string, update bool) {
 	t.Helper()
 	if update {
@@ -30,7 +30,7 @@ func Check(t *testing.T, path, got string, update bool) {
 	}
 }
 
-// Decode reads a file of JSON that another package's test has made.
+// Decode reads a JSON file that another package's test has made.
 func Decode(t *testing.T, path string, into any) {
 	t.Helper()
 	text, err := os.ReadFile(path)
