@@ -28,7 +28,7 @@ func listVolumes(pod *corev1.Pod) []podVolume {
 	var all []podVolume
 	for _, v := range pod.Spec.Volumes {
 		s := v.VolumeSource
-		all = append(all, podVolume{name: v.Name, local: isLocal(s), emptyDir: s.EmptyDir != nil, readOnly: isReadOnly(s), host: locateHostVolume(v)})
+		all = append(all, podVolume{name: v.Name, local: isLocal(s), emptyDir: s.EmptyDir != nil, readOnly: isReadOnlyVolume(s), host: locateHostVolume(v)})
 	}
 	return all
 }
@@ -67,7 +67,7 @@ func isLocal(s corev1.VolumeSource) bool {
 	return s.ConfigMap != nil || s.Secret != nil || s.Projected != nil || s.DownwardAPI != nil || s.Image != nil
 }
 
-func isReadOnly(s corev1.VolumeSource) bool {
+func isReadOnlyVolume(s corev1.VolumeSource) bool {
 	switch {
 	case s.PersistentVolumeClaim != nil:
 		return s.PersistentVolumeClaim.ReadOnly
