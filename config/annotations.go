@@ -27,9 +27,9 @@ const (
 	AnnotationInitialDelaySeconds = AnnotationPrefix + "initial-delay-seconds" // from a container's start to the first probe
 	AnnotationHangSeconds         = AnnotationPrefix + "hang-seconds"          // without an answer until a mount has failed
 	AnnotationSettleSeconds       = AnnotationPrefix + "settle-seconds"        // from failure to eviction
-	AnnotationCanaryFile          = AnnotationPrefix + "canary-file"           // relative path of a file to read in each watched volume
-	AnnotationCanaryDirectory     = AnnotationPrefix + "canary-directory"      // relative path of a directory to list in each watched volume
-	AnnotationExpectMounts        = AnnotationPrefix + "expect-mounts"         // mounts that must be below a volume: VOLUME/PATH[=FSTYPE], separated by commas
+	AnnotationCanaryFile          = AnnotationPrefix + "canary-file"           // relative path of a file to read in each volume
+	AnnotationCanaryDirectory     = AnnotationPrefix + "canary-directory"      // the same of a directory to list
+	AnnotationExpectMounts        = AnnotationPrefix + "expect-mounts"         // mounts that must be below a volume: VOLUME/PATH[=FSTYPE],...
 	AnnotationAllowUnmanaged      = AnnotationPrefix + "allow-unmanaged"       // "true" permits to act on a pod with no controller
 )
 

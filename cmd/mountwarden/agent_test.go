@@ -94,7 +94,7 @@ func stop(t *testing.T, p *process) int {
 }
 
 // The whole agent on a real API server: it starts, is healthy and ready, shows metrics, and stops
-// when it is told to.
+// on a signal.
 func TestAgentOnAnAPIServer(t *testing.T) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Skip("needs a real API server: set KUBEBUILDER_ASSETS to the folder of etcd and kube-apiserver, as make test does")

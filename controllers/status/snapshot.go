@@ -73,7 +73,7 @@ type Mount struct {
 	Cause       string       `json:"cause,omitempty"`   // as in the metric mountwarden_mount_state
 	Warning     string       `json:"warning,omitempty"` // what is wrong around a Healthy mount
 	Finding     string       `json:"finding,omitempty"` // what the latest probe found, or why it has no result
-	Since       time.Time    `json:"since,omitzero"`    // when it entered this state; of a broken one, when the first failed probe began
+	Since       time.Time    `json:"since,omitzero"`    // when it entered this state; of a broken one, its first failed probe
 	LastProbe   *Probe       `json:"lastProbe,omitempty"`
 	NextStep    NextStep     `json:"nextStep"`
 	Transitions []Transition `json:"transitions"` // the last ones, the latest first
@@ -115,7 +115,7 @@ type Removal struct {
 	Gone      bool      `json:"gone"`                // the evicted pod has terminated
 	Stuck     string    `json:"stuck,omitempty"`     // why it does not terminate, long after its grace period
 	Successor string    `json:"successor,omitempty"` // the pod that replaces it
-	Aftermath string    `json:"aftermath,omitempty"` // Healed, StillBroken, StuckTerminating, StuckCreating, NoSuccessor; absent while it is followed
+	Aftermath string    `json:"aftermath,omitempty"` // how the follow-up ended (docs/remediation.md); absent until then
 	Ended     time.Time `json:"ended,omitzero"`      // when the follow-up ended
 }
 
