@@ -12,15 +12,15 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// onVolume returns a pod whose volume data has the source and is watched.
-func onVolume(source corev1.VolumeSource) *corev1.Pod {
+// newPodWithVolume returns a pod whose volume data has the source and is watched.
+func newPodWithVolume(source corev1.VolumeSource) *corev1.Pod {
 	pod := newPod("app", map[string]string{config.AnnotationVolumes: "data"})
 	pod.Spec.Volumes[0].VolumeSource = source
 	return pod
 }
 
-// backendOf returns the backend that a Reconciler sees behind the only mount of a pod.
-func backendOf(t *testing.T, r *podmount.Reconciler) probes.Backend {
+// findBackend returns the backend that a Reconciler sees behind the only mount of a pod.
+func findBackend(t *testing.T, r *podmount.Reconciler) probes.Backend {
 	t.Helper()
 	all := r.Statuses()
 	if len(all) != 1 {
@@ -71,19 +71,19 @@ func TestBackends(t *testing.T) {
 		{"nothing known", claim, "", "", "/"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w, pod := newWorld(), onVolume(tc.volume)
+			w, pod := newFakeNode(), newPodWithVolume(tc.volume)
 			w.mounted = func(o *probes.Observation) { o.FSType, o.Source = tc.fsType, tc.source }
-			w.put(pod)
-			r := w.reconciler(t)
-			w.live(t, r, pod, 1)
-			if got := backendOf(t, r).String(); got != tc.want {
+			w.putObject(pod)
+			r := w.newReconciler(t)
+			w.reconcileTimes(t, r, pod, 1)
+			if got := findBackend(t, r).String(); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
 	}
 }
 
-// Whoever serves a FUSE chooses its source: neither lines of a log nor room in a Lease may come of it.
+// Whoever serves a FUSE chooses its source. It must not add lines to a log or fill a Lease.
 func TestBackendOfHostileText(t *testing.T) {
 	claim := corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "c"}}
 	for _, tc := range []struct {
@@ -104,12 +104,12 @@ func TestBackendOfHostileText(t *testing.T) {
 		{"long, and cut within a letter", claim, "fuse", strings.Repeat("é", 200), "Source/fuse:" + strings.Repeat("é", 96) + "..."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w, pod := newWorld(), onVolume(tc.volume)
+			w, pod := newFakeNode(), newPodWithVolume(tc.volume)
 			w.mounted = func(o *probes.Observation) { o.FSType, o.Source = tc.fsType, tc.source }
-			w.put(pod)
-			r := w.reconciler(t)
-			w.live(t, r, pod, 1)
-			got := backendOf(t, r)
+			w.putObject(pod)
+			r := w.newReconciler(t)
+			w.reconcileTimes(t, r, pod, 1)
+			got := findBackend(t, r)
 			if got.String() != tc.want || len(got.Name) > 200 || !utf8.ValidString(got.Name) {
 				t.Errorf("got %q of %d bytes, want %q", got, len(got.Name), tc.want)
 			}
@@ -117,30 +117,30 @@ func TestBackendOfHostileText(t *testing.T) {
 	}
 }
 
-// A mount that is gone is still served by what served it; one that is there again, by what serves it now.
+// A mount that is gone keeps its backend; one that is back has the backend that serves it now.
 func TestBackendOfAMountThatIsGone(t *testing.T) {
-	w, pod := newWorld(), onVolume(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "c"}})
-	w.put(pod)
-	r := w.reconciler(t)
+	w, pod := newFakeNode(), newPodWithVolume(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "c"}})
+	w.putObject(pod)
+	r := w.newReconciler(t)
 	for _, tc := range []struct{ fsType, source, want string }{
 		{"", "", "/"}, {"nfs4", "a:/x", "NFS/a"}, {"", "", "NFS/a"}, {"", "", "NFS/a"}, {"nfs4", "b:/x", "NFS/b"}, {"fuse", "f", "Source/fuse:f"}, {"", "", "Source/fuse:f"},
 	} {
 		w.mounted = func(o *probes.Observation) { o.FSType, o.Source = tc.fsType, tc.source }
-		w.live(t, r, pod, 1)
-		if got := backendOf(t, r).String(); got != tc.want {
+		w.reconcileTimes(t, r, pod, 1)
+		if got := findBackend(t, r).String(); got != tc.want {
 			t.Errorf("%s from %s: got %q, want %q", tc.fsType, tc.source, got, tc.want)
 		}
 	}
 	w.unknown["/data"] = "not seen"
-	w.live(t, r, pod, 3)
-	if got := backendOf(t, r).String(); got != "Source/fuse:f" {
+	w.reconcileTimes(t, r, pod, 3)
+	if got := findBackend(t, r).String(); got != "Source/fuse:f" {
 		t.Errorf("out of sight: %q", got)
 	}
 	successor := pod.DeepCopy()
 	successor.UID = "successor"
-	w.put(successor)
-	w.live(t, r, successor, 1)
-	if got := backendOf(t, r).String(); got != "/" {
+	w.putObject(successor)
+	w.reconcileTimes(t, r, successor, 1)
+	if got := findBackend(t, r).String(); got != "/" {
 		t.Errorf("the successor inherits %q", got)
 	}
 }

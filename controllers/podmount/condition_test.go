@@ -19,30 +19,30 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Words for what a look finds at a mount, besides a cause.
+// What a probe finds at a mount, besides a cause.
 const (
 	ok   = "ok"
-	away = "?" // it cannot be looked at
+	away = "?" // it cannot be probed
 )
 
-// sees has the looks at /data and /more find something: ok, away or a cause.
-func (w *world) sees(data, more string) {
+// setFindings sets what probes of /data and /more find: ok, away or a cause.
+func (w *fakeNode) setFindings(data, more string) {
 	for path, finds := range map[string]string{"/data": data, "/more": more} {
-		w.heals(path)
+		w.healMount(path)
 		w.mu.Lock()
 		switch finds {
 		case ok:
 		case away:
 			w.unknown[path] = "not seen"
 		default:
-			w.found[path] = probes.Cause(finds)
+			w.causes[path] = probes.Cause(finds)
 		}
 		w.mu.Unlock()
 	}
 }
 
-// step is what some looks find at both mounts of a pod.
-type step struct {
+// conditionStep is what some probes find at both mounts of a pod.
+type conditionStep struct {
 	looks      int
 	data, more string
 }
@@ -56,32 +56,32 @@ const (
 func TestConditionFollowsTheMounts(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		steps []step
+		steps []conditionStep
 		want  []string
 	}{
-		{"healthy", []step{{9, ok, ok}}, []string{"True MountsHealthy"}},
-		{"never seen", []step{{9, away, away}}, nil},
-		{"one never seen", []step{{9, ok, away}}, nil},
-		{"suspect from the beginning", []step{{2, ioError, ok}}, nil},
-		{"suspect, then out of sight", []step{{2, ioError, ok}, {5, away, ok}}, nil},
-		{"suspect, then healthy", []step{{2, ioError, ok}, {2, ok, ok}}, []string{"True MountsHealthy"}},
-		{"seen at last", []step{{4, ok, away}, {2, ok, ok}}, []string{"True MountsHealthy"}},
-		{"suspicions come and go", []step{{1, ok, ok}, {2, ioError, ok}, {1, ok, ok}, {2, ok, hung}, {1, ok, ok}}, []string{"True MountsHealthy"}},
-		{"out of sight for long", []step{{1, ok, ok}, {20, away, away}, {1, ok, ok}}, []string{"True MountsHealthy"}},
-		{"fails", []step{{2, ok, ok}, {9, dead, ok}}, []string{"True MountsHealthy", "False Disconnected"}},
-		{"fails from the beginning", []step{{9, dead, ok}}, []string{"False Disconnected"}},
-		{"fails beside one that was never seen", []step{{9, dead, away}}, []string{"False Disconnected"}},
-		{"fails beside a suspect", []step{{1, ok, ok}, {2, dead, ioError}}, []string{"True MountsHealthy", "False Disconnected"}},
-		{"fails, then out of sight", []step{{4, dead, ok}, {20, away, ok}, {3, dead, ok}}, []string{"False Disconnected"}},
-		{"fails and recovers", []step{{4, dead, ok}, {3, ok, ok}}, []string{"False Disconnected", "True MountsHealthy"}},
-		{"fails and recovers while the other is suspect", []step{{4, dead, ok}, {2, ok, ioError}}, []string{"False Disconnected"}},
-		{"fails and recovers beside one that was never seen", []step{{4, dead, away}, {5, ok, away}}, []string{"False Disconnected"}},
-		{"fails and recovers while the other is out of sight", []step{{1, ok, ok}, {4, dead, ok}, {5, ok, away}}, []string{"True MountsHealthy", "False Disconnected", "True MountsHealthy"}},
-		{"fails for another cause", []step{{4, ioError, ok}, {3, dead, ok}}, []string{"False IOError", "False Disconnected"}},
-		{"the other fails too, for less", []step{{4, dead, ok}, {9, dead, ioError}}, []string{"False Disconnected"}},
-		{"the other fails too, for more", []step{{4, ioError, ok}, {4, ioError, dead}}, []string{"False IOError", "False Disconnected"}},
-		{"the other goes on failing", []step{{4, dead, dead}, {4, ok, dead}}, []string{"False Disconnected", "False Disconnected"}},
-		{"the second recovers", []step{{4, dead, dead}, {4, dead, ok}}, []string{"False Disconnected"}},
+		{"healthy", []conditionStep{{9, ok, ok}}, []string{"True MountsHealthy"}},
+		{"never seen", []conditionStep{{9, away, away}}, nil},
+		{"one never seen", []conditionStep{{9, ok, away}}, nil},
+		{"suspect from the beginning", []conditionStep{{2, ioError, ok}}, nil},
+		{"suspect, then out of sight", []conditionStep{{2, ioError, ok}, {5, away, ok}}, nil},
+		{"suspect, then healthy", []conditionStep{{2, ioError, ok}, {2, ok, ok}}, []string{"True MountsHealthy"}},
+		{"seen at last", []conditionStep{{4, ok, away}, {2, ok, ok}}, []string{"True MountsHealthy"}},
+		{"suspicions come and go", []conditionStep{{1, ok, ok}, {2, ioError, ok}, {1, ok, ok}, {2, ok, hung}, {1, ok, ok}}, []string{"True MountsHealthy"}},
+		{"out of sight for long", []conditionStep{{1, ok, ok}, {20, away, away}, {1, ok, ok}}, []string{"True MountsHealthy"}},
+		{"fails", []conditionStep{{2, ok, ok}, {9, dead, ok}}, []string{"True MountsHealthy", "False Disconnected"}},
+		{"fails from the beginning", []conditionStep{{9, dead, ok}}, []string{"False Disconnected"}},
+		{"fails beside one that was never seen", []conditionStep{{9, dead, away}}, []string{"False Disconnected"}},
+		{"fails beside a suspect", []conditionStep{{1, ok, ok}, {2, dead, ioError}}, []string{"True MountsHealthy", "False Disconnected"}},
+		{"fails, then out of sight", []conditionStep{{4, dead, ok}, {20, away, ok}, {3, dead, ok}}, []string{"False Disconnected"}},
+		{"fails and recovers", []conditionStep{{4, dead, ok}, {3, ok, ok}}, []string{"False Disconnected", "True MountsHealthy"}},
+		{"fails and recovers while the other is suspect", []conditionStep{{4, dead, ok}, {2, ok, ioError}}, []string{"False Disconnected"}},
+		{"fails and recovers beside one that was never seen", []conditionStep{{4, dead, away}, {5, ok, away}}, []string{"False Disconnected"}},
+		{"fails and recovers while the other is out of sight", []conditionStep{{1, ok, ok}, {4, dead, ok}, {5, ok, away}}, []string{"True MountsHealthy", "False Disconnected", "True MountsHealthy"}},
+		{"fails for another cause", []conditionStep{{4, ioError, ok}, {3, dead, ok}}, []string{"False IOError", "False Disconnected"}},
+		{"the other fails too, for less", []conditionStep{{4, dead, ok}, {9, dead, ioError}}, []string{"False Disconnected"}},
+		{"the other fails too, for more", []conditionStep{{4, ioError, ok}, {4, ioError, dead}}, []string{"False IOError", "False Disconnected"}},
+		{"the other goes on failing", []conditionStep{{4, dead, dead}, {4, ok, dead}}, []string{"False Disconnected", "False Disconnected"}},
+		{"the second recovers", []conditionStep{{4, dead, dead}, {4, dead, ok}}, []string{"False Disconnected"}},
 	} {
 		for mode, change := range map[string]func(*config.Config){
 			"acts":    func(*config.Config) {},
@@ -89,15 +89,15 @@ func TestConditionFollowsTheMounts(t *testing.T) {
 			"report":  func(c *config.Config) { c.Defaults.Mode = config.ModeReport },
 		} {
 			t.Run(tc.name+", "+mode, func(t *testing.T) {
-				w, pod := newWorld(), withMount(newPod("app", nil), "more", "/more")
-				r := w.reconciler(t, change)
-				w.put(pod)
-				w.answers[0] = held(controllers.HeldDryRun)
+				w, pod := newFakeNode(), withMount(newPod("app", nil), "more", "/more")
+				r := w.newReconciler(t, change)
+				w.putObject(pod)
+				w.answers[0] = newHeld(controllers.HeldDryRun)
 				for _, s := range tc.steps {
-					w.sees(s.data, s.more)
-					w.live(t, r, pod, s.looks)
+					w.setFindings(s.data, s.more)
+					w.reconcileTimes(t, r, pod, s.looks)
 				}
-				if diff := cmp.Diff(append([]string{}, tc.want...), w.written()); diff != "" {
+				if diff := cmp.Diff(append([]string{}, tc.want...), w.listConditions()); diff != "" {
 					t.Errorf("written (-want +got):\n%s", diff)
 				}
 			})
@@ -106,25 +106,25 @@ func TestConditionFollowsTheMounts(t *testing.T) {
 }
 
 func TestConditionOfAPodWithNothingToWatch(t *testing.T) {
-	w, pod := newWorld(), newPod("app", map[string]string{config.AnnotationVolumes: "none"})
-	w.put(pod)
-	w.live(t, w.reconciler(t), pod, 3)
-	if got := w.written(); len(got) > 0 {
+	w, pod := newFakeNode(), newPod("app", map[string]string{config.AnnotationVolumes: "none"})
+	w.putObject(pod)
+	w.reconcileTimes(t, w.newReconciler(t), pod, 3)
+	if got := w.listConditions(); len(got) > 0 {
 		t.Errorf("written %q", got)
 	}
 }
 
 func TestNoConditionWithoutAWriter(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
+	w, pod := newFakeNode(), newPod("app", nil)
 	r, err := podmount.New(podmount.Options{Client: w, Prober: w, Remediator: w, Meter: w, Recorder: w, Config: config.Default(), Now: w.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	w.live(t, r, pod, 3)
-	if len(w.asked()) != 1 || len(pod.Status.Conditions) > 0 {
-		t.Errorf("asked %d times, conditions %v", len(w.asked()), pod.Status.Conditions)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.reconcileTimes(t, r, pod, 3)
+	if len(w.copyRequests()) != 1 || len(pod.Status.Conditions) > 0 {
+		t.Errorf("asked %d times, conditions %v", len(w.copyRequests()), pod.Status.Conditions)
 	}
 }
 
@@ -132,19 +132,19 @@ func TestNoConditionWithoutAWriter(t *testing.T) {
 func TestRestartedAgentWritesNothing(t *testing.T) {
 	for _, finds := range []string{ok, dead, away} {
 		t.Run(finds, func(t *testing.T) {
-			w, pod := newWorld(), withMount(newPod("app", nil), "more", "/more")
-			w.put(pod)
-			w.answers[0] = held(controllers.HeldDryRun)
-			w.sees(ok, ok)
-			w.live(t, w.reconciler(t), pod, 1)
-			w.sees(finds, ok)
-			w.live(t, w.reconciler(t), pod, 5)
-			before := len(w.written())
+			w, pod := newFakeNode(), withMount(newPod("app", nil), "more", "/more")
+			w.putObject(pod)
+			w.answers[0] = newHeld(controllers.HeldDryRun)
+			w.setFindings(ok, ok)
+			w.reconcileTimes(t, w.newReconciler(t), pod, 1)
+			w.setFindings(finds, ok)
+			w.reconcileTimes(t, w.newReconciler(t), pod, 5)
+			before := len(w.listConditions())
 			for range 3 {
-				w.pass(time.Hour) // what is told of the failure is younger, and says so
-				w.live(t, w.reconciler(t), pod, 5)
+				w.advanceClock(time.Hour) // what is known of the failure is younger, and says so
+				w.reconcileTimes(t, w.newReconciler(t), pod, 5)
 			}
-			if got := w.written(); len(got) != before {
+			if got := w.listConditions(); len(got) != before {
 				t.Errorf("written %q, of which %d before", got, before)
 			}
 		})
@@ -153,119 +153,120 @@ func TestRestartedAgentWritesNothing(t *testing.T) {
 
 // A cache that is behind shows an old condition, or none, for as long as it likes.
 func TestConditionWithAStaleCache(t *testing.T) {
-	w, pod := newWorld(), withMount(newPod("app", nil), "more", "/more")
-	r := w.reconciler(t)
-	w.put(pod)
-	w.answers[0] = held(controllers.HeldDryRun)
-	w.behind = true
+	w, pod := newFakeNode(), withMount(newPod("app", nil), "more", "/more")
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.answers[0] = newHeld(controllers.HeldDryRun)
+	w.cacheBehind = true
 	want := []string{}
 	for _, s := range []struct {
 		finds, condition string
 	}{{ok, "True MountsHealthy"}, {dead, "False Disconnected"}, {ok, "True MountsHealthy"}, {dead, "False Disconnected"}} {
-		w.sees(s.finds, ok)
-		w.live(t, r, pod, 5)
+		w.setFindings(s.finds, ok)
+		w.reconcileTimes(t, r, pod, 5)
 		want = append(want, s.condition)
-		if diff := cmp.Diff(want, w.written()); diff != "" {
+		if diff := cmp.Diff(want, w.listConditions()); diff != "" {
 			t.Fatalf("written (-want +got):\n%s", diff)
 		}
 	}
 	for _, c := range slices.Clone(w.conditions) { // it catches up
 		setCondition(pod, c)
-		w.live(t, r, pod, 2)
+		w.reconcileTimes(t, r, pod, 2)
 	}
-	if diff := cmp.Diff(want[:4], w.written()[:4]); diff != "" || len(w.written()) > 5 {
-		t.Errorf("written %q", w.written())
+	if diff := cmp.Diff(want[:4], w.listConditions()[:4]); diff != "" || len(w.listConditions()) > 5 {
+		t.Errorf("written %q", w.listConditions())
 	}
 }
 
-// A write that failed is tried again at the next look, and at no other time.
+// A write that failed is tried again at the next probe, and at no other time.
 func TestConditionThatCannotBeWritten(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.refuses = errors.New("the API server is away")
-	w.live(t, r, pod, 3)
-	reconcile(t, r, pod)
-	reconcile(t, r, pod) // an update of the pod
-	if n := len(w.written()); n != 4 {
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.writeError = errors.New("the API server is away")
+	w.reconcileTimes(t, r, pod, 3)
+	reconcileOnce(t, r, pod)
+	reconcileOnce(t, r, pod) // an update of the pod
+	if n := len(w.listConditions()); n != 4 {
 		t.Fatalf("tried %d times at 4 looks", n)
 	}
-	w.refuses = nil
-	w.live(t, r, pod, 3)
-	if n := len(w.written()); n != 5 {
+	w.writeError = nil
+	w.reconcileTimes(t, r, pod, 3)
+	if n := len(w.listConditions()); n != 5 {
 		t.Errorf("tried %d times, want once more", n)
 	}
-	w.refuses = errors.New("away again")
-	w.breaks("/data", probes.CauseDisconnected)
-	w.live(t, r, pod, 2)
-	if len(w.asked()) != 1 {
+	w.writeError = errors.New("away again")
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.reconcileTimes(t, r, pod, 2)
+	if len(w.copyRequests()) != 1 {
 		t.Error("a condition that cannot be written kept the pod from being removed")
 	}
 }
 
 // The pod is out of its Services before its removal is asked for, so that a gate can wait for that.
 func TestConditionComesBeforeTheRemoval(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	r := w.reconciler(t)
-	w.live(t, r, pod, 1)
-	if len(w.written()) > 0 {
-		t.Errorf("written %q for a suspicion", w.written())
+	w, pod := newFakeNode(), newPod("app", nil)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	r := w.newReconciler(t)
+	w.reconcileTimes(t, r, pod, 1)
+	if len(w.listConditions()) > 0 {
+		t.Errorf("written %q for a suspicion", w.listConditions())
 	}
-	w.live(t, r, pod, 1)
-	if got := w.asked()[0].Pod; len(got.Status.Conditions) != 0 || len(w.written()) != 1 {
-		t.Errorf("written %q; the pod that was judged has %v", w.written(), got.Status.Conditions)
+	w.reconcileTimes(t, r, pod, 1)
+	if got := w.copyRequests()[0].Pod; len(got.Status.Conditions) != 0 || len(w.listConditions()) != 1 {
+		t.Errorf("written %q; the pod that was judged has %v", w.listConditions(), got.Status.Conditions)
 	}
 }
 
 // Somebody else's hand is corrected once the cache has shown that there was something to correct.
 func TestConditionThatIsChangedByOthers(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.live(t, r, pod, 2)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.reconcileTimes(t, r, pod, 2)
 	for n := 2; n <= 4; n++ {
 		setCondition(pod, corev1.PodCondition{Type: controllers.ConditionMountsHealthy, Status: corev1.ConditionFalse, Reason: "Because"})
-		w.live(t, r, pod, 3)
-		if got := w.written(); len(got) != n || got[n-1] != "True MountsHealthy" {
+		w.reconcileTimes(t, r, pod, 3)
+		if got := w.listConditions(); len(got) != n || got[n-1] != "True MountsHealthy" {
 			t.Fatalf("written %q, want it corrected %d times", got, n-1)
 		}
 	}
 	setCondition(pod, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "Because"})
-	w.live(t, r, pod, 3)
-	if n := len(w.written()); n != 4 {
+	w.reconcileTimes(t, r, pod, 3)
+	if n := len(w.listConditions()); n != 4 {
 		t.Errorf("written %d times: another's condition is no concern", n)
 	}
 }
 
 func TestConditionOfASuccessor(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.behind = true
-	w.live(t, r, pod, 2)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.cacheBehind = true
+	w.reconcileTimes(t, r, pod, 2)
 	successor := newPod("app", nil)
 	successor.UID = "successor"
-	w.put(successor)
-	w.live(t, r, successor, 2)
-	if diff := cmp.Diff([]string{"True MountsHealthy", "True MountsHealthy"}, w.written()); diff != "" {
+	w.putObject(successor)
+	w.reconcileTimes(t, r, successor, 2)
+	if diff := cmp.Diff([]string{"True MountsHealthy", "True MountsHealthy"}, w.listConditions()); diff != "" {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
 }
 
-// The message tells what the event tells; the time is that of the last change of the status, as the API has it.
+// The message says what the event says; the time is that of the last change of the status, as the
+// API requires.
 func TestWhatTheConditionSays(t *testing.T) {
-	w, pod := newWorld(), withMount(newPod("app", nil), "more", "/more")
-	r := w.reconciler(t)
-	w.put(pod)
-	w.answers[0] = held(controllers.HeldDryRun)
-	w.sees(ok, ok)
-	w.live(t, r, pod, 2)
-	w.sees(ioError, ok)
-	w.live(t, r, pod, 4)
-	w.sees(ioError, dead)
-	w.live(t, r, pod, 4)
+	w, pod := newFakeNode(), withMount(newPod("app", nil), "more", "/more")
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.answers[0] = newHeld(controllers.HeldDryRun)
+	w.setFindings(ok, ok)
+	w.reconcileTimes(t, r, pod, 2)
+	w.setFindings(ioError, ok)
+	w.reconcileTimes(t, r, pod, 4)
+	w.setFindings(ioError, dead)
+	w.reconcileTimes(t, r, pod, 4)
 	type said struct {
 		Type, Message string
 		Changed       time.Time
@@ -274,7 +275,7 @@ func TestWhatTheConditionSays(t *testing.T) {
 	for _, c := range w.conditions {
 		got = append(got, said{string(c.Type), c.Message, c.LastTransitionTime.Time})
 	}
-	failed := epoch.Add(40 * second) // at the third look after two healthy ones
+	failed := epoch.Add(40 * second) // at the third probe after two healthy ones
 	want := []said{
 		{"mountwarden.io/MountsHealthy", "", epoch},
 		{"mountwarden.io/MountsHealthy", "container app, /data (volume data, fuse.test from test): IOError, 3 looks since 2026-01-02T03:04:25Z", failed},
@@ -289,11 +290,11 @@ func TestMessageOfTheConditionIsBounded(t *testing.T) {
 	long := strings.Repeat("é", 2000)
 	pod := newPod("app", nil)
 	pod.Spec.Containers[0].Name = strings.Repeat("c", 4000) // no API server lets it pass
-	w := newWorld()
+	w := newFakeNode()
 	w.mounted = func(o *probes.Observation) { o.FSType, o.Source = long, "\x1b[2J"+long }
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	w.live(t, w.reconciler(t), pod, 3)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.reconcileTimes(t, w.newReconciler(t), pod, 3)
 	if n := len(w.conditions); n != 1 {
 		t.Fatalf("written %d times", n)
 	}
@@ -302,23 +303,24 @@ func TestMessageOfTheConditionIsBounded(t *testing.T) {
 	}
 }
 
-// The same failure, found by ever more looks, is written once, however its text grows.
+// The same failure is written once, even though the number of probes in its text grows.
 func TestConditionOfALongFailure(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.answers[0] = held(controllers.HeldDryRun)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.answers[0] = newHeld(controllers.HeldDryRun)
 	for i := range 200 {
 		w.mounted = func(o *probes.Observation) { o.Detail = fmt.Sprint("for the ", i, "th time") }
-		w.breaks("/data", probes.CauseIOError)
-		w.live(t, r, pod, 1)
+		w.breakMount("/data", probes.CauseIOError)
+		w.reconcileTimes(t, r, pod, 1)
 	}
-	if got := w.written(); len(got) != 1 {
+	if got := w.listConditions(); len(got) != 1 {
 		t.Errorf("written %d times", len(got))
 	}
 }
 
-// For how long a pod's mounts were healthy before one failed is told by its condition, which outlives the agent. That a pod is old says nothing.
+// The condition says for how long a pod's mounts were healthy before one failed, because it
+// outlives the agent. The age of the pod says nothing.
 func TestHealthyBefore(t *testing.T) {
 	const minute = time.Minute
 	for name, tc := range map[string]struct {
@@ -336,33 +338,33 @@ func TestHealthyBefore(t *testing.T) {
 	} {
 		for _, writes := range []bool{true, false} {
 			t.Run(fmt.Sprint(name, ", written ", writes), func(t *testing.T) {
-				w, pod := newWorld(), newPod("app", nil)
+				w, pod := newFakeNode(), newPod("app", nil)
 				if tc.condition != "" {
 					setCondition(pod, corev1.PodCondition{
 						Type: controllers.ConditionMountsHealthy, Status: tc.condition, Reason: reasonOf(tc.condition), LastTransitionTime: metav1.NewTime(w.now.Add(-time.Hour)),
 					})
 				}
-				w.put(pod)
-				w.answers = []controllers.Result{held(controllers.HeldPaused)}
-				r := w.reconciler(t)
+				w.putObject(pod)
+				w.answers = []controllers.Result{newHeld(controllers.HeldPaused)}
+				r := w.newReconciler(t)
 				if !writes {
 					r.Conditions = nil
 				}
 				if tc.flap {
-					w.liveFor(t, r, pod, tc.healthy/2)
-					w.breaks("/data", probes.CauseIOError)
-					w.live(t, r, pod, 3)
-					w.heals("/data")
-					w.liveFor(t, r, pod, tc.healthy/2)
+					w.reconcileFor(t, r, pod, tc.healthy/2)
+					w.breakMount("/data", probes.CauseIOError)
+					w.reconcileTimes(t, r, pod, 3)
+					w.healMount("/data")
+					w.reconcileFor(t, r, pod, tc.healthy/2)
 				} else if tc.healthy > 0 {
-					w.liveFor(t, r, pod, tc.healthy)
+					w.reconcileFor(t, r, pod, tc.healthy)
 				}
 				w.mu.Lock()
 				w.requests = nil
 				w.mu.Unlock()
-				w.breaks("/data", probes.CauseDisconnected)
-				w.liveFor(t, r, pod, minute)
-				asked := w.asked()
+				w.breakMount("/data", probes.CauseDisconnected)
+				w.reconcileFor(t, r, pod, minute)
+				asked := w.copyRequests()
 				if len(asked) == 0 {
 					t.Fatal("no removal was asked for")
 				}

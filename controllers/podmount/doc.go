@@ -1,10 +1,14 @@
-// Package podmount reconciles one watched pod of this node: look, decide, report and, only if the decision says so,
-// remediate. It reports by events, by counters and by the pod's condition mountwarden.io/MountsHealthy.
+// Package podmount reconciles the watched pods of this node: it probes a pod's mounts, has them
+// judged, reports what changed and, only if the verdict says so, asks for a remediation. It reports
+// by events, counters, log lines and the pod's condition mountwarden.io/MountsHealthy.
 //
-// It leans on three things that others do: a Prober that answers for every mount within a deadline, the pure state
-// machine of package verdict, and a Remediator, which says when it may be asked again. Waiting is a RequeueAfter; nothing here blocks on a mount. What is
-// remembered of a pod lives in memory under its name and is stamped with its UID: another UID starts afresh, and an
-// agent that starts again looks twice before it believes anything.
+// It relies on three parts. A Prober answers for every mount within a deadline, the pure state
+// machine of package verdict decides, and a Remediator says when it may be asked again. To wait is
+// to return RequeueAfter; nothing here blocks on a mount.
+//
+// What is known of a pod (podState) is kept in memory under the pod's name, with its UID. A pod
+// with another UID starts without a past. So does every pod when the agent restarts: a failure is
+// then confirmed again by a second probe before anything is done.
 //
 // Do not use it for pods of other nodes: the cache that feeds it holds this node's pods only.
 package podmount

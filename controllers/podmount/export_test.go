@@ -1,4 +1,5 @@
 package podmount
 
-// HostOf is hostOf, which no played look reaches with every nesting of mounts.
-var HostOf = hostOf
+// FindHostVolume is findHostVolume: no test of a Reconciler reaches it with every nesting of
+// mounts.
+var FindHostVolume = findHostVolume

@@ -11,49 +11,50 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// The bounds of what is remembered of one mount: a node may have thousands, and the agent is small.
+// These bound the history of one mount. A node may have thousands of mounts.
 const (
-	maxTransitions = 8
-	maxDetail      = 160 // bytes
+	maxTransitions      = 8
+	maxTransitionDetail = 160 // bytes
 )
 
-// history is what people are told of a mount's past.
-type history struct {
-	since       time.Time                // since when it has been in the state that it is in
-	transitions []controllers.Transition // the last ones, the oldest first
+// mountHistory is a mount's past, for the status page.
+type mountHistory struct {
+	since       time.Time                // since when it has been in its present state
+	transitions []controllers.Transition // the latest ones, oldest first
 }
 
-// histories are those of a pod's mounts. Neither the map nor what is in it is ever changed.
-type histories map[probes.Target]history
+// mountHistories are those of a pod's mounts. Neither the map nor what it holds is ever changed.
+type mountHistories map[probes.Target]mountHistory
 
-// after returns the histories after a round of looks that ended now. Mounts that are not watched any more are forgotten.
-func (all histories) after(s verdict.State, now time.Time) histories {
-	if all.tell(s) { // nearly always
+// addTransitions returns the histories with the transitions of a probe round that ended now. Mounts
+// that are not watched any more are dropped.
+func (all mountHistories) addTransitions(s verdict.State, now time.Time) mountHistories {
+	if all.matchState(s) { // nearly always
 		return all
 	}
-	next := make(histories, len(s))
+	next := make(mountHistories, len(s))
 	for target, m := range s {
 		h := all[target]
-		if !h.tells(m) {
-			h = h.with(transition(m, now))
+		if !h.matchesMount(m) {
+			h = h.appendTransition(newTransition(m, now))
 		}
 		next[target] = h
 	}
 	return next
 }
 
-// tell reports whether the latest transitions say what is believed of the mounts.
-func (all histories) tell(s verdict.State) bool {
+// matchState reports whether the latest transitions agree with the state of the mounts.
+func (all mountHistories) matchState(s verdict.State) bool {
 	for target, m := range s {
-		if !all[target].tells(m) {
+		if !all[target].matchesMount(m) {
 			return false
 		}
 	}
 	return len(s) == len(all)
 }
 
-// tells reports whether the latest transition says what is believed of the mount.
-func (h history) tells(m verdict.Mount) bool {
+// matchesMount reports whether the latest transition agrees with the state of the mount.
+func (h mountHistory) matchesMount(m verdict.Mount) bool {
 	if len(h.transitions) == 0 {
 		return false
 	}
@@ -61,7 +62,7 @@ func (h history) tells(m verdict.Mount) bool {
 	return last.State == m.Shown() && last.Cause == m.Observation.Cause && last.Warning == m.Observation.Warning
 }
 
-func (h history) with(t controllers.Transition) history {
+func (h mountHistory) appendTransition(t controllers.Transition) mountHistory {
 	past := h.transitions[max(0, len(h.transitions)+1-maxTransitions):]
 	if n := len(past); n == 0 || past[n-1].State != t.State {
 		h.since = t.At
@@ -70,7 +71,7 @@ func (h history) with(t controllers.Transition) history {
 	return h
 }
 
-func transition(m verdict.Mount, now time.Time) controllers.Transition {
+func newTransition(m verdict.Mount, now time.Time) controllers.Transition {
 	o := m.Observation
 	t := controllers.Transition{At: now, State: m.Shown(), Cause: o.Cause, Warning: o.Warning}
 	switch {
@@ -81,6 +82,7 @@ func transition(m verdict.Mount, now time.Time) controllers.Transition {
 	default:
 		t.Detail = o.Detail
 	}
-	t.Detail = strings.Clone(text.Cut(t.Detail, maxDetail)) // what it is cut from may be long
+	// A clone, because the text that it is cut from may be long.
+	t.Detail = strings.Clone(text.Cut(t.Detail, maxTransitionDetail))
 	return t
 }

@@ -15,84 +15,87 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// round is one round of looks at a pod.
-type round struct {
+// probeRound is one probe of all the mounts of a pod.
+type probeRound struct {
 	pod          *corev1.Pod
 	policy       config.Policy
-	look         probes.Pod     // what the prober was asked
-	trigger      probes.Trigger // what called for it
+	probePod     probes.Pod     // what the prober was asked for
+	trigger      probes.Trigger // why it was made
 	observations []probes.Observation
 }
 
-// judge turns a round of looks into a verdict, reports what changed and acts if that was decided. It returns when
-// to look again.
-func (r *Reconciler) judge(ctx context.Context, t *tracked, looks round) time.Duration {
-	for _, o := range looks.observations {
+// judgeRound turns a probe round into a verdict, reports what changed and asks for a remediation if
+// that was decided. It returns in how long to probe again.
+func (r *Reconciler) judgeRound(ctx context.Context, t *podState, round probeRound) time.Duration {
+	for _, o := range round.observations {
 		r.Meter.Observed(o)
-		logLook(ctx, looks.pod, o)
+		logProbe(ctx, round.pod, o)
 	}
-	state, v := verdict.Step(t.snapshot(), looks.observations, rules(looks.policy), r.Now())
-	t.update(looks.pod, looks.policy.Mode, state, r.Now())
-	r.report(ctx, looks, v.Transitions)
-	r.mark(ctx, t, looks.pod, state)
+	state, v := verdict.Step(t.currentState(), round.observations, newVerdictRules(round.policy), r.Now())
+	t.recordRound(round.pod, round.policy.Mode, state, r.Now())
+	r.reportTransitions(ctx, round, v.Transitions)
+	r.updateCondition(ctx, t, round.pod, state)
 	if !v.Failed {
-		t.clear()
+		t.clearRemediation()
 	}
-	if again := r.remediate(ctx, t, looks, v.Decision); again > 0 {
+	if again := r.requestRemediation(ctx, t, round, v.Decision); again > 0 {
 		return min(again, v.Next)
 	}
 	return v.Next
 }
 
-// remediate asks for the removal of the pod if that was decided. It returns in how long to ask again; 0 is at the next look.
-func (r *Reconciler) remediate(ctx context.Context, t *tracked, looks round, decision verdict.Decision) time.Duration {
-	if !decision.Remediate || t.done { // done: already removed, and the cache is behind
+// requestRemediation asks for the pod's eviction if that was decided. It returns in how long to ask
+// again; 0 means at the next probe.
+func (r *Reconciler) requestRemediation(ctx context.Context, t *podState, round probeRound, decision verdict.Decision) time.Duration {
+	if !decision.Remediate || t.removed { // already evicted: the cache does not show it yet
 		return 0
 	}
 	reason, _ := decision.Reason()
-	if left := t.retry.left(reason.Observation.Target, r.Now()); left > 0 {
+	if left := t.retry.timeLeft(reason.Observation.Target, r.Now()); left > 0 {
 		return left
 	}
 	request := controllers.Request{
-		Pod: looks.pod, Policy: looks.policy, Decision: decision, State: t.snapshot(), Rules: rules(looks.policy),
-		Look: looks.look, Volume: t.volume(looks.look, reason.Observation),
-		Others: t.others(looks.look, reason.Observation.Target), Mounts: r.Statuses(), Healthy: t.healthyBefore(reason.Since), BlockedSince: t.blockedSince,
+		Pod: round.pod, Policy: round.policy, Decision: decision, State: t.currentState(), Rules: newVerdictRules(round.policy),
+		Look: round.probePod, Volume: t.describeVolume(round.probePod, reason.Observation),
+		Others: t.listOtherBroken(round.probePod, reason.Observation.Target), Mounts: r.Statuses(), Healthy: t.healthyBefore(reason.Since), BlockedSince: t.blockedSince,
 	}
 	result := r.Remediator.Remediate(ctx, request)
-	r.account(ctx, t, request, result)
-	t.retry = retry{reason.Observation.Target, r.Now().Add(result.RetryAfter)}
+	r.recordResult(ctx, t, request, result)
+	t.retry = pendingRetry{reason.Observation.Target, r.Now().Add(result.RetryAfter)}
 	return result.RetryAfter
 }
 
-// retry says when the removal for a mount's sake may be asked for again.
-type retry struct {
+// pendingRetry says when a remediation because of one mount may be requested again.
+type pendingRetry struct {
 	target probes.Target
 	at     time.Time
 }
 
-// left returns how long it is too early to ask for this mount's sake. What was answered for one mount says nothing about another.
-func (r retry) left(target probes.Target, now time.Time) time.Duration {
+// timeLeft returns how long to wait before a remediation may be requested because of this mount. An
+// answer for one mount says nothing about another.
+func (r pendingRetry) timeLeft(target probes.Target, now time.Time) time.Duration {
 	if r.target != target {
 		return 0
 	}
 	return r.at.Sub(now)
 }
 
-// volume returns what is known of the volume whose mount an observation is of.
-func (p *tracked) volume(look probes.Pod, o probes.Observation) probes.Volume {
+// describeVolume returns what is known of the volume of an observed mount.
+func (p *podState) describeVolume(probePod probes.Pod, o probes.Observation) probes.Volume {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return probes.Volume{
-		Backend: p.backends[o.Target], PodUID: look.UID, Cause: o.Cause, Host: hostOf(look, o.Target),
+		Backend: p.backends[o.Target], PodUID: probePod.UID, Cause: o.Cause, Host: findHostVolume(probePod, o.Target),
 		FSType: o.FSType, Source: o.Source, Device: o.Device,
 	}
 }
 
-// others returns the volumes of the broken mounts but one's. The pod's successor needs them all.
-func (p *tracked) others(look probes.Pod, reason probes.Target) (all []probes.Volume) {
-	for target, m := range p.snapshot() {
+// listOtherBroken returns the volumes of all broken mounts except the one that is the reason. The
+// pod's replacement needs them all.
+func (p *podState) listOtherBroken(probePod probes.Pod, reason probes.Target) (all []probes.Volume) {
+	for target, m := range p.currentState() {
 		if target != reason && (m.Phase == verdict.Suspect || m.Phase == verdict.Failed) {
-			all = append(all, p.volume(look, m.Observation))
+			all = append(all, p.describeVolume(probePod, m.Observation))
 		}
 	}
 	slices.SortFunc(all, func(a, b probes.Volume) int {
@@ -101,10 +104,11 @@ func (p *tracked) others(look probes.Pod, reason probes.Target) (all []probes.Vo
 	return all
 }
 
-// hostOf returns where the host has the volume of a mount, which may lie below the volume's own.
-func hostOf(look probes.Pod, target probes.Target) probes.HostVolume {
+// findHostVolume returns where the host has the volume of a mount. The mount may lie below the
+// volume's own; the nearest volume above it counts.
+func findHostVolume(probePod probes.Pod, target probes.Target) probes.HostVolume {
 	var nearest probes.Mount
-	for _, c := range look.Containers {
+	for _, c := range probePod.Containers {
 		for _, m := range c.Mounts {
 			inside := c.Name == target.Container && m.Volume == target.Volume && probes.Below(target.Path, m.Path)
 			if inside && strings.HasPrefix(m.Path, nearest.Path) {
@@ -115,6 +119,6 @@ func hostOf(look probes.Pod, target probes.Target) probes.HostVolume {
 	return nearest.Host
 }
 
-func rules(p config.Policy) verdict.Rules {
+func newVerdictRules(p config.Policy) verdict.Rules {
 	return verdict.Rules{FailureThreshold: p.FailureThreshold, Hang: p.Hang, Settle: p.Settle, Period: p.Period}
 }

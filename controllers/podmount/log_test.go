@@ -11,24 +11,24 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Each look is in the log from level 1 on, be it healthy, broken or none, and below that a healthy mount never is. What may be a secret
-// is left out.
-func TestLooksAreLoggedFromLevelOne(t *testing.T) {
+// Each observation is logged from level 1 on, be it healthy, broken or unknown; below that, a
+// healthy one never is. What may be a secret is left out.
+func TestProbesAreLoggedFromLevelOne(t *testing.T) {
 	for name, tc := range map[string]struct {
 		level int
-		found func(*world)
+		found func(*fakeNode)
 		want  []string // in the one line; none when nil
 	}{
-		"level 0":   {0, func(*world) {}, nil},
-		"healthy":   {1, func(*world) {}, []string{`"Looked"`, `"health"="Healthy"`, `"mountPath"="/data"`, `"cause"=""`}},
-		"unknown":   {1, func(w *world) { w.unknown["/data"] = "denied at sftp://jane:pass@host" }, []string{`"health"="Unknown"`, "denied at", "REDACTED@host"}},
-		"two steps": {2, func(*world) {}, []string{`"health"="Healthy"`}},
+		"level 0":   {0, func(*fakeNode) {}, nil},
+		"healthy":   {1, func(*fakeNode) {}, []string{`"Looked"`, `"health"="Healthy"`, `"mountPath"="/data"`, `"cause"=""`}},
+		"unknown":   {1, func(w *fakeNode) { w.unknown["/data"] = "denied at sftp://jane:pass@host" }, []string{`"health"="Unknown"`, "denied at", "REDACTED@host"}},
+		"two steps": {2, func(*fakeNode) {}, []string{`"health"="Healthy"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, pod, lines := newWorld(), newPod("app", nil), []string{}
-			w.put(pod)
+			w, pod, lines := newFakeNode(), newPod("app", nil), []string{}
+			w.putObject(pod)
 			tc.found(w)
-			r := w.reconciler(t)
+			r := w.newReconciler(t)
 			log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{Verbosity: tc.level})
 			if _, err := r.Reconcile(ctrl.LoggerInto(t.Context(), log), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)}); err != nil {
 				t.Fatal(err)
@@ -45,13 +45,13 @@ func TestLooksAreLoggedFromLevelOne(t *testing.T) {
 	}
 }
 
-// A broken look is logged beside what it changes.
-func TestABrokenLookIsLogged(t *testing.T) {
-	w, pod, lines := newWorld(), newPod("app", nil), []string{}
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
+// A broken observation is logged beside what it changes.
+func TestABrokenProbeIsLogged(t *testing.T) {
+	w, pod, lines := newFakeNode(), newPod("app", nil), []string{}
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
 	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{Verbosity: 1})
-	if _, err := w.reconciler(t).Reconcile(ctrl.LoggerInto(t.Context(), log), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)}); err != nil {
+	if _, err := w.newReconciler(t).Reconcile(ctrl.LoggerInto(t.Context(), log), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)}); err != nil {
 		t.Fatal(err)
 	}
 	if len(lines) != 2 || !strings.Contains(lines[0], `"health"="Broken"`) || !strings.Contains(lines[0], `"cause"="Disconnected"`) {

@@ -30,16 +30,17 @@ var server apitest.Server
 
 func TestMain(m *testing.M) { server.Main(m) }
 
-// agent is a Reconciler in a manager, on a real API server and by the real clock. The rest of the world is played.
+// agent is a Reconciler in a manager, with a real API server and the real clock. A fakeNode is the
+// rest.
 type agent struct {
-	*world
+	*fakeNode
 	*podmount.Reconciler
 	cached client.Reader
 	node   string
 }
 
-// start runs an agent for a node of the test's own, until the test ends.
-func start(t *testing.T, node string, change ...func(*config.Config)) *agent {
+// startAgent runs an agent for a node of the test's own, until the test ends.
+func startAgent(t *testing.T, node string, change ...func(*config.Config)) *agent {
 	t.Helper()
 	server.Require(t)
 	t.Parallel()
@@ -65,9 +66,9 @@ func start(t *testing.T, node string, change ...func(*config.Config)) *agent {
 	for _, c := range change {
 		c(&cfg)
 	}
-	w := newWorld()
+	w := newFakeNode()
 	r, err := podmount.New(podmount.Options{
-		Client: mgr.GetClient(), Prober: &clocked{w}, Remediator: w, Meter: w, Recorder: mgr.GetEventRecorder("mountwarden-test"), Config: cfg, Now: time.Now,
+		Client: mgr.GetClient(), Prober: &realClockNode{w}, Remediator: w, Meter: w, Recorder: mgr.GetEventRecorder("mountwarden-test"), Config: cfg, Now: time.Now,
 		Conditions: condition.New(server.Client.CoreV1()),
 	})
 	if err != nil {
@@ -76,12 +77,12 @@ func start(t *testing.T, node string, change ...func(*config.Config)) *agent {
 	if err := r.SetupWithManager(mgr); err != nil {
 		t.Fatal(err)
 	}
-	run(t, mgr)
+	runManager(t, mgr)
 	return &agent{w, r, mgr.GetClient(), node}
 }
 
-// run runs a manager until the test ends and waits for its end.
-func run(t *testing.T, mgr ctrl.Manager) {
+// runManager runs a manager until the test ends and waits for its end.
+func runManager(t *testing.T, mgr ctrl.Manager) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -94,71 +95,71 @@ func run(t *testing.T, mgr ctrl.Manager) {
 	})
 }
 
-// clocked has a world's looks happen by the real clock.
-type clocked struct{ *world }
+// realClockNode is a fakeNode whose probes are made by the real clock.
+type realClockNode struct{ *fakeNode }
 
-func (c *clocked) Probe(ctx context.Context, pod probes.Pod, timeout time.Duration) []probes.Observation {
+func (c *realClockNode) Probe(ctx context.Context, pod probes.Pod, timeout time.Duration) []probes.Observation {
 	c.mu.Lock()
 	c.now = time.Now()
 	c.mu.Unlock()
-	return c.world.Probe(ctx, pod, timeout)
+	return c.fakeNode.Probe(ctx, pod, timeout)
 }
 
-// pod returns a pod that is looked at every second on the agent's node, in a namespace.
-func (a *agent) pod(namespace string) *corev1.Pod {
+// newPod returns a pod that is probed every second on the agent's node, in a namespace.
+func (a *agent) newPod(namespace string) *corev1.Pod {
 	pod := apitest.NewPod(namespace, "app")
 	pod.Spec.NodeName = a.node
 	pod.Annotations[config.AnnotationPeriodSeconds] = "1"
 	return pod
 }
 
-// looksMore waits for n more looks.
-func (a *agent) looksMore(t *testing.T, n int) {
+// awaitProbes waits for n more probes.
+func (a *agent) awaitProbes(t *testing.T, n int) {
 	t.Helper()
-	goal := a.looked() + n
-	apitest.Eventually(t, "more looks", func() bool { return a.looked() >= goal })
+	goal := a.countProbes() + n
+	apitest.Eventually(t, "more looks", func() bool { return a.countProbes() >= goal })
 }
 
 // The cache goes on to show the pod as running; it is asked for once all the same.
 func TestManagedFailureIsRemovedOnce(t *testing.T) {
-	a := start(t, "removed-once")
-	pod := server.Run(t, a.pod(server.Namespace(t, nil)))
-	a.looksMore(t, 1)
-	a.breaks("/data", probes.CauseDisconnected)
-	apitest.Eventually(t, "a removal", func() bool { return len(a.asked()) > 0 })
-	a.looksMore(t, 4)
-	if asked := a.asked(); len(asked) != 1 || asked[0].Pod.UID != pod.UID {
+	a := startAgent(t, "removed-once")
+	pod := server.Run(t, a.newPod(server.Namespace(t, nil)))
+	a.awaitProbes(t, 1)
+	a.breakMount("/data", probes.CauseDisconnected)
+	apitest.Eventually(t, "a removal", func() bool { return len(a.copyRequests()) > 0 })
+	a.awaitProbes(t, 4)
+	if asked := a.copyRequests(); len(asked) != 1 || asked[0].Pod.UID != pod.UID {
 		t.Errorf("asked %d times", len(asked))
 	}
 }
 
 func TestManagedPodsAreOnlyTheNodesOwn(t *testing.T) {
-	a := start(t, "own-pods")
+	a := startAgent(t, "own-pods")
 	namespace := server.Namespace(t, nil)
-	other := a.pod(namespace)
+	other := a.newPod(namespace)
 	other.Name, other.Spec.NodeName = "other", "another-node"
-	plain := a.pod(namespace)
+	plain := a.newPod(namespace)
 	plain.Name, plain.Annotations = "plain", nil
 	server.Run(t, other)
 	server.Run(t, plain)
-	server.Run(t, a.pod(namespace))
-	a.looksMore(t, 3)
+	server.Run(t, a.newPod(namespace))
+	a.awaitProbes(t, 3)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, look := range a.looks {
+	for _, look := range a.probed {
 		if look.Name != "app" {
 			t.Errorf("looked at %s", look.Name)
 		}
 	}
 }
 
-// Sixty updates in a burst make no look out of turn.
+// Sixty updates in a burst cause no probe before its time.
 func TestManagedPeriodIsKeptInABurst(t *testing.T) {
-	a := start(t, "burst")
-	pod := a.pod(server.Namespace(t, nil))
+	a := startAgent(t, "burst")
+	pod := a.newPod(server.Namespace(t, nil))
 	pod.Annotations[config.AnnotationPeriodSeconds] = "600"
-	pod = server.Run(t, pod) // may have been looked at by now: there is no second look to wait for
-	apitest.Eventually(t, "the condition", func() bool { return mountsHealthy(t, pod).Status == corev1.ConditionTrue })
+	pod = server.Run(t, pod) // it may have been probed by now, and there is no second probe to wait for
+	apitest.Eventually(t, "the condition", func() bool { return findCondition(t, pod).Status == corev1.ConditionTrue })
 	for i := range 60 {
 		pod = server.Change(t, pod, func(p *corev1.Pod) { p.Annotations["mountwarden-test"] = strings.Repeat("x", i) })
 	}
@@ -166,7 +167,7 @@ func TestManagedPeriodIsKeptInABurst(t *testing.T) {
 	apitest.Eventually(t, "the last update in the cache", func() bool {
 		return a.cached.Get(t.Context(), client.ObjectKeyFromObject(pod), seen) == nil && seen.ResourceVersion == pod.ResourceVersion
 	})
-	if n := a.looked(); n != 1 {
+	if n := a.countProbes(); n != 1 {
 		t.Errorf("%d looks in one period", n)
 	}
 	if len(seen.Spec.Containers[0].Env) > 0 || seen.Spec.Containers[0].Image != "" {
@@ -175,22 +176,22 @@ func TestManagedPeriodIsKeptInABurst(t *testing.T) {
 }
 
 func TestManagedPodOptsInAndOut(t *testing.T) {
-	a := start(t, "opts")
-	pod := a.pod(server.Namespace(t, nil))
+	a := startAgent(t, "opts")
+	pod := a.newPod(server.Namespace(t, nil))
 	delete(pod.Annotations, config.AnnotationWatch)
 	pod = server.Run(t, pod)
 	server.Change(t, pod, func(p *corev1.Pod) { p.Annotations[config.AnnotationWatch] = "true" })
-	a.looksMore(t, 2)
+	a.awaitProbes(t, 2)
 	server.Change(t, pod, func(p *corev1.Pod) { delete(p.Annotations, config.AnnotationWatch) })
 	apitest.Eventually(t, "the pod is forgotten", func() bool { return a.PodsWatched() == 0 })
 }
 
 // A namespace's labels are the administrator's switch, there and back, without any update of the pod.
 func TestManagedNamespaceSelector(t *testing.T) {
-	a := start(t, "selector", func(c *config.Config) { c.Limits.NamespaceSelector = "mounts=watched" })
+	a := startAgent(t, "selector", func(c *config.Config) { c.Limits.NamespaceSelector = "mounts=watched" })
 	namespace := server.Namespace(t, nil)
-	server.Run(t, a.pod(namespace))
-	server.Run(t, a.pod(server.Namespace(t, map[string]string{"mounts": "other"})))
+	server.Run(t, a.newPod(namespace))
+	server.Run(t, a.newPod(server.Namespace(t, map[string]string{"mounts": "other"})))
 	label := func(labels map[string]string) {
 		ns, err := server.Client.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
 		if err != nil {
@@ -203,35 +204,35 @@ func TestManagedNamespaceSelector(t *testing.T) {
 	}
 	for range 2 {
 		label(map[string]string{"mounts": "watched"})
-		a.looksMore(t, 2)
+		a.awaitProbes(t, 2)
 		label(nil)
 		apitest.Eventually(t, "the pod is forgotten", func() bool { return a.PodsWatched() == 0 })
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if slices.ContainsFunc(a.looks, func(p probes.Pod) bool { return p.Namespace != namespace }) {
+	if slices.ContainsFunc(a.probed, func(p probes.Pod) bool { return p.Namespace != namespace }) {
 		t.Error("looked at a pod of a namespace that is not selected")
 	}
 }
 
 func TestManagedPodIsRecreated(t *testing.T) {
-	a := start(t, "recreated")
+	a := startAgent(t, "recreated")
 	namespace := server.Namespace(t, nil)
-	first := server.Run(t, a.pod(namespace))
-	a.breaks("/data", probes.CauseDisconnected)
-	apitest.Eventually(t, "a removal", func() bool { return len(a.asked()) == 1 })
+	first := server.Run(t, a.newPod(namespace))
+	a.breakMount("/data", probes.CauseDisconnected)
+	apitest.Eventually(t, "a removal", func() bool { return len(a.copyRequests()) == 1 })
 	server.Vanish(t, first)
-	second := server.Run(t, a.pod(namespace))
-	apitest.Eventually(t, "the successor's removal", func() bool { return len(a.asked()) == 2 })
-	if got := a.asked()[1]; got.Pod.UID != second.UID || got.Decision.Failures[0].Looks < 2 {
+	second := server.Run(t, a.newPod(namespace))
+	apitest.Eventually(t, "the successor's removal", func() bool { return len(a.copyRequests()) == 2 })
+	if got := a.copyRequests()[1]; got.Pod.UID != second.UID || got.Decision.Failures[0].Looks < 2 {
 		t.Errorf("asked %+v, want the removal of %s after two looks of its own", got, second.UID)
 	}
 	server.Vanish(t, second)
 	apitest.Eventually(t, "the pod is forgotten", func() bool { return a.PodsWatched() == 0 })
 }
 
-// mountsHealthy returns the condition of a pod as the API server has it; the zero value is none.
-func mountsHealthy(t *testing.T, pod *corev1.Pod) corev1.PodCondition {
+// findCondition returns the condition of a pod as the API server has it; the zero value is none.
+func findCondition(t *testing.T, pod *corev1.Pod) corev1.PodCondition {
 	t.Helper()
 	for _, c := range server.Get(t, pod).Status.Conditions {
 		if c.Type == controllers.ConditionMountsHealthy {
@@ -243,26 +244,26 @@ func mountsHealthy(t *testing.T, pod *corev1.Pod) corev1.PodCondition {
 
 // The condition follows the mount there and back, and no agent that starts later touches it again.
 func TestManagedCondition(t *testing.T) {
-	a := start(t, "condition")
-	a.answers = []controllers.Result{held(controllers.HeldDryRun)}
-	pod := server.Run(t, a.pod(server.Namespace(t, nil)))
+	a := startAgent(t, "condition")
+	a.answers = []controllers.Result{newHeld(controllers.HeldDryRun)}
+	pod := server.Run(t, a.newPod(server.Namespace(t, nil)))
 	becomes := func(status corev1.ConditionStatus) {
 		t.Helper()
-		apitest.Eventually(t, "the condition "+string(status), func() bool { return mountsHealthy(t, pod).Status == status })
+		apitest.Eventually(t, "the condition "+string(status), func() bool { return findCondition(t, pod).Status == status })
 	}
 	becomes(corev1.ConditionTrue)
-	a.breaks("/data", probes.CauseDisconnected)
+	a.breakMount("/data", probes.CauseDisconnected)
 	becomes(corev1.ConditionFalse)
-	if c := mountsHealthy(t, pod); c.Reason != "Disconnected" || !strings.HasPrefix(c.Message, "container app, /data") || c.LastTransitionTime.IsZero() {
+	if c := findCondition(t, pod); c.Reason != "Disconnected" || !strings.HasPrefix(c.Message, "container app, /data") || c.LastTransitionTime.IsZero() {
 		t.Errorf("condition %+v", c)
 	}
-	a.heals("/data")
+	a.healMount("/data")
 	becomes(corev1.ConditionTrue)
-	if c := mountsHealthy(t, pod); c.Reason != "MountsHealthy" || c.Message != "" {
+	if c := findCondition(t, pod); c.Reason != "MountsHealthy" || c.Message != "" {
 		t.Errorf("condition %+v", c)
 	}
 	before := server.Get(t, pod).ResourceVersion
-	a.looksMore(t, 3)
+	a.awaitProbes(t, 3)
 	if after := server.Get(t, pod).ResourceVersion; after != before {
 		t.Errorf("three healthy looks took the pod from version %s to %s", before, after)
 	}
@@ -270,9 +271,9 @@ func TestManagedCondition(t *testing.T) {
 
 // An agent that starts again finds the condition that it wrote before.
 func TestManagedConditionIsNotWrittenAgain(t *testing.T) {
-	a := start(t, "condition-again")
+	a := startAgent(t, "condition-again")
 	pods := server.Client.CoreV1().Pods(server.Namespace(t, nil))
-	pod, err := pods.Create(t.Context(), a.pod(""), metav1.CreateOptions{})
+	pod, err := pods.Create(t.Context(), a.newPod(""), metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +284,7 @@ func TestManagedConditionIsNotWrittenAgain(t *testing.T) {
 	if pod, err = pods.UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	a.looksMore(t, 3)
+	a.awaitProbes(t, 3)
 	if after := server.Get(t, pod).ResourceVersion; after != pod.ResourceVersion {
 		t.Errorf("three healthy looks took the pod from version %s to %s", pod.ResourceVersion, after)
 	}
@@ -291,13 +292,13 @@ func TestManagedConditionIsNotWrittenAgain(t *testing.T) {
 
 // Events reach the API server, for the pod and for its owner; those of two mounts are not taken for one.
 func TestManagedEvents(t *testing.T) {
-	a := start(t, "events")
-	pod := withMount(a.pod(server.Namespace(t, nil)), "more", "/more")
+	a := startAgent(t, "events")
+	pod := withMount(a.newPod(server.Namespace(t, nil)), "more", "/more")
 	pod.Spec.Containers[0].VolumeMounts = append(pod.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "more", MountPath: "/again", SubPath: "x"})
-	a.answers = []controllers.Result{held(controllers.HeldDryRun)}
+	a.answers = []controllers.Result{newHeld(controllers.HeldDryRun)}
 	pod = server.Run(t, pod)
 	for _, path := range []string{"/data", "/more", "/again"} {
-		a.breaks(path, probes.CauseDisconnected)
+		a.breakMount(path, probes.CauseDisconnected)
 	}
 	var list *eventsv1.EventList
 	find := func(kind, reason, field string) int {
@@ -306,7 +307,7 @@ func TestManagedEvents(t *testing.T) {
 			if kind != "Pod" && e.Related != nil {
 				about = e.Related.FieldPath
 			}
-			return e.Regarding.Kind == kind && e.Reason == reason && about == field && strings.Contains(e.Note, "container app, "+path(field))
+			return e.Regarding.Kind == kind && e.Reason == reason && about == field && strings.Contains(e.Note, "container app, "+cutMountPath(field))
 		})
 	}
 	apitest.Eventually(t, "all events", func() bool {
@@ -337,8 +338,8 @@ func TestManagedEvents(t *testing.T) {
 	}
 }
 
-// path takes the mount path out of a fieldPath.
-func path(field string) string {
+// cutMountPath takes the mount path out of a fieldPath.
+func cutMountPath(field string) string {
 	_, after, _ := strings.Cut(field, "volumeMounts{")
 	return strings.TrimSuffix(after, "}")
 }

@@ -29,14 +29,15 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Prober looks at the mounts of a pod: one observation for every mount of every container, within about timeout.
+// Prober probes the mounts of a pod: one observation for every mount of every container, within
+// about timeout.
 type Prober interface {
 	Probe(ctx context.Context, pod probes.Pod, timeout time.Duration) []probes.Observation
-	// Forget says that the pod, by the UID of its probes.Pod, is looked at no more.
+	// Forget says that the pod with this UID (of its probes.Pod) is not probed any more.
 	Forget(uid string)
 }
 
-// Remediator removes a pod if that is allowed and helps.
+// Remediator evicts a pod if that is allowed and helps.
 type Remediator interface {
 	Remediate(ctx context.Context, req controllers.Request) controllers.Result
 }
@@ -48,7 +49,7 @@ type Meter interface {
 	Remediated(cause probes.Cause, r controllers.Result)
 }
 
-// Options are the parts that a Reconciler is made of. All are required but where they say so.
+// Options are the parts that a Reconciler is made of. All are required except where they say so.
 type Options struct {
 	Client     client.Reader // cached: this node's pods and, where Config selects namespaces, the metadata of these
 	Prober     Prober
@@ -58,8 +59,9 @@ type Options struct {
 	Config     config.Config
 	Now        func() time.Time
 	Conditions ConditionWriter // optional: without it no pod gets a condition
-	// Spread says after which share of the period, above 0 and at most 1, a pod is looked at for the second time. Pods that an agent
-	// finds when it starts would else be looked at all at once, for ever. Optional; without it the share is 1.
+	// Spread says after which share of the period, above 0 and at most 1, a pod is probed for the
+	// second time. Without it the share is 1, and all pods that an agent finds when it starts are
+	// probed at the same moment of each period from then on. Optional.
 	Spread func(types.UID) float64
 }
 
@@ -73,10 +75,10 @@ func SpreadEvenly(uid types.UID) float64 {
 // Reconciler watches the mounts of this node's annotated pods.
 type Reconciler struct {
 	Options
-	selector labels.Selector
-	tracker  *tracker
-	called   chan event.GenericEvent // pods that are to be looked at out of turn
-	lastScan atomic.Int64            // when a look was last finished, in nanoseconds since 1970
+	selector      labels.Selector
+	tracker       *podTracker
+	announcements chan event.GenericEvent // pods to probe as soon as possible
+	lastProbeEnd  atomic.Int64            // when a probe round last ended, in nanoseconds since 1970
 }
 
 // New returns a Reconciler. The error names an invalid setting.
@@ -85,21 +87,22 @@ func New(o Options) (*Reconciler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reconciler{Options: o, selector: selector, tracker: newTracker(), called: make(chan event.GenericEvent)}, nil
+	return &Reconciler{Options: o, selector: selector, tracker: newPodTracker(), announcements: make(chan event.GenericEvent)}, nil
 }
 
-// maxConcurrent is how many pods are looked at at once. A look may wait for its whole timeout, so this is more
-// than the looks that may be under way, and no pod waits for a hung one. A waiting look costs a goroutine.
-const maxConcurrent = 64
+// maxConcurrentReconciles is how many pods are probed at the same time. A probe may take its whole
+// timeout, so this is more than the probes that may hang at once, and no pod waits for a hung one.
+// A probe that waits costs one goroutine.
+const maxConcurrentReconciles = 64
 
 // SetupWithManager registers the Reconciler for pods.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(mgr).Named("podmount").
-		For(&corev1.Pod{}, builder.WithPredicates(predicate.NewPredicateFuncs(r.concerns))).
-		WatchesRawSource(source.Channel(r.called, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrent})
+		For(&corev1.Pod{}, builder.WithPredicates(predicate.NewPredicateFuncs(r.mayBeWatched))).
+		WatchesRawSource(source.Channel(r.announcements, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: maxConcurrentReconciles})
 	if !r.selector.Empty() {
-		b = b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.podsIn))
+		b = b.WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.mapNamespaceToPods))
 	}
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("set up the pod controller: %w", err)
@@ -107,9 +110,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// podsIn lists the pods of a namespace whose labels may have changed. A failed read of the cache loses nothing: each
-// watched pod comes round by itself, and the others at their next update.
-func (r *Reconciler) podsIn(ctx context.Context, ns client.Object) []reconcile.Request {
+// mapNamespaceToPods lists the pods of a namespace whose labels may have changed. If the cache
+// cannot be read, nothing is lost: each watched pod is reconciled again by itself, and the others
+// at their next update.
+func (r *Reconciler) mapNamespaceToPods(ctx context.Context, ns client.Object) []reconcile.Request {
 	pods := &corev1.PodList{}
 	if err := r.Client.List(ctx, pods, client.InNamespace(ns.GetName())); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "List the pods of a namespace", "namespace", ns.GetName())
@@ -117,121 +121,122 @@ func (r *Reconciler) podsIn(ctx context.Context, ns client.Object) []reconcile.R
 	}
 	var requests []reconcile.Request
 	for i := range pods.Items {
-		if r.concerns(&pods.Items[i]) {
+		if r.mayBeWatched(&pods.Items[i]) {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&pods.Items[i])})
 		}
 	}
 	return requests
 }
 
-// concerns lets through pods that have opted in and pods that were watched until now.
-func (r *Reconciler) concerns(o client.Object) bool {
+// mayBeWatched reports whether a pod has opted in, or was watched until now.
+func (r *Reconciler) mayBeWatched(o client.Object) bool {
 	_, asks := o.GetAnnotations()[config.AnnotationWatch]
-	return asks || r.tracker.has(client.ObjectKeyFromObject(o))
+	return asks || r.tracker.hasPod(client.ObjectKeyFromObject(o))
 }
 
-// Reconcile looks once at one pod and says when to look again.
+// Reconcile probes one pod and says when to probe it again.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	pod := &corev1.Pod{}
 	err := r.Client.Get(ctx, req.NamespacedName, pod)
 	if apierrors.IsNotFound(err) {
-		r.forget(req.NamespacedName)
+		r.untrackPod(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("read the pod from the cache: %w", err)
 	}
-	watched, err := r.watched(ctx, pod)
+	watched, err := r.isWatched(ctx, pod)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if !watched {
-		r.forget(req.NamespacedName)
+		r.untrackPod(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
-	t := r.track(pod)
-	policy := r.policy(ctx, t, pod)
-	if wait := r.early(t, pod, policy); wait > 0 {
-		t.waits(r.Now().Add(wait))
+	t := r.trackPod(pod)
+	policy := r.readPolicy(ctx, t, pod)
+	if wait := r.untilDue(t, pod, policy); wait > 0 {
+		t.delayProbe(r.Now().Add(wait))
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	looks := round{pod: pod, policy: policy, look: target(pod, policy)}
-	looks.trigger = t.begin(r.Now().Add(policy.Timeout)) // by then the look has ended, else it is late
-	looks.observations = r.Prober.Probe(ctx, looks.look, policy.Timeout)
+	round := probeRound{pod: pod, policy: policy, probePod: newProbePod(pod, policy)}
+	round.trigger = t.startProbe(r.Now().Add(policy.Timeout)) // when the probe must have ended
+	round.observations = r.Prober.Probe(ctx, round.probePod, policy.Timeout)
 	if ctx.Err() != nil {
-		return ctrl.Result{}, nil //nolint:nilerr // stopping is no failure: what was seen may be cut short
+		return ctrl.Result{}, nil //nolint:nilerr // stopping is no failure, and the observations may be incomplete
 	}
-	r.lastScan.Store(r.Now().UnixNano())
-	wait := r.judge(ctx, t, looks)
+	r.lastProbeEnd.Store(r.Now().UnixNano())
+	wait := r.judgeRound(ctx, t, round)
 	confirms := wait < policy.Period
 	if !confirms {
-		wait = r.turn(t, pod, wait)
+		wait = r.alignToGroup(t, pod, wait)
 	}
-	t.lookAgain(r.Now().Add(wait), looks.trigger, confirms)
+	t.scheduleProbe(r.Now().Add(wait), round.trigger, confirms)
 	return ctrl.Result{RequeueAfter: wait}, nil
 }
 
-// track returns what is remembered of the pod, and lets go of a former one of its name.
-func (r *Reconciler) track(pod *corev1.Pod) *tracked {
-	t, former := r.tracker.of(pod)
+// trackPod returns the state of the pod. It forgets a former pod of the same name.
+func (r *Reconciler) trackPod(pod *corev1.Pod) *podState {
+	t, former := r.tracker.getOrAddPod(pod)
 	if former != nil {
-		r.Prober.Forget(former.probed)
+		r.Prober.Forget(former.proberUID)
 	}
 	return t
 }
 
-// forget lets go of a pod that is not watched any more.
-func (r *Reconciler) forget(key types.NamespacedName) {
-	if t := r.tracker.forget(key); t != nil {
-		r.Prober.Forget(t.probed)
+// untrackPod forgets a pod that is not watched any more.
+func (r *Reconciler) untrackPod(key types.NamespacedName) {
+	if t := r.tracker.dropPod(key); t != nil {
+		r.Prober.Forget(t.proberUID)
 	}
 }
 
-// turns is how many groups of pods are looked at in a period. To wake up for a pod takes more than to look at it, so that
-// those whose turns are close to each other are looked at together.
-const turns = 10
+// groupsPerPeriod is how many groups of pods are probed in a period. Waking up for a pod costs more
+// than probing it, so pods that are due at about the same time are probed together.
+const groupsPerPeriod = 10
 
-// turn returns when the pod's turn comes, at the latest after a period.
-func (r *Reconciler) turn(t *tracked, pod *corev1.Pod, period time.Duration) time.Duration {
+// alignToGroup returns in how long the pod's group is due, at most a period. The first time, the
+// pod gets its share of a period (Options.Spread), which decides its group.
+func (r *Reconciler) alignToGroup(t *podState, pod *corev1.Pod, period time.Duration) time.Duration {
 	if r.Spread == nil {
 		return period
 	}
 	wait := period
-	if !t.spread {
-		t.spread = true
+	if !t.jittered {
+		t.jittered = true
 		wait = time.Duration(float64(period) * r.Spread(pod.UID))
 	}
-	if early := time.Duration(r.Now().Add(wait).UnixNano()) % (period / turns); early < wait {
-		wait -= early
+	if sinceGroup := time.Duration(r.Now().Add(wait).UnixNano()) % (period / groupsPerPeriod); sinceGroup < wait {
+		wait -= sinceGroup
 	}
 	return wait
 }
 
-// Announce calls for a look at a pod out of turn, by the UID of its probes.Pod. It waits until the controller has taken note, at
-// most until ctx ends; a pod that is not watched is passed over.
+// Announce requests a probe of a pod as soon as possible, by the UID of its probes.Pod. It returns
+// when the controller has queued it or ctx ends. A pod that is not watched is ignored.
 func (r *Reconciler) Announce(ctx context.Context, uid string, trigger probes.Trigger) {
-	key, t := r.tracker.probed(uid)
+	key, t := r.tracker.findByProberUID(uid)
 	if t == nil {
 		return
 	}
-	t.announce(trigger)
+	t.requestProbe(trigger)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	select {
-	case r.called <- event.GenericEvent{Object: pod}:
+	case r.announcements <- event.GenericEvent{Object: pod}:
 	case <-ctx.Done():
 	}
 }
 
-// watched reports whether the pod has opted in, its namespace may, and it is up.
-func (r *Reconciler) watched(ctx context.Context, pod *corev1.Pod) (bool, error) {
+// isWatched reports whether the pod has opted in, its namespace is selected, and it is running.
+func (r *Reconciler) isWatched(ctx context.Context, pod *corev1.Pod) (bool, error) {
 	if pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
 		return false, nil
 	}
-	return r.optedIn(ctx, pod)
+	return r.hasOptedIn(ctx, pod)
 }
 
-// optedIn reports whether the pod asks to be watched, and its namespace may.
-func (r *Reconciler) optedIn(ctx context.Context, pod *corev1.Pod) (bool, error) {
+// hasOptedIn reports whether the pod asks to be watched, and its namespace is selected.
+func (r *Reconciler) hasOptedIn(ctx context.Context, pod *corev1.Pod) (bool, error) {
 	asks, set := pod.Annotations[config.AnnotationWatch]
 	if !set || asks == "false" {
 		return false, nil
@@ -247,27 +252,27 @@ func (r *Reconciler) optedIn(ctx context.Context, pod *corev1.Pod) (bool, error)
 	return r.selector.Matches(labels.Set(ns.Labels)), nil
 }
 
-// policy reads the annotations and reports once what is wrong with them.
-func (r *Reconciler) policy(ctx context.Context, t *tracked, pod *corev1.Pod) config.Policy {
+// readPolicy parses the annotations and reports once what is wrong with them.
+func (r *Reconciler) readPolicy(ctx context.Context, t *podState, pod *corev1.Pod) config.Policy {
 	policy, err := config.ParsePolicy(pod, r.Config)
 	problem := ""
 	if err != nil {
 		problem = err.Error()
 	}
-	if problem != "" && problem != t.invalid {
-		r.invalidPolicy(ctx, pod, problem)
+	if problem != "" && problem != t.reportedProblem {
+		r.reportInvalidPolicy(ctx, pod, problem)
 	}
-	t.invalid = problem
-	t.publish(pod, policy, problem)
+	t.reportedProblem = problem
+	t.recordPolicy(pod, policy, problem)
 	return policy
 }
 
-// early returns how long it is too early to look: an update of the pod is no reason for a look out of turn, which
-// would count as one more in the row.
-func (r *Reconciler) early(t *tracked, pod *corev1.Pod, policy config.Policy) time.Duration {
-	start := t.nextLook()
-	if ready := lastStart(pod, policy).Add(policy.InitialDelay); ready.After(start) {
-		start = ready
+// untilDue returns in how long the next probe of the pod is due. An update of the pod does not
+// cause a probe before that: it would count towards the failure threshold.
+func (r *Reconciler) untilDue(t *podState, pod *corev1.Pod, policy config.Policy) time.Duration {
+	due := t.nextProbe()
+	if ready := findLastStart(pod, policy).Add(policy.InitialDelay); ready.After(due) {
+		due = ready
 	}
-	return start.Sub(r.Now())
+	return due.Sub(r.Now())
 }

@@ -29,7 +29,7 @@ func TestNewRefusesABadSelector(t *testing.T) {
 	}
 }
 
-func TestPodsThatAreNotLookedAt(t *testing.T) {
+func TestPodsThatAreNotProbed(t *testing.T) {
 	selects := func(c *config.Config) { c.Limits.NamespaceSelector = "mounts=watched" }
 	now := metav1.NewTime(epoch)
 	for _, tc := range []struct {
@@ -51,28 +51,28 @@ func TestPodsThatAreNotLookedAt(t *testing.T) {
 		{name: "namespace that is gone", config: selects},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w, pod := newWorld(), newPod("app", nil)
+			w, pod := newFakeNode(), newPod("app", nil)
 			if tc.namespace != nil {
-				w.put(tc.namespace)
+				w.putObject(tc.namespace)
 			}
 			configs := []func(*config.Config){}
 			if tc.config != nil {
 				configs = append(configs, tc.config)
 			}
-			r := w.reconciler(t, configs...)
+			r := w.newReconciler(t, configs...)
 			if tc.pod != nil { // was watched until now
-				w.put(pod)
-				w.live(t, r, pod, 1)
+				w.putObject(pod)
+				w.reconcileTimes(t, r, pod, 1)
 				pod = pod.DeepCopy()
 				tc.pod(pod)
 			}
-			w.put(pod)
-			before := w.looked()
-			if got := reconcile(t, r, pod); got != (ctrl.Result{}) {
+			w.putObject(pod)
+			before := w.countProbes()
+			if got := reconcileOnce(t, r, pod); got != (ctrl.Result{}) {
 				t.Errorf("comes round: %+v", got)
 			}
-			if w.looked() != before || r.PodsWatched() != 0 || len(r.Statuses()) != 0 {
-				t.Errorf("%d looks, %d pods watched, %d mounts remembered", w.looked()-before, r.PodsWatched(), len(r.Statuses()))
+			if w.countProbes() != before || r.PodsWatched() != 0 || len(r.Statuses()) != 0 {
+				t.Errorf("%d looks, %d pods watched, %d mounts remembered", w.countProbes()-before, r.PodsWatched(), len(r.Statuses()))
 			}
 			if len(w.forgotten) != min(before, 1) {
 				t.Errorf("after %d looks the prober was told to forget %q", before, w.forgotten)
@@ -82,12 +82,12 @@ func TestPodsThatAreNotLookedAt(t *testing.T) {
 }
 
 func TestPodThatIsGoneIsForgotten(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.live(t, r, pod, 1)
-	w.drop(pod)
-	if got := reconcile(t, r, pod); got != (ctrl.Result{}) || r.PodsWatched() != 0 || len(r.Statuses()) != 0 {
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.reconcileTimes(t, r, pod, 1)
+	w.dropObject(pod)
+	if got := reconcileOnce(t, r, pod); got != (ctrl.Result{}) || r.PodsWatched() != 0 || len(r.Statuses()) != 0 {
 		t.Errorf("a pod that is gone is remembered: %+v", got)
 	}
 	if !slices.Equal(w.forgotten, []string{"app-uid"}) {
@@ -95,45 +95,46 @@ func TestPodThatIsGoneIsForgotten(t *testing.T) {
 	}
 }
 
-// A cache that cannot be read says nothing about the pod: it is tried again, and nothing is forgotten.
+// A cache that cannot be read says nothing about the pod: the read is retried, and nothing is
+// forgotten.
 func TestCacheErrorForgetsNothing(t *testing.T) {
 	for _, kind := range []string{"*v1.Pod", "*v1.PartialObjectMetadata"} {
 		t.Run(kind, func(t *testing.T) {
-			w, pod := newWorld(), newPod("app", nil)
-			r := w.reconciler(t, func(c *config.Config) { c.Limits.NamespaceSelector = "a=b" })
-			w.put(pod)
-			w.put(newNamespace(map[string]string{"a": "b"}))
-			w.live(t, r, pod, 1)
+			w, pod := newFakeNode(), newPod("app", nil)
+			r := w.newReconciler(t, func(c *config.Config) { c.Limits.NamespaceSelector = "a=b" })
+			w.putObject(pod)
+			w.putObject(newNamespace(map[string]string{"a": "b"}))
+			w.reconcileTimes(t, r, pod, 1)
 			w.broken[kind] = errors.New("not synced")
 			_, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)})
-			if !errors.Is(err, w.broken[kind]) || r.PodsWatched() != 1 || w.looked() != 1 {
-				t.Errorf("error %v, %d pods watched, %d looks, want the cache's error, 1 and 1", err, r.PodsWatched(), w.looked())
+			if !errors.Is(err, w.broken[kind]) || r.PodsWatched() != 1 || w.countProbes() != 1 {
+				t.Errorf("error %v, %d pods watched, %d looks, want the cache's error, 1 and 1", err, r.PodsWatched(), w.countProbes())
 			}
 		})
 	}
 }
 
-// An update of the pod is no reason for a look out of turn: it would count as one more in the row.
+// An update of the pod causes no probe before its time: it would count towards the threshold.
 func TestPeriodIsKept(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseIOError)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseIOError)
 	for period := 1; period <= 2; period++ {
-		if got := reconcile(t, r, pod).RequeueAfter; got != 10*time.Second {
+		if got := reconcileOnce(t, r, pod).RequeueAfter; got != 10*time.Second {
 			t.Fatalf("comes round after %s, want the period", got)
 		}
 		for left := 10 * time.Second; left > 0; left -= 500 * time.Millisecond {
-			if got := reconcile(t, r, pod).RequeueAfter; got != left {
+			if got := reconcileOnce(t, r, pod).RequeueAfter; got != left {
 				t.Fatalf("comes round after %s, want the rest of the period, %s", got, left)
 			}
-			w.pass(500 * time.Millisecond)
+			w.advanceClock(500 * time.Millisecond)
 		}
-		if w.looked() != period {
-			t.Fatalf("%d looks in %d periods", w.looked(), period)
+		if w.countProbes() != period {
+			t.Fatalf("%d looks in %d periods", w.countProbes(), period)
 		}
 	}
-	if len(w.asked()) != 0 {
+	if len(w.copyRequests()) != 0 {
 		t.Error("a removal was asked for after two looks")
 	}
 }
@@ -146,50 +147,50 @@ func TestInitialDelay(t *testing.T) {
 	old := metav1.NewTime(epoch.Add(-time.Hour))
 	pod.Status.StartTime = &old // long ago: the images took an hour to pull
 
-	w := newWorld()
-	r := w.reconciler(t)
-	w.put(pod)
+	w := newFakeNode()
+	r := w.newReconciler(t)
+	w.putObject(pod)
 	started(-5)
-	if got := reconcile(t, r, pod).RequeueAfter; got != 25*time.Second || w.looked() != 0 {
-		t.Errorf("%d looks, the first in %s, want it 25 s from now", w.looked(), got)
+	if got := reconcileOnce(t, r, pod).RequeueAfter; got != 25*time.Second || w.countProbes() != 0 {
+		t.Errorf("%d looks, the first in %s, want it 25 s from now", w.countProbes(), got)
 	}
 	if late := r.Overdue(); late != 0 {
 		t.Errorf("a look that waits for its start is %s late", late)
 	}
 	started(-30)
-	w.live(t, r, pod, 1)
-	if w.looked() != 1 {
-		t.Errorf("%d looks after the delay, want 1", w.looked())
+	w.reconcileTimes(t, r, pod, 1)
+	if w.countProbes() != 1 {
+		t.Errorf("%d looks after the delay, want 1", w.countProbes())
 	}
 	started(8) // restarted: it may mount again
-	if got := reconcile(t, r, pod).RequeueAfter; got != 28*time.Second {
+	if got := reconcileOnce(t, r, pod).RequeueAfter; got != 28*time.Second {
 		t.Errorf("looks again in %s, want 28 s", got)
 	}
-	w.pass(27 * time.Second)
+	w.advanceClock(27 * time.Second)
 	if late := r.Overdue(); late != 0 {
 		t.Errorf("a look that waits for a restarted container is %s late", late)
 	}
-	w.pass(3 * time.Second)
+	w.advanceClock(3 * time.Second)
 	if late := r.Overdue(); late != 2*time.Second {
 		t.Errorf("a look that was not made when the container had its time is %s late, want 2 s", late)
 	}
 	pod.Status.ContainerStatuses[0].State.Running = nil // waiting for its restart
-	w.live(t, r, pod, 1)
-	if w.looked() != 2 {
-		t.Errorf("%d looks, want 2: nothing runs that a delay could be for", w.looked())
+	w.reconcileTimes(t, r, pod, 1)
+	if w.countProbes() != 2 {
+		t.Errorf("%d looks, want 2: nothing runs that a delay could be for", w.countProbes())
 	}
 }
 
 // A container without a watched mount may restart as often as it likes.
 func TestInitialDelayIsOfWatchedContainers(t *testing.T) {
-	w, pod := newWorld(), newPod("app", map[string]string{config.AnnotationInitialDelaySeconds: "30"})
+	w, pod := newFakeNode(), newPod("app", map[string]string{config.AnnotationInitialDelaySeconds: "30"})
 	young := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(epoch)}}
 	pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "plain"})
 	pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: "plain", State: young})
-	w.put(pod)
-	w.live(t, w.reconciler(t), pod, 1)
-	if w.looked() != 1 {
-		t.Errorf("%d looks, want 1", w.looked())
+	w.putObject(pod)
+	w.reconcileTimes(t, w.newReconciler(t), pod, 1)
+	if w.countProbes() != 1 {
+		t.Errorf("%d looks, want 1", w.countProbes())
 	}
 }
 
@@ -205,9 +206,9 @@ func TestWhatTheProberIsAsked(t *testing.T) {
 	pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: "waiting", ContainerID: "containerd://dead"})
 	pod.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{{Name: "debug", ContainerID: "containerd://d-id", State: running}}
 
-	w := newWorld()
-	w.put(pod)
-	w.live(t, w.reconciler(t), pod, 1)
+	w := newFakeNode()
+	w.putObject(pod)
+	w.reconcileTimes(t, w.newReconciler(t), pod, 1)
 	mount := func(volume, path string) probes.Mount {
 		return probes.Mount{Volume: volume, Path: path, Host: probes.HostVolume{Folder: "kubernetes.io~csi/" + volume + "/mount"}}
 	}
@@ -218,26 +219,26 @@ func TestWhatTheProberIsAsked(t *testing.T) {
 		{Name: "waiting", ID: "", Mounts: d}, // known, not running
 		{Name: "debug", ID: "d-id", Mounts: d},
 	}}}
-	if diff := cmp.Diff(want, w.looks); diff != "" {
+	if diff := cmp.Diff(want, w.probed); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 }
 
-func TestRecreatedPodStartsAfresh(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseIOError)
-	w.live(t, r, pod, 2)
+func TestRecreatedPodStartsWithoutAPast(t *testing.T) {
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseIOError)
+	w.reconcileTimes(t, r, pod, 2)
 	successor := pod.DeepCopy()
 	successor.UID = "successor"
-	w.put(successor)
-	w.live(t, r, successor, 2)
-	if n := len(w.asked()); n != 0 {
+	w.putObject(successor)
+	w.reconcileTimes(t, r, successor, 2)
+	if n := len(w.copyRequests()); n != 0 {
 		t.Errorf("%d removals of a pod that was looked at twice: it inherited its predecessor's looks", n)
 	}
-	w.live(t, r, successor, 1)
-	asked := w.asked()
+	w.reconcileTimes(t, r, successor, 1)
+	asked := w.copyRequests()
 	if len(asked) != 1 || asked[0].Pod.UID != "successor" || asked[0].Decision.Failures[0].Looks != 3 {
 		t.Errorf("asked %+v, want the successor's removal after three looks of its own", asked)
 	}
@@ -246,56 +247,56 @@ func TestRecreatedPodStartsAfresh(t *testing.T) {
 	}
 }
 
-// The successor is looked at at once, not when its predecessor's next look was due.
+// The replacement pod is probed at once, not when its predecessor's next probe was due.
 func TestSuccessorDoesNotWaitForItsPredecessor(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	reconcile(t, r, pod)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	reconcileOnce(t, r, pod)
 	successor := pod.DeepCopy()
 	successor.UID = "successor"
-	w.put(successor)
-	reconcile(t, r, successor)
-	if w.looked() != 2 {
-		t.Errorf("%d looks, want 2", w.looked())
+	w.putObject(successor)
+	reconcileOnce(t, r, successor)
+	if w.countProbes() != 2 {
+		t.Errorf("%d looks, want 2", w.countProbes())
 	}
 }
 
-func TestStoppedDuringALook(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	w.live(t, r, pod, 1)
+func TestStoppedDuringAProbe(t *testing.T) {
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.reconcileTimes(t, r, pod, 1)
 	scanned := r.LastScan()
 
 	ctx, stop := context.WithCancel(t.Context())
-	w.duringUse = stop
+	w.duringProbe = stop
 	got, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)})
 	if err != nil || got != (ctrl.Result{}) {
 		t.Errorf("got %+v, %v, want nothing", got, err)
 	}
-	if n := len(w.asked()); n != 0 || r.Statuses()[0].Mount.Looks != 1 || !r.LastScan().Equal(scanned) {
+	if n := len(w.copyRequests()); n != 0 || r.Statuses()[0].Mount.Looks != 1 || !r.LastScan().Equal(scanned) {
 		t.Errorf("a look that was cut short was judged: %d removals, %+v", n, r.Statuses())
 	}
 }
 
 func TestStatuses(t *testing.T) {
-	w := newWorld()
+	w := newFakeNode()
 	one := withMount(newPod("one", nil), "more", "/more")
 	two := newPod("two", map[string]string{config.AnnotationMode: "Report", corev1.MirrorPodAnnotationKey: "manifest"})
-	r := w.reconciler(t)
+	r := w.newReconciler(t)
 	if !r.LastScan().IsZero() || r.PodsWatched() != 0 || r.Statuses() != nil || r.Overdue() != 0 {
 		t.Error("something is known before the first look")
 	}
-	w.put(one)
-	w.put(two)
-	w.breaks("/more", probes.CauseStale)
-	w.answers[0] = held("DryRun")
-	reconcile(t, r, one)
-	w.pass(time.Second)
-	reconcile(t, r, one)
-	reconcile(t, r, two)
+	w.putObject(one)
+	w.putObject(two)
+	w.breakMount("/more", probes.CauseStale)
+	w.answers[0] = newHeld("DryRun")
+	reconcileOnce(t, r, one)
+	w.advanceClock(time.Second)
+	reconcileOnce(t, r, one)
+	reconcileOnce(t, r, two)
 
 	got := map[string]string{}
 	for _, s := range r.Statuses() {
@@ -315,37 +316,37 @@ func TestStatuses(t *testing.T) {
 }
 
 func TestOverdue(t *testing.T) {
-	w, pod, late := newWorld(), newPod("app", nil), newPod("late", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.put(late)
-	reconcile(t, r, late)
-	w.pass(3 * time.Second)
-	reconcile(t, r, pod)
+	w, pod, late := newFakeNode(), newPod("app", nil), newPod("late", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.putObject(late)
+	reconcileOnce(t, r, late)
+	w.advanceClock(3 * time.Second)
+	reconcileOnce(t, r, pod)
 	for _, tc := range []struct{ pass, want time.Duration }{{0, 0}, {7 * time.Second, 0}, {time.Second, time.Second}, {time.Minute, 61 * time.Second}} {
-		w.pass(tc.pass)
+		w.advanceClock(tc.pass)
 		if got := r.Overdue(); got != tc.want {
 			t.Errorf("overdue by %s, want %s", got, tc.want)
 		}
 	}
-	reconcile(t, r, late)
-	reconcile(t, r, pod)
+	reconcileOnce(t, r, late)
+	reconcileOnce(t, r, pod)
 	if got := r.Overdue(); got != 0 {
 		t.Errorf("overdue by %s after a look", got)
 	}
 }
 
-// A look that never returns is late from the end of its timeout on.
-func TestOverdueDuringALook(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
+// A probe that never returns is late from the end of its timeout on.
+func TestOverdueDuringAProbe(t *testing.T) {
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
 	var during time.Duration
-	w.duringUse = func() {
-		w.pass(6 * time.Second)
+	w.duringProbe = func() {
+		w.advanceClock(6 * time.Second)
 		during = r.Overdue()
 	}
-	reconcile(t, r, pod)
+	reconcileOnce(t, r, pod)
 	if during != time.Second {
 		t.Errorf("a look that takes 6 s is overdue by %s, want 1 s past its timeout", during)
 	}
@@ -353,10 +354,10 @@ func TestOverdueDuringALook(t *testing.T) {
 
 // Many pods at once, while metrics read: for the race detector.
 func TestManyPodsAtOnce(t *testing.T) {
-	w := newWorld()
-	r := w.reconciler(t)
-	w.breaks("/data", probes.CauseDisconnected)
-	w.answers[0] = held("DryRun")
+	w := newFakeNode()
+	r := w.newReconciler(t)
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.answers[0] = newHeld("DryRun")
 	const pods, rounds = 20, 20
 	var all, reader sync.WaitGroup
 	stop := make(chan struct{})
@@ -372,14 +373,14 @@ func TestManyPodsAtOnce(t *testing.T) {
 	})
 	for i := range pods {
 		pod := newPod(fmt.Sprint("app-", i), nil)
-		w.put(pod)
+		w.putObject(pod)
 		all.Go(func() {
 			for range rounds {
 				_, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)})
 				if err != nil {
 					t.Error(err)
 				}
-				w.pass(time.Second)
+				w.advanceClock(time.Second)
 			}
 		})
 	}
@@ -389,12 +390,12 @@ func TestManyPodsAtOnce(t *testing.T) {
 	if got := r.PodsWatched(); got != pods {
 		t.Errorf("%d pods are watched, want %d", got, pods)
 	}
-	for _, e := range w.on("Pod", "") {
+	for _, e := range w.listEvents("Pod", "") {
 		if !strings.HasPrefix(e.regarding.Name, "app-") {
 			t.Errorf("event on %+v", e.regarding)
 		}
 	}
-	if got := len(w.on("Pod", "RemediationHeld")); got != pods {
+	if got := len(w.listEvents("Pod", "RemediationHeld")); got != pods {
 		t.Errorf("%d pods were reported as held, want each of %d once", got, pods)
 	}
 }

@@ -20,33 +20,34 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// report tells of every mount whose phase changed. A mount that was never broken and is found healthy is no news.
-func (r *Reconciler) report(ctx context.Context, looks round, transitions []verdict.Transition) {
-	pod := looks.pod
+// reportTransitions reports every mount that changed its phase, cannot be judged any more, or has
+// another warning. A mount that was never broken and is found healthy is not reported.
+func (r *Reconciler) reportTransitions(ctx context.Context, round probeRound, transitions []verdict.Transition) {
+	pod := round.pod
 	for _, t := range transitions {
-		log := mountLog(ctx, pod, t)
+		log := newMountLogger(ctx, pod, t)
 		switch {
 		case t.Lost:
 			log.Info("Mount cannot be judged", controllers.KeyDetail, text.Redact(t.To.Blind))
-			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnknown, "cannot be judged: "+t.To.Blind)
+			r.recordMountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnknown, "cannot be judged: "+t.To.Blind)
 		case t.To.Phase == verdict.Failed && t.From.Phase != verdict.Failed:
 			failure := t.To.Failure()
-			r.Meter.Detected(failure, looks.trigger)
-			log.Info("Mount failed", controllers.KeyTrigger, looks.trigger)
-			r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe()+". "+nextStep(looks.policy))
+			r.Meter.Detected(failure, round.trigger)
+			log.Info("Mount failed", controllers.KeyTrigger, round.trigger)
+			r.recordMountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe()+". "+nextStep(round.policy))
 		case t.To.Phase == verdict.Suspect && t.From.Phase != verdict.Suspect:
 			log.Info("Mount is suspect")
-		case t.To.Phase == verdict.Healthy && broken(t.From):
+		case t.To.Phase == verdict.Healthy && isBroken(t.From):
 			log.Info("Mount recovered")
-			r.recovered(pod, t)
+			r.reportRecovery(pod, t)
 		}
 		if t.Warned {
-			r.warned(pod, log, t)
+			r.reportWarning(pod, log, t)
 		}
 	}
 }
 
-// nextStep says what comes of a failed mount.
+// nextStep says what happens to the pod of a failed mount.
 func nextStep(p config.Policy) string {
 	switch {
 	case p.Mode != config.ModeRemediate:
@@ -58,33 +59,33 @@ func nextStep(p config.Policy) string {
 	}
 }
 
-// warned tells what is wrong around a mount that is healthy itself, or that it is over.
-func (r *Reconciler) warned(pod *corev1.Pod, log logr.Logger, t verdict.Transition) {
+// reportWarning reports what is wrong around a mount that is healthy itself, or that it is over.
+func (r *Reconciler) reportWarning(pod *corev1.Pod, log logr.Logger, t verdict.Transition) {
 	warning := t.To.Observation.Warning
 	if warning == probes.WarningNone {
 		log.Info("Mount warning is over", controllers.KeyWarning, t.From.Observation.Warning)
 		return
 	}
 	log.Info("Mount warning", controllers.KeyWarning, warning, controllers.KeyDetail, text.Redact(t.To.Observation.Detail))
-	r.mountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountWarning, verdict.Warn(t.To.Observation))
+	r.recordMountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountWarning, verdict.Warn(t.To.Observation))
 }
 
-func broken(m verdict.Mount) bool {
+func isBroken(m verdict.Mount) bool {
 	return m.Phase == verdict.Suspect || m.Phase == verdict.Failed
 }
 
-// recovered tells of a mount that answers again. One that was only suspect was never reported as unhealthy, so the
-// event is for those alone that were.
-func (r *Reconciler) recovered(pod *corev1.Pod, t verdict.Transition) {
+// reportRecovery records an event for a mount that answers again. A mount that was only Suspect was
+// never reported as unhealthy, so it gets no event.
+func (r *Reconciler) reportRecovery(pod *corev1.Pod, t verdict.Transition) {
 	if t.From.Phase != verdict.Failed {
 		return
 	}
 	lasted := t.To.Observation.Finished.Sub(t.From.Since).Round(time.Second)
 	note := fmt.Sprintf("%s: healthy again after %s of %s; the pod stays", verdict.Place(t.To.Observation), lasted, t.From.Observation.Cause)
-	r.mountEvent(pod, t, corev1.EventTypeNormal, controllers.ReasonMountRecovered, note)
+	r.recordMountEvent(pod, t, corev1.EventTypeNormal, controllers.ReasonMountRecovered, note)
 }
 
-func mountLog(ctx context.Context, pod *corev1.Pod, t verdict.Transition) logr.Logger {
+func newMountLogger(ctx context.Context, pod *corev1.Pod, t verdict.Transition) logr.Logger {
 	o := t.To.Observation
 	log := ctrl.LoggerFrom(ctx).WithValues(controllers.KeyPodUID, pod.UID, controllers.KeyContainer, t.Target.Container,
 		controllers.KeyVolume, t.Target.Volume, controllers.KeyMountPath, t.Target.Path, controllers.KeyPhase, t.To.Phase.String())
@@ -95,8 +96,8 @@ func mountLog(ctx context.Context, pod *corev1.Pod, t verdict.Transition) logr.L
 	return log
 }
 
-// logLook logs one look, whatever it has found, for who has asked for that: config.logLevel.
-func logLook(ctx context.Context, pod *corev1.Pod, o probes.Observation) {
+// logProbe logs one observation, whatever it says, if config.logLevel asks for it.
+func logProbe(ctx context.Context, pod *corev1.Pod, o probes.Observation) {
 	log := ctrl.LoggerFrom(ctx).V(1)
 	if !log.Enabled() { // nearly always
 		return
@@ -107,38 +108,39 @@ func logLook(ctx context.Context, pod *corev1.Pod, o probes.Observation) {
 		controllers.KeyDetail, text.Redact(o.Detail))
 }
 
-// account tells what came of a remediation: counter, log line and events, all from the same two values. What is
-// held is told when the reason is news, not at every look.
-func (r *Reconciler) account(ctx context.Context, t *tracked, req controllers.Request, result controllers.Result) {
+// recordResult reports the result of a remediation by a counter, a log line and events, all from
+// the same two values. A hold is reported when its reason changes, not at every probe.
+func (r *Reconciler) recordResult(ctx context.Context, t *podState, req controllers.Request, result controllers.Result) {
 	reason, _ := req.Decision.Reason()
 	switch {
-	// A refusal of before a hold or a recovery says nothing about the budget of after. To have waited in turn is neither.
-	case result.Outcome == controllers.OutcomeHeld && !inTurn(result.Held), result.Outcome == controllers.OutcomeHealthy:
+	// After a hold or a recovery, an earlier refusal says nothing about the budget now. To be
+	// queued is neither of them.
+	case result.Outcome == controllers.OutcomeHeld && !isQueued(result.Held), result.Outcome == controllers.OutcomeHealthy:
 		t.blockedSince = time.Time{}
 	case result.Outcome == controllers.OutcomeBlocked && t.blockedSince.IsZero():
 		t.blockedSince = r.Now()
 	}
-	t.done = result.Outcome.Removed()
-	news := t.hold(result, r.Now())
-	if !t.done && !news {
+	t.removed = result.Outcome.Removed()
+	report := t.recordHold(result, r.Now())
+	if !t.removed && !report {
 		return
 	}
 	r.Meter.Remediated(reason.Observation.Cause, result)
 	ctrl.LoggerFrom(ctx).Info("Remediation "+string(result.Outcome), controllers.KeyPodUID, req.Pod.UID,
 		controllers.KeyAction, result.Action, controllers.KeyCause, reason.Observation.Cause, controllers.KeyVolume, reason.Observation.Target.Volume,
 		controllers.KeySince, reason.Since, controllers.KeyLooks, reason.Looks, controllers.KeyHeld, result.Held, controllers.KeyDetail, text.Redact(result.Message))
-	eventType, name := outcomeEvent(result.Outcome)
+	eventType, name := selectOutcomeEvent(result.Outcome)
 	if name == "" {
 		return
 	}
-	r.event(req.Pod, podRef(req.Pod, ""), eventType, name, string(result.Action)+string(result.Held), fmt.Sprintf("%s. %s", result.Message, reason.Describe()))
-	if result.Held == controllers.HeldBackendStorm && !hasIncident(req) {
-		r.incident(req.Volume.Backend, result.Message)
+	r.recordEvent(req.Pod, newPodReference(req.Pod, ""), eventType, name, string(result.Action)+string(result.Held), fmt.Sprintf("%s. %s", result.Message, reason.Describe()))
+	if result.Held == controllers.HeldBackendStorm && !isBackendReported(req) {
+		r.reportBackendUnhealthy(req.Volume.Backend, result.Message)
 	}
 }
 
-// inTurn reports whether the pod was only asked to wait for others, or for another look.
-func inTurn(held controllers.Held) bool {
+// isQueued reports whether the pod was only asked to wait for others, or for another probe.
+func isQueued(held controllers.Held) bool {
 	switch held {
 	case controllers.HeldOwnerBusy, controllers.HeldBackendStorm, controllers.HeldRateLimit, controllers.HeldNotConfirmed:
 		return true
@@ -147,23 +149,25 @@ func inTurn(held controllers.Held) bool {
 	}
 }
 
-// hasIncident reports whether another pod of this node is held for the same backend's sake already.
-func hasIncident(req controllers.Request) bool {
+// isBackendReported reports whether another pod of this node is already held because of the same
+// backend.
+func isBackendReported(req controllers.Request) bool {
 	return slices.ContainsFunc(req.Mounts, func(s controllers.Status) bool {
 		return s.Backend == req.Volume.Backend && s.Held == controllers.HeldBackendStorm
 	})
 }
 
-// incident tells once, on the node, what many pods are held for. The API keeps events of a node in the namespace default.
-func (r *Reconciler) incident(b probes.Backend, message string) {
+// reportBackendUnhealthy records one event on the node for all pods that are held because of a
+// backend. The API keeps events of a node in the namespace "default".
+func (r *Reconciler) reportBackendUnhealthy(b probes.Backend, message string) {
 	node := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: r.Config.NodeName, UID: types.UID(r.Config.NodeName)}
 	r.Recorder.Eventf(node, nil, corev1.EventTypeWarning, controllers.ReasonBackendUnhealthy, "Hold", "%s",
 		text.Note(fmt.Sprintf("%s is unhealthy here: %s", b, message)))
 }
 
-// outcomeEvent returns no name for a pod that is gone, since there is nobody to tell, and none for one that has recovered, since the
-// next look tells it.
-func outcomeEvent(o controllers.Outcome) (eventType, reason string) {
+// selectOutcomeEvent returns the event for an outcome. The reason is "" for a pod that is gone,
+// which nobody can find any more, and for a mount that has recovered, which the next probe reports.
+func selectOutcomeEvent(o controllers.Outcome) (eventType, reason string) {
 	switch o {
 	case controllers.OutcomeEvicted, controllers.OutcomeDeleted:
 		return corev1.EventTypeNormal, controllers.ReasonPodRemediated
@@ -176,21 +180,23 @@ func outcomeEvent(o controllers.Outcome) (eventType, reason string) {
 	}
 }
 
-func (r *Reconciler) invalidPolicy(ctx context.Context, pod *corev1.Pod, problem string) {
+func (r *Reconciler) reportInvalidPolicy(ctx context.Context, pod *corev1.Pod, problem string) {
 	ctrl.LoggerFrom(ctx).Info("Invalid mount policy", controllers.KeyPodUID, pod.UID, controllers.KeyDetail, problem)
-	r.event(pod, podRef(pod, ""), corev1.EventTypeWarning, controllers.ReasonInvalidMountPolicy, "Report",
+	r.recordEvent(pod, newPodReference(pod, ""), corev1.EventTypeWarning, controllers.ReasonInvalidMountPolicy, "Report",
 		"the pod is watched but never removed until this is mended: "+problem)
 }
 
-// mountEvent names the mount in the reference's fieldPath. The recorder takes events of equal reference, reason and
-// action for repetitions of one and keeps the first note only; two mounts of one pod must not be taken so.
-func (r *Reconciler) mountEvent(pod *corev1.Pod, t verdict.Transition, eventType, reason, note string) {
-	field := fmt.Sprintf("spec.%s{%s}.volumeMounts{%s}", listOf(pod, t.Target.Container), t.Target.Container, t.Target.Path)
-	r.event(pod, podRef(pod, field), eventType, reason, "Probe", note)
+// recordMountEvent records an event that names the mount in the reference's fieldPath. The recorder
+// aggregates events that have the same reference, reason and action, and keeps only the first note
+// (getKey in k8s.io/client-go/tools/events/event_broadcaster.go). The fieldPath keeps the events of
+// two mounts of one pod apart.
+func (r *Reconciler) recordMountEvent(pod *corev1.Pod, t verdict.Transition, eventType, reason, note string) {
+	field := fmt.Sprintf("spec.%s{%s}.volumeMounts{%s}", findContainerList(pod, t.Target.Container), t.Target.Container, t.Target.Path)
+	r.recordEvent(pod, newPodReference(pod, field), eventType, reason, "Probe", note)
 }
 
-// listOf returns the field of the pod's spec that a container stands in.
-func listOf(pod *corev1.Pod, container string) string {
+// findContainerList returns the field of the pod's spec that lists a container.
+func findContainerList(pod *corev1.Pod, container string) string {
 	switch {
 	case slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == container }):
 		return "initContainers"
@@ -201,10 +207,11 @@ func listOf(pod *corev1.Pod, container string) string {
 	}
 }
 
-// event goes to the pod and to its controller, since the pod's own vanish with it.
-func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, message string) {
+// recordEvent records an event for the pod and for its controller, because the pod's own events are
+// gone with it.
+func (r *Reconciler) recordEvent(pod *corev1.Pod, regarding *corev1.ObjectReference, eventType, reason, action, message string) {
 	message = text.Note(message)
-	owner := ownerRef(pod)
+	owner := newOwnerReference(pod)
 	if owner == nil {
 		r.Recorder.Eventf(regarding, nil, eventType, reason, action, "%s", message)
 		return
@@ -214,13 +221,13 @@ func (r *Reconciler) event(pod *corev1.Pod, regarding *corev1.ObjectReference, e
 	r.Recorder.Eventf(owner, regarding, eventType, reason, action, "%s", message)
 }
 
-func podRef(pod *corev1.Pod, fieldPath string) *corev1.ObjectReference {
+func newPodReference(pod *corev1.Pod, fieldPath string) *corev1.ObjectReference {
 	return &corev1.ObjectReference{
 		APIVersion: "v1", Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, FieldPath: fieldPath,
 	}
 }
 
-func ownerRef(pod *corev1.Pod) *corev1.ObjectReference {
+func newOwnerReference(pod *corev1.Pod) *corev1.ObjectReference {
 	owner := metav1.GetControllerOf(pod)
 	if owner == nil {
 		return nil

@@ -16,14 +16,14 @@ import (
 )
 
 func TestDefinitiveFailureIsRemovedOnce(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.live(t, r, pod, 2)
-	w.breaks("/data", probes.CauseDisconnected)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.reconcileTimes(t, r, pod, 2)
+	w.breakMount("/data", probes.CauseDisconnected)
 	broken := w.clock()
-	w.live(t, r, pod, 2)
-	asked := w.asked()
+	w.reconcileTimes(t, r, pod, 2)
+	asked := w.copyRequests()
 	if len(asked) != 1 {
 		t.Fatalf("asked %d times for the removal, want once", len(asked))
 	}
@@ -34,11 +34,11 @@ func TestDefinitiveFailureIsRemovedOnce(t *testing.T) {
 	if took := reason.Confirmed.Sub(broken); took != 10*time.Millisecond {
 		t.Errorf("confirmed after %s, want 10 ms", took)
 	}
-	w.live(t, r, pod, 5) // the cache is behind: the pod seems to run
-	if n := len(w.asked()); n != 1 {
+	w.reconcileTimes(t, r, pod, 5) // the cache is behind: the pod seems to run
+	if n := len(w.copyRequests()); n != 1 {
 		t.Errorf("asked %d times for the removal of one pod", n)
 	}
-	if diff := cmp.Diff([]string{controllers.ReasonMountUnhealthy, controllers.ReasonPodRemediated}, w.reasons()); diff != "" {
+	if diff := cmp.Diff([]string{controllers.ReasonMountUnhealthy, controllers.ReasonPodRemediated}, w.listReasons()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	if len(w.detected) != 1 || cmp.Diff([]controllers.Outcome{controllers.OutcomeEvicted}, w.counted) != "" {
@@ -46,49 +46,50 @@ func TestDefinitiveFailureIsRemovedOnce(t *testing.T) {
 	}
 }
 
-// A mount that is healthy is never a reason to act, whatever is wrong around it; it is told once.
+// A healthy mount is never a reason to act, whatever is wrong around it; that is reported once.
 func TestWarnings(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
 	w.warning = probes.WarningHostBroken
-	w.live(t, r, pod, 5)
-	told := w.on("Pod", controllers.ReasonMountWarning)
+	w.reconcileTimes(t, r, pod, 5)
+	told := w.listEvents("Pod", controllers.ReasonMountWarning)
 	if len(told) != 1 || !strings.Contains(told[0].note, "HostBroken") || !strings.Contains(told[0].note, "the pod stays") {
 		t.Errorf("told %+v", told)
 	}
 	w.warning = probes.WarningNone
-	w.live(t, r, pod, 2)
+	w.reconcileTimes(t, r, pod, 2)
 	w.warning = probes.WarningNoSpace
-	w.live(t, r, pod, 2)
-	if told = w.on("Pod", controllers.ReasonMountWarning); len(told) != 2 || len(w.events) != 2*len(told) || len(w.asked()) != 0 {
-		t.Errorf("told %+v, %d removals", told, len(w.asked()))
+	w.reconcileTimes(t, r, pod, 2)
+	if told = w.listEvents("Pod", controllers.ReasonMountWarning); len(told) != 2 || len(w.events) != 2*len(told) || len(w.copyRequests()) != 0 {
+		t.Errorf("told %+v, %d removals", told, len(w.copyRequests()))
 	}
 }
 
 func TestHealthIsNoNews(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	w.put(pod)
-	w.live(t, w.reconciler(t), pod, 20)
-	if len(w.events) != 0 || len(w.asked()) != 0 || len(w.counted) != 0 {
-		t.Errorf("events %v, removals %v", w.events, w.asked())
+	w, pod := newFakeNode(), newPod("app", nil)
+	w.putObject(pod)
+	w.reconcileTimes(t, w.newReconciler(t), pod, 20)
+	if len(w.events) != 0 || len(w.copyRequests()) != 0 || len(w.counted) != 0 {
+		t.Errorf("events %v, removals %v", w.events, w.copyRequests())
 	}
 }
 
-// What is held is told when the reason changes, not at every look, and one that comes and goes not at every change.
-func TestHeldIsToldOncePerReason(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	no, dry := held(controllers.HeldNoController), held(controllers.HeldDryRun)
+// A hold is reported when its reason changes, not at every probe. A reason that comes and goes is
+// not reported at every change.
+func TestHoldIsReportedOncePerReason(t *testing.T) {
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	no, dry := newHeld(controllers.HeldNoController), newHeld(controllers.HeldDryRun)
 	w.answers = []controllers.Result{no, no, no, dry, dry, no}
-	w.live(t, r, pod, 9)
-	if n := len(w.asked()); n != 8 {
+	w.reconcileTimes(t, r, pod, 9)
+	if n := len(w.copyRequests()); n != 8 {
 		t.Errorf("asked %d times, want at every look after the failure, 8", n)
 	}
 	var actions []string
-	for _, e := range w.on("Pod", controllers.ReasonRemediationHeld) {
+	for _, e := range w.listEvents("Pod", controllers.ReasonRemediationHeld) {
 		actions = append(actions, e.action)
 	}
 	if diff := cmp.Diff([]string{"EvictNoController", "EvictDryRun"}, actions); diff != "" {
@@ -97,14 +98,14 @@ func TestHeldIsToldOncePerReason(t *testing.T) {
 	if len(w.counted) != 2 {
 		t.Errorf("counted %v, want one for each reason", w.counted)
 	}
-	w.pass(5 * time.Minute)
+	w.advanceClock(5 * time.Minute)
 	w.answers = []controllers.Result{dry, dry}
-	w.live(t, r, pod, 2)
-	if n := len(w.on("Pod", controllers.ReasonRemediationHeld)); n != 3 {
+	w.reconcileTimes(t, r, pod, 2)
+	if n := len(w.listEvents("Pod", controllers.ReasonRemediationHeld)); n != 3 {
 		t.Errorf("%d events, want a third when the last of its reason is 5 minutes old", n)
 	}
 	w.answers = []controllers.Result{no}
-	w.live(t, r, pod, 1)
+	w.reconcileTimes(t, r, pod, 1)
 	if got := r.Statuses()[0].Held; got != controllers.HeldNoController {
 		t.Errorf("held for %q", got)
 	}
@@ -115,95 +116,96 @@ func TestOutcomes(t *testing.T) {
 		result controllers.Result
 		reason string // of the event; "" is none
 		kind   string
-		again  bool // asked again at the next look
+		again  bool // requested again at the next probe
 	}{
 		{evicted, controllers.ReasonPodRemediated, corev1.EventTypeNormal, false},
 		{controllers.Result{Outcome: controllers.OutcomeDeleted, Action: config.ActionDelete, Message: "m"}, controllers.ReasonPodRemediated, corev1.EventTypeNormal, false},
-		{held(controllers.HeldBudgetConflict), controllers.ReasonRemediationHeld, corev1.EventTypeWarning, true},
+		{newHeld(controllers.HeldBudgetConflict), controllers.ReasonRemediationHeld, corev1.EventTypeWarning, true},
 		{controllers.Result{Outcome: controllers.OutcomeFailed, Action: config.ActionEvict, Held: controllers.HeldAPIError, Message: "m"}, controllers.ReasonRemediationHeld, corev1.EventTypeWarning, true},
 		{controllers.Result{Outcome: controllers.OutcomeBlocked, Action: config.ActionEvict, Held: controllers.HeldBudget, Message: "m"}, controllers.ReasonRemediationBlocked, corev1.EventTypeWarning, true},
 		{controllers.Result{Outcome: controllers.OutcomeGone, Action: config.ActionEvict, Message: "m"}, "", "", true},
 		{controllers.Result{Outcome: controllers.OutcomeHealthy, Action: config.ActionEvict, Held: controllers.HeldNotConfirmed, Message: "m"}, "", "", true},
 	} {
 		t.Run(string(tc.result.Outcome), func(t *testing.T) {
-			w, pod := newWorld(), newPod("app", nil)
-			r := w.reconciler(t)
-			w.put(pod)
-			w.breaks("/data", probes.CauseStale)
+			w, pod := newFakeNode(), newPod("app", nil)
+			r := w.newReconciler(t)
+			w.putObject(pod)
+			w.breakMount("/data", probes.CauseStale)
 			w.answers = []controllers.Result{tc.result}
-			w.live(t, r, pod, 3)
-			if again := len(w.asked()) == 2; again != tc.again {
-				t.Errorf("asked %d times", len(w.asked()))
+			w.reconcileTimes(t, r, pod, 3)
+			if again := len(w.copyRequests()) == 2; again != tc.again {
+				t.Errorf("asked %d times", len(w.copyRequests()))
 			}
 			want := []string{controllers.ReasonMountUnhealthy}
 			if tc.reason != "" {
 				want = append(want, tc.reason)
-				last := w.on("Pod", tc.reason)[0]
+				last := w.listEvents("Pod", tc.reason)[0]
 				if last.kind != tc.kind || last.action == "" || !strings.HasPrefix(last.note, tc.result.Message+". container app, /data") {
 					t.Errorf("event %+v", last)
 				}
 			}
-			if diff := cmp.Diff(want, w.reasons()); diff != "" {
+			if diff := cmp.Diff(want, w.listReasons()); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// Many pods that are held for one backend are one incident: told once, on the node, while each pod still tells why it stays.
-func TestAnIncidentIsToldOnce(t *testing.T) {
-	w := newWorld()
-	r := w.reconciler(t)
-	w.breaks("/data", probes.CauseDisconnected)
-	w.answers = []controllers.Result{held(controllers.HeldBackendStorm)}
+// Many pods that are held because of one backend are reported once, on the node, while each pod
+// still says why it is held.
+func TestAnUnhealthyBackendIsReportedOnce(t *testing.T) {
+	w := newFakeNode()
+	r := w.newReconciler(t)
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.answers = []controllers.Result{newHeld(controllers.HeldBackendStorm)}
 	for _, name := range []string{"one", "two", "three"} {
 		pod := newPod(name, nil)
-		w.put(pod)
-		w.live(t, r, pod, 3)
+		w.putObject(pod)
+		w.reconcileTimes(t, r, pod, 3)
 	}
-	if told := w.on("Node", controllers.ReasonBackendUnhealthy); len(told) != 1 || told[0].regarding.Name != apitest.Node || !strings.Contains(told[0].note, "fuse.csi.example") {
+	if told := w.listEvents("Node", controllers.ReasonBackendUnhealthy); len(told) != 1 || told[0].regarding.Name != apitest.Node || !strings.Contains(told[0].note, "fuse.csi.example") {
 		t.Errorf("told on the node: %+v", told)
 	}
-	if n := len(w.on("Pod", controllers.ReasonRemediationHeld)); n != 3 {
+	if n := len(w.listEvents("Pod", controllers.ReasonRemediationHeld)); n != 3 {
 		t.Errorf("%d pods tell that they are held, want 3", n)
 	}
 }
 
-// A pod that went by itself while it was held is counted, and nobody is told.
+// A pod that went by itself while it was held is counted but not reported.
 func TestGoneWhileHeld(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	w.put(pod)
-	w.breaks("/data", probes.CauseStale)
-	w.answers = []controllers.Result{held(controllers.HeldDryRun), {Outcome: controllers.OutcomeGone, Message: "gone"}}
-	w.live(t, w.reconciler(t), pod, 3)
+	w, pod := newFakeNode(), newPod("app", nil)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseStale)
+	w.answers = []controllers.Result{newHeld(controllers.HeldDryRun), {Outcome: controllers.OutcomeGone, Message: "gone"}}
+	w.reconcileTimes(t, w.newReconciler(t), pod, 3)
 	if diff := cmp.Diff([]controllers.Outcome{controllers.OutcomeHeld, controllers.OutcomeGone}, w.counted); diff != "" {
 		t.Errorf("counted (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{controllers.ReasonMountUnhealthy, controllers.ReasonRemediationHeld}, w.reasons()); diff != "" {
+	if diff := cmp.Diff([]string{controllers.ReasonMountUnhealthy, controllers.ReasonRemediationHeld}, w.listReasons()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }
 
-// blocked is a refusal by a budget.
-func blocked(retry time.Duration) controllers.Result {
+// newBlocked is a refusal by a budget.
+func newBlocked(retry time.Duration) controllers.Result {
 	return controllers.Result{Outcome: controllers.OutcomeBlocked, Action: config.ActionEvict, Held: controllers.HeldBudget, Message: "blocked", RetryAfter: retry}
 }
 
 func TestBlockedSince(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
 	failed := controllers.Result{Outcome: controllers.OutcomeFailed, Action: config.ActionEvict, Held: controllers.HeldAPIError, Message: "failed"}
-	w.answers = []controllers.Result{blocked(5 * time.Second), blocked(3 * time.Second), failed, held(controllers.HeldOptedOut), blocked(7 * time.Second), evicted}
-	w.live(t, r, pod, 1)
+	w.answers = []controllers.Result{newBlocked(5 * time.Second), newBlocked(3 * time.Second), failed, newHeld(controllers.HeldOptedOut), newBlocked(7 * time.Second), evicted}
+	w.reconcileTimes(t, r, pod, 1)
 	var waits, since []time.Duration
 	first := w.clock()
 	for range 6 {
 		before := w.clock()
-		w.live(t, r, pod, 1)
+		w.reconcileTimes(t, r, pod, 1)
 		waits = append(waits, w.clock().Sub(before))
-		if s := w.asked()[len(w.asked())-1].BlockedSince; s.IsZero() {
+		if s := w.copyRequests()[len(w.copyRequests())-1].BlockedSince; s.IsZero() {
 			since = append(since, -1)
 		} else {
 			since = append(since, s.Sub(first))
@@ -220,144 +222,145 @@ func TestBlockedSince(t *testing.T) {
 }
 
 // Who only waits in turn between two refusals has been blocked since the first.
-func TestBlockedWhileItWaitsInTurn(t *testing.T) {
+func TestBlockedWhileQueued(t *testing.T) {
 	for why, kept := range map[controllers.Held]bool{
 		controllers.HeldOwnerBusy: true, controllers.HeldBackendStorm: true, controllers.HeldRateLimit: true, controllers.HeldNotConfirmed: true,
 		controllers.HeldPaused: false, controllers.HeldBackoff: false, controllers.HeldNoFreshMount: false, controllers.HeldOptedOut: false,
 	} {
-		w, pod := newWorld(), newPod("app", nil)
-		w.put(pod)
-		w.breaks("/data", probes.CauseDisconnected)
-		w.answers = []controllers.Result{blocked(time.Second), held(why), blocked(time.Second)}
-		w.live(t, w.reconciler(t), pod, 4)
-		if asked := w.asked(); len(asked) != 3 || asked[1].BlockedSince.IsZero() || asked[2].BlockedSince.IsZero() == kept {
+		w, pod := newFakeNode(), newPod("app", nil)
+		w.putObject(pod)
+		w.breakMount("/data", probes.CauseDisconnected)
+		w.answers = []controllers.Result{newBlocked(time.Second), newHeld(why), newBlocked(time.Second)}
+		w.reconcileTimes(t, w.newReconciler(t), pod, 4)
+		if asked := w.copyRequests(); len(asked) != 3 || asked[1].BlockedSince.IsZero() || asked[2].BlockedSince.IsZero() == kept {
 			t.Errorf("%s: asked %d times, blocked since %v", why, len(asked), asked)
 		}
 	}
 }
 
-// What the last look found healthy begins anew: the refusals of before do not count.
+// If the last probe found the mount healthy, earlier refusals do not count.
 func TestBlockedThenFoundHealthy(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
+	w, pod := newFakeNode(), newPod("app", nil)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
 	healthy := controllers.Result{Outcome: controllers.OutcomeHealthy, Action: config.ActionEvict, Message: "healthy"}
-	w.answers = []controllers.Result{blocked(time.Second), healthy, blocked(time.Second)}
-	w.live(t, w.reconciler(t), pod, 4)
-	if asked := w.asked(); len(asked) != 3 || asked[1].BlockedSince.IsZero() || !asked[2].BlockedSince.IsZero() {
+	w.answers = []controllers.Result{newBlocked(time.Second), healthy, newBlocked(time.Second)}
+	w.reconcileTimes(t, w.newReconciler(t), pod, 4)
+	if asked := w.copyRequests(); len(asked) != 3 || asked[1].BlockedSince.IsZero() || !asked[2].BlockedSince.IsZero() {
 		t.Errorf("asked %d times, blocked since %v", len(asked), asked)
 	}
 }
 
 func TestRecoveryCancels(t *testing.T) {
-	w, pod := newWorld(), newPod("app", map[string]string{config.AnnotationSettleSeconds: "15"})
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	w.live(t, r, pod, 3)
-	w.heals("/data")
-	w.live(t, r, pod, 5)
-	if n := len(w.asked()); n != 0 {
+	w, pod := newFakeNode(), newPod("app", map[string]string{config.AnnotationSettleSeconds: "15"})
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.reconcileTimes(t, r, pod, 3)
+	w.healMount("/data")
+	w.reconcileTimes(t, r, pod, 5)
+	if n := len(w.copyRequests()); n != 0 {
 		t.Errorf("asked %d times for the removal of a pod that recovered", n)
 	}
-	if diff := cmp.Diff([]string{controllers.ReasonMountUnhealthy, controllers.ReasonMountRecovered}, w.reasons()); diff != "" {
+	if diff := cmp.Diff([]string{controllers.ReasonMountUnhealthy, controllers.ReasonMountRecovered}, w.listReasons()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	note := w.on("Pod", controllers.ReasonMountRecovered)[0].note
+	note := w.listEvents("Pod", controllers.ReasonMountRecovered)[0].note
 	if want := "container app, /data (volume data, fuse.test from test): healthy again after 15s of Disconnected; the pod stays"; note != want {
 		t.Errorf("note %q, want %q", note, want)
 	}
 }
 
-// What recovered from a refused removal starts afresh: it is reported again, and the budget asked anew.
+// A mount that recovered after a refused eviction is reported again when it fails again, and the
+// budget is asked again.
 func TestRecoveryForgetsTheHold(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.answers = []controllers.Result{blocked(time.Second)}
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.answers = []controllers.Result{newBlocked(time.Second)}
 	for range 2 {
-		w.breaks("/data", probes.CauseDisconnected)
-		w.live(t, r, pod, 2)
-		if !w.asked()[len(w.asked())-1].BlockedSince.IsZero() {
+		w.breakMount("/data", probes.CauseDisconnected)
+		w.reconcileTimes(t, r, pod, 2)
+		if !w.copyRequests()[len(w.copyRequests())-1].BlockedSince.IsZero() {
 			t.Error("blocked since a time before the recovery")
 		}
-		w.heals("/data")
-		w.live(t, r, pod, 1)
+		w.healMount("/data")
+		w.reconcileTimes(t, r, pod, 1)
 		if held := r.Statuses()[0].Held; held != controllers.HeldNone {
 			t.Errorf("a healthy pod is held for %s", held)
 		}
 	}
-	if n := len(w.on("Pod", controllers.ReasonRemediationBlocked)); n != 2 {
+	if n := len(w.listEvents("Pod", controllers.ReasonRemediationBlocked)); n != 2 {
 		t.Errorf("%d events, want one for each time", n)
 	}
 }
 
 func TestSuspicionIsNotReported(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
 	for range 5 {
-		w.breaks("/data", probes.CauseIOError)
-		w.live(t, r, pod, 2)
-		w.heals("/data")
-		w.live(t, r, pod, 1)
+		w.breakMount("/data", probes.CauseIOError)
+		w.reconcileTimes(t, r, pod, 2)
+		w.healMount("/data")
+		w.reconcileTimes(t, r, pod, 1)
 	}
-	if len(w.events) != 0 || len(w.asked()) != 0 {
-		t.Errorf("events %v, removals %v", w.events, w.asked())
+	if len(w.events) != 0 || len(w.copyRequests()) != 0 {
+		t.Errorf("events %v, removals %v", w.events, w.copyRequests())
 	}
 }
 
-func TestLostSightIsReportedOnce(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
+func TestUnknownIsReportedOnce(t *testing.T) {
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
 	w.unknown["/data"] = "no process of the container"
-	w.live(t, r, pod, 10)
-	if diff := cmp.Diff([]string{controllers.ReasonMountUnknown}, w.reasons()); diff != "" {
+	w.reconcileTimes(t, r, pod, 10)
+	if diff := cmp.Diff([]string{controllers.ReasonMountUnknown}, w.listReasons()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	if note := w.events[0].note; note != "cannot be judged: no process of the container" {
 		t.Errorf("note %q", note)
 	}
-	if len(w.asked()) != 0 {
+	if len(w.copyRequests()) != 0 {
 		t.Error("a removal was asked for a mount that nobody saw")
 	}
 }
 
 func TestInvalidAnnotationIsReportedOnceAndNeverActedOn(t *testing.T) {
-	w, pod := newWorld(), newPod("app", map[string]string{config.AnnotationPeriodSeconds: "soon"})
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	w.answers = []controllers.Result{held(controllers.HeldReportMode)}
-	w.live(t, r, pod, 5)
-	for _, req := range w.asked() {
+	w, pod := newFakeNode(), newPod("app", map[string]string{config.AnnotationPeriodSeconds: "soon"})
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.answers = []controllers.Result{newHeld(controllers.HeldReportMode)}
+	w.reconcileTimes(t, r, pod, 5)
+	for _, req := range w.copyRequests() {
 		if req.Policy.Mode != config.ModeReport {
 			t.Fatalf("asked in mode %s", req.Policy.Mode)
 		}
 	}
-	invalid := w.on("Pod", controllers.ReasonInvalidMountPolicy)
+	invalid := w.listEvents("Pod", controllers.ReasonInvalidMountPolicy)
 	if len(invalid) != 1 || !strings.Contains(invalid[0].note, config.AnnotationPeriodSeconds) || !strings.Contains(invalid[0].note, "soon") {
 		t.Errorf("events %+v, want one that names the annotation and its value", invalid)
 	}
-	for _, value := range []string{"later", "10", "soon"} { // another mistake, mended, the same again
+	for _, value := range []string{"later", "10", "soon"} { // another mistake, fixed, the same again
 		pod = pod.DeepCopy()
 		pod.Annotations[config.AnnotationPeriodSeconds] = value
-		w.put(pod)
-		w.live(t, r, pod, 3)
+		w.putObject(pod)
+		w.reconcileTimes(t, r, pod, 3)
 	}
-	if n := len(w.on("Pod", controllers.ReasonInvalidMountPolicy)); n != 3 {
+	if n := len(w.listEvents("Pod", controllers.ReasonInvalidMountPolicy)); n != 3 {
 		t.Errorf("%d events, want one for each new mistake, 3", n)
 	}
 }
 
 // Each event goes to the pod and to its controller, since the pod's own vanish with it.
 func TestEventsGoToPodAndOwner(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	w.live(t, r, pod, 2)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.reconcileTimes(t, r, pod, 2)
 	podRef := corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: "default", Name: "app", UID: "app-uid"}
 	mountRef := podRef
 	mountRef.FieldPath = "spec.containers{app}.volumeMounts{/data}"
@@ -373,12 +376,12 @@ func TestEventsGoToPodAndOwner(t *testing.T) {
 }
 
 func TestEventsOfAPodWithoutOwner(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
+	w, pod := newFakeNode(), newPod("app", nil)
 	pod.OwnerReferences = nil
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	w.live(t, r, pod, 2)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	w.reconcileTimes(t, r, pod, 2)
 	for _, e := range w.events {
 		if e.regarding.Kind != "Pod" || e.related != nil {
 			t.Errorf("regarding %+v, related %+v", e.regarding, e.related)
@@ -390,15 +393,15 @@ func TestEventsOfAPodWithoutOwner(t *testing.T) {
 }
 
 func TestNotesFitAnEvent(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.breaks("/data", probes.CauseDisconnected)
-	answer := held(controllers.HeldReportMode)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.breakMount("/data", probes.CauseDisconnected)
+	answer := newHeld(controllers.HeldReportMode)
 	answer.Message = "x" + strings.Repeat("é", 2000)
 	w.answers = []controllers.Result{answer}
-	w.live(t, r, pod, 2)
-	note := w.on("Pod", controllers.ReasonRemediationHeld)[0].note
+	w.reconcileTimes(t, r, pod, 2)
+	note := w.listEvents("Pod", controllers.ReasonRemediationHeld)[0].note
 	if len(note) > 1024 || !utf8.ValidString(note) || !strings.HasSuffix(note, "...") {
 		t.Errorf("a note of %d bytes, ending in %q", len(note), note[len(note)-10:])
 	}
@@ -411,14 +414,14 @@ func TestEventsNameTheMount(t *testing.T) {
 	mount := func(path string) []corev1.VolumeMount { return []corev1.VolumeMount{{Name: "data", MountPath: path}} }
 	pod.Spec.InitContainers = []corev1.Container{{Name: "side", VolumeMounts: mount("/side"), RestartPolicy: &always}}
 	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", VolumeMounts: mount("/debug")}}}
-	w := newWorld()
-	w.put(pod)
+	w := newFakeNode()
+	w.putObject(pod)
 	for _, path := range []string{"/data", "/side", "/debug"} {
-		w.breaks(path, probes.CauseDisconnected)
+		w.breakMount(path, probes.CauseDisconnected)
 	}
-	w.live(t, w.reconciler(t), pod, 2)
+	w.reconcileTimes(t, w.newReconciler(t), pod, 2)
 	got := map[string]bool{}
-	for _, e := range w.on("Pod", controllers.ReasonMountUnhealthy) {
+	for _, e := range w.listEvents("Pod", controllers.ReasonMountUnhealthy) {
 		got[e.regarding.FieldPath] = true
 	}
 	want := map[string]bool{
@@ -431,17 +434,17 @@ func TestEventsNameTheMount(t *testing.T) {
 }
 
 // The event of a failure says what comes next.
-func TestUnhealthyTellsTheNextStep(t *testing.T) {
+func TestUnhealthyEventNamesTheNextStep(t *testing.T) {
 	for want, annotations := range map[string]map[string]string{
 		"The pod is removed now, unless":                      nil,
 		"The pod is removed in 30s unless the mount recovers": {config.AnnotationSettleSeconds: "30"},
 		"The pod stays: its mode is Report":                   {config.AnnotationMode: "Report"},
 	} {
-		w, pod := newWorld(), newPod("app", annotations)
-		w.put(pod)
-		w.breaks("/data", probes.CauseDisconnected)
-		w.live(t, w.reconciler(t), pod, 2)
-		told := w.on("Pod", controllers.ReasonMountUnhealthy)
+		w, pod := newFakeNode(), newPod("app", annotations)
+		w.putObject(pod)
+		w.breakMount("/data", probes.CauseDisconnected)
+		w.reconcileTimes(t, w.newReconciler(t), pod, 2)
+		told := w.listEvents("Pod", controllers.ReasonMountUnhealthy)
 		if len(told) != 1 || !strings.Contains(told[0].note, want) {
 			t.Errorf("told %+v, want %q", told, want)
 		}

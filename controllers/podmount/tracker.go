@@ -14,44 +14,46 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// tracker remembers the watched pods. The controller never reconciles one pod twice at a time, so a tracked pod's own
-// fields need no lock but those that metrics read.
-type tracker struct {
+// podTracker keeps the state of the watched pods. The controller never reconciles the same pod
+// twice at a time, so the fields of a podState need no lock except those that metrics and the
+// status page read.
+type podTracker struct {
 	mu   sync.Mutex
-	pods map[types.NamespacedName]*tracked
+	pods map[types.NamespacedName]*podState
 }
 
-// tracked is what is remembered of one pod, from its first look to its end.
-type tracked struct {
-	uid          types.UID
-	probed       string    // the UID by which the prober knows it
-	invalid      string    // what was wrong with its annotations when last reported
-	blockedSince time.Time // since when a budget has refused its eviction
-	retry        retry     // when its removal may be asked for again
-	done         bool      // it was removed; nothing more is to be done to this UID
-	spread       bool      // its turn has been set apart from that of others
+// podState is what is known of one pod, from its first probe until it is not watched any more.
+type podState struct {
+	uid             types.UID
+	proberUID       string       // the UID that the prober knows
+	reportedProblem string       // what was last reported to be wrong with its annotations
+	blockedSince    time.Time    // since when a budget has refused its eviction
+	retry           pendingRetry // when a remediation may be requested again
+	removed         bool         // it was evicted or deleted; nothing more is done to this UID
+	jittered        bool         // its share of a period (Options.Spread) has been applied
 
-	written      *corev1.PodCondition // the condition that was written last, until the cache shows it
-	unwritten    bool                 // the latest try to write it failed
-	healthySince time.Time            // since when it said so before a mount failed; zero when it did not
+	writtenCondition *corev1.PodCondition // the last condition that was written, until the cache shows it
+	writeFailed      bool                 // the latest write of the condition failed
+	healthySince     time.Time            // since when the condition was True before a mount failed; zero if it was not
 
-	mu        sync.Mutex
-	due       time.Time      // when the next look is to be made
-	announced probes.Trigger // what calls for a look out of turn; "" when nothing does
-	state     verdict.State
-	mode      config.Mode
-	backends  map[probes.Target]probes.Backend
-	held      controllers.Held
-	told      map[controllers.Held]time.Time // when it was last told that the pod is held for that; nil when it is not held
-	public    public
+	mu             sync.Mutex
+	due            time.Time      // when the next probe is due
+	pendingTrigger probes.Trigger // why a probe is due before its time; "" when none is
+	state          verdict.State
+	mode           config.Mode
+	backends       map[probes.Target]probes.Backend
+	holdReason     controllers.Held
+	reportedHolds  map[controllers.Held]time.Time // when each reason was last reported; nil when not held
+	view           statusView
 }
 
-func newTracker() *tracker {
-	return &tracker{pods: map[types.NamespacedName]*tracked{}}
+func newPodTracker() *podTracker {
+	return &podTracker{pods: map[types.NamespacedName]*podState{}}
 }
 
-// of returns what is remembered of the pod, afresh for a UID that was not seen under this name, and the former one of that name.
-func (t *tracker) of(pod *corev1.Pod) (now, former *tracked) {
+// getOrAddPod returns the state of the pod. If the name is known with another UID or not at all, it
+// adds a state without a past, and returns the former pod's state as well.
+func (t *podTracker) getOrAddPod(pod *corev1.Pod) (current, former *podState) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := client.ObjectKeyFromObject(pod)
@@ -59,32 +61,32 @@ func (t *tracker) of(pod *corev1.Pod) (now, former *tracked) {
 	if former != nil && former.uid == pod.UID {
 		return former, nil
 	}
-	now = &tracked{uid: pod.UID, probed: folderUID(pod)}
-	t.pods[key] = now
-	return now, former
+	current = &podState{uid: pod.UID, proberUID: podDirUID(pod)}
+	t.pods[key] = current
+	return current, former
 }
 
-func (t *tracker) has(key types.NamespacedName) bool {
+func (t *podTracker) hasPod(key types.NamespacedName) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, ok := t.pods[key]
 	return ok
 }
 
-// probed returns the pod that the prober knows by the UID.
-func (t *tracker) probed(uid string) (types.NamespacedName, *tracked) {
+// findByProberUID returns the pod that the prober knows by the UID.
+func (t *podTracker) findByProberUID(uid string) (types.NamespacedName, *podState) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, p := range t.pods {
-		if p.probed == uid {
+		if p.proberUID == uid {
 			return key, p
 		}
 	}
 	return types.NamespacedName{}, nil
 }
 
-// forget returns what was remembered, nil when nothing was.
-func (t *tracker) forget(key types.NamespacedName) *tracked {
+// dropPod removes the state of a pod and returns it, nil when there was none.
+func (t *podTracker) dropPod(key types.NamespacedName) *podState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	former := t.pods[key]
@@ -92,116 +94,119 @@ func (t *tracker) forget(key types.NamespacedName) *tracked {
 	return former
 }
 
-// all returns a copy of the map, so that no lock is held while each pod is read.
-func (t *tracker) all() map[types.NamespacedName]*tracked {
+// copyPods returns a copy of the map, so that its lock is not held while each pod is read.
+func (t *podTracker) copyPods() map[types.NamespacedName]*podState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	pods := make(map[types.NamespacedName]*tracked, len(t.pods))
+	pods := make(map[types.NamespacedName]*podState, len(t.pods))
 	for key, p := range t.pods {
 		pods[key] = p
 	}
 	return pods
 }
 
-func (p *tracked) snapshot() verdict.State {
+func (p *podState) currentState() verdict.State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state
 }
 
-// update keeps what is believed after a round of looks that ended now.
-func (p *tracked) update(pod *corev1.Pod, mode config.Mode, s verdict.State, now time.Time) {
+// recordRound keeps the state of the mounts after a probe round that ended now.
+func (p *podState) recordRound(pod *corev1.Pod, mode config.Mode, s verdict.State, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state, p.mode, p.backends = s, mode, backends(pod, s, p.backends)
-	p.public.looked, p.public.histories = now, p.public.histories.after(s, now)
+	p.state, p.mode, p.backends = s, mode, nameBackends(pod, s, p.backends)
+	p.view.lastProbe, p.view.histories = now, p.view.histories.addTransitions(s, now)
 }
 
-// nextLook returns when the next look is to be made; the zero time before the first one.
-func (p *tracked) nextLook() time.Time {
+// nextProbe returns when the next probe is due; the zero time before the first one.
+func (p *podState) nextProbe() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.due
 }
 
-// announce calls for a look as soon as possible.
-func (p *tracked) announce(trigger probes.Trigger) {
+// requestProbe makes a probe due now, because of the trigger.
+func (p *podState) requestProbe(trigger probes.Trigger) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.announced = trigger
+	p.pendingTrigger = trigger
 	p.due = time.Time{}
 }
 
-// begin starts a look that has until the given time, and returns what called for it.
-func (p *tracked) begin(until time.Time) probes.Trigger {
+// startProbe starts a probe that must end by the given time, and returns what triggered it.
+func (p *podState) startProbe(until time.Time) probes.Trigger {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	trigger := p.announced
+	trigger := p.pendingTrigger
 	if trigger == "" {
 		trigger = probes.TriggerPeriod
 	}
-	p.announced, p.due = "", until
+	p.pendingTrigger, p.due = "", until
 	return trigger
 }
 
-// lookAgain sets the time of the next look, unless one was called for meanwhile. A look that confirms what another has
-// found is called for by the same trigger.
-func (p *tracked) lookAgain(at time.Time, trigger probes.Trigger, confirms bool) {
+// scheduleProbe sets the time of the next probe, unless one was requested meanwhile. A probe that
+// confirms the result of another has the same trigger.
+func (p *podState) scheduleProbe(at time.Time, trigger probes.Trigger, confirms bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.announced != "" {
+	if p.pendingTrigger != "" {
 		return
 	}
 	p.due = at
 	if confirms && trigger != probes.TriggerPeriod {
-		p.announced = trigger
+		p.pendingTrigger = trigger
 	}
 }
 
-// tellAgain is how soon the same reason is news again. In a storm a pod is held for one reason and another in turn, every few seconds.
-const tellAgain = 5 * time.Minute
+// holdReportInterval is the least time between two reports of the same reason. When many mounts of
+// a backend fail, a pod may be held for two reasons by turns, every few seconds.
+const holdReportInterval = 5 * time.Minute
 
-// hold notes what came now of asking for the pod's removal, and reports whether the reason for which it stays is news.
-func (p *tracked) hold(result controllers.Result, now time.Time) bool {
+// recordHold keeps the result of a remediation request, and reports whether the reason why the pod
+// is held has to be reported.
+func (p *podState) recordHold(result controllers.Result, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed := p.held != result.Held
-	p.held = result.Held
-	p.public.answer(result, changed, now)
-	return changed && p.isNews(now)
+	changed := p.holdReason != result.Held
+	p.holdReason = result.Held
+	p.view.updateResult(result, changed, now)
+	return changed && p.shouldReportHold(now)
 }
 
-// isNews reports whether it is to be told why the pod is held, and notes that it is. That it is held no more is always told.
-func (p *tracked) isNews(now time.Time) bool {
-	if p.held == "" {
-		p.told = nil
+// shouldReportHold reports whether the reason why the pod is held has to be reported, and remembers
+// that it was. The end of a hold always has to be.
+func (p *podState) shouldReportHold(now time.Time) bool {
+	if p.holdReason == "" {
+		p.reportedHolds = nil
 		return true
 	}
-	if last, told := p.told[p.held]; told && now.Sub(last) < tellAgain {
+	if last, reported := p.reportedHolds[p.holdReason]; reported && now.Sub(last) < holdReportInterval {
 		return false
 	}
-	if p.told == nil {
-		p.told = map[controllers.Held]time.Time{}
+	if p.reportedHolds == nil {
+		p.reportedHolds = map[controllers.Held]time.Time{}
 	}
-	p.told[p.held] = now
+	p.reportedHolds[p.holdReason] = now
 	return true
 }
 
-// clear forgets a remediation that is no longer called for.
-func (p *tracked) clear() {
-	p.blockedSince, p.retry = time.Time{}, retry{}
-	p.hold(controllers.Result{}, time.Time{})
+// clearRemediation forgets a remediation that is not needed any more.
+func (p *podState) clearRemediation() {
+	p.blockedSince, p.retry = time.Time{}, pendingRetry{}
+	p.recordHold(controllers.Result{}, time.Time{})
 }
 
 // Statuses returns the state of every watched mount of this node, in no order.
 func (r *Reconciler) Statuses() []controllers.Status {
 	var all []controllers.Status
-	for key, p := range r.tracker.all() {
+	for key, p := range r.tracker.copyPods() {
 		p.mu.Lock()
 		for target, mount := range p.state {
 			all = append(all, controllers.Status{
-				Namespace: key.Namespace, Pod: key.Name, PodUID: p.uid, FolderUID: p.probed, Mode: p.mode, Backend: p.backends[target],
-				Target: target, Mount: mount, Held: p.held,
+				Namespace: key.Namespace, Pod: key.Name, PodUID: p.uid, FolderUID: p.proberUID, Mode: p.mode, Backend: p.backends[target],
+				Target: target, Mount: mount, Held: p.holdReason,
 			})
 		}
 		p.mu.Unlock()
@@ -216,12 +221,12 @@ func (r *Reconciler) PodsWatched() int {
 	return len(r.tracker.pods)
 }
 
-// PodsInvalid returns the number of watched pods whose annotations are not understood.
+// PodsInvalid returns the number of watched pods whose annotations are invalid.
 func (r *Reconciler) PodsInvalid() int {
 	invalid := 0
-	for _, p := range r.tracker.all() {
+	for _, p := range r.tracker.copyPods() {
 		p.mu.Lock()
-		if p.public.problem != "" {
+		if p.view.problem != "" {
 			invalid++
 		}
 		p.mu.Unlock()
@@ -229,39 +234,41 @@ func (r *Reconciler) PodsInvalid() int {
 	return invalid
 }
 
-// expected returns when the next look is to be made, or later where containers that have just started have it wait. The caller holds mu.
-func (p *tracked) expected() time.Time {
-	if p.due.Before(p.public.waits) {
-		return p.public.waits
+// expectedProbe returns when the next probe is due, or when it may be made at the earliest if
+// containers that have just started delay it. The caller holds mu.
+func (p *podState) expectedProbe() time.Time {
+	if p.due.Before(p.view.earliestProbe) {
+		return p.view.earliestProbe
 	}
 	return p.due
 }
 
-// awaited returns when the next look must have been made; the zero time before the first one.
-func (p *tracked) awaited() time.Time {
+// probeDeadline returns when the next probe must have started, or the present one must have ended;
+// the zero time before the first one.
+func (p *podState) probeDeadline() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.due.IsZero() {
 		return time.Time{}
 	}
-	return p.expected()
+	return p.expectedProbe()
 }
 
-// Overdue returns by how much the look that is most behind its time is late; 0 when none is.
+// Overdue returns by how much the probe that is most behind its time is late; 0 when none is.
 func (r *Reconciler) Overdue() time.Duration {
 	var worst time.Duration
 	now := r.Now()
-	for _, p := range r.tracker.all() {
-		if due := p.awaited(); !due.IsZero() {
+	for _, p := range r.tracker.copyPods() {
+		if due := p.probeDeadline(); !due.IsZero() {
 			worst = max(worst, now.Sub(due))
 		}
 	}
 	return worst
 }
 
-// LastScan returns when a look was last finished; the zero time before the first.
+// LastScan returns when a probe round last ended; the zero time before the first.
 func (r *Reconciler) LastScan() time.Time {
-	if ns := r.lastScan.Load(); ns != 0 {
+	if ns := r.lastProbeEnd.Load(); ns != 0 {
 		return time.Unix(0, ns)
 	}
 	return time.Time{}

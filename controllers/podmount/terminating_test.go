@@ -27,16 +27,16 @@ func TestPodsStuckTerminating(t *testing.T) {
 		"it is not to be watched": {"false", time.Hour, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, pod := newWorld(), newPod("app", map[string]string{config.AnnotationWatch: tc.watch})
+			w, pod := newFakeNode(), newPod("app", map[string]string{config.AnnotationWatch: tc.watch})
 			if tc.watch == "" {
 				delete(pod.Annotations, config.AnnotationWatch)
 			}
 			if end := metav1.NewTime(w.now.Add(-tc.late)); !tc.runs {
 				pod.DeletionTimestamp = &end
 			}
-			w.put(pod)
-			w.put(newPod("other", nil))
-			r := w.reconciler(t) // has seen nothing of before
+			w.putObject(pod)
+			w.putObject(newPod("other", nil))
+			r := w.newReconciler(t) // has seen nothing of before
 			if got := r.PodsStuckTerminating(); got != tc.want {
 				t.Errorf("%d pods, want %d", got, tc.want)
 			}
@@ -45,13 +45,13 @@ func TestPodsStuckTerminating(t *testing.T) {
 }
 
 func TestAStuckPodOfAnotherNamespace(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
+	w, pod := newFakeNode(), newPod("app", nil)
 	long := metav1.NewTime(w.now.Add(-time.Hour))
 	pod.DeletionTimestamp = &long
-	w.put(pod)
-	r := w.reconciler(t, func(c *config.Config) { c.Limits.NamespaceSelector = "a=b" })
+	w.putObject(pod)
+	r := w.newReconciler(t, func(c *config.Config) { c.Limits.NamespaceSelector = "a=b" })
 	for label, want := range map[string]int{"b": 1, "c": 0} {
-		w.put(newNamespace(map[string]string{"a": label}))
+		w.putObject(newNamespace(map[string]string{"a": label}))
 		if got := r.PodsStuckTerminating(); got != want {
 			t.Errorf("%d pods in a namespace with the label a=%s, want %d", got, label, want)
 		}
@@ -59,16 +59,16 @@ func TestAStuckPodOfAnotherNamespace(t *testing.T) {
 }
 
 func TestNothingIsStuckWhileTheCacheIsNotRead(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
+	w, pod := newFakeNode(), newPod("app", nil)
 	long := metav1.NewTime(w.now.Add(-time.Hour))
 	pod.DeletionTimestamp = &long
-	w.put(pod)
+	w.putObject(pod)
 	w.broken["*v1.PodList"] = errors.New("not filled yet")
-	if got := w.reconciler(t).PodsStuckTerminating(); got != 0 {
+	if got := w.newReconciler(t).PodsStuckTerminating(); got != 0 {
 		t.Errorf("%d pods", got)
 	}
 	delete(w.broken, "*v1.PodList")
-	if got := w.reconciler(t).PodsStuckTerminating(); got != 1 {
+	if got := w.newReconciler(t).PodsStuckTerminating(); got != 1 {
 		t.Errorf("%d pods, want 1", got)
 	}
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// Strip is a cache transform: it leaves of a pod, and of the metadata of others, only what is used, so that the cache stays small
-// and holds no environment variable of anybody. Other objects lose their managed fields.
+// Strip is a cache transform. It keeps only what is used of a pod, and of the metadata of other
+// objects. So the cache stays small, and holds nobody's environment variables. Objects of other
+// types lose their managed fields.
 func Strip(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *corev1.Pod:
@@ -33,36 +34,38 @@ func stripMetadata(o *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadat
 		TypeMeta: o.TypeMeta,
 		ObjectMeta: metav1.ObjectMeta{
 			Name: o.Name, Namespace: o.Namespace, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: o.Labels,
-			Annotations: ownAnnotations(o.Annotations),
+			Annotations: keepAnnotations(o.Annotations),
 		},
 	}
 }
 
-// stripPod keeps labels, the grace period and the readiness gates for what happens after a removal and right before it.
+// stripPod keeps what is probed and judged. It keeps labels, the grace period and the readiness
+// gates as well, for the checks before an eviction and the follow-up after it.
 func stripPod(pod *corev1.Pod) *corev1.Pod {
 	return &corev1.Pod{
 		TypeMeta: pod.TypeMeta,
 		ObjectMeta: metav1.ObjectMeta{
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
 			CreationTimestamp: pod.CreationTimestamp, DeletionTimestamp: pod.DeletionTimestamp, Labels: pod.Labels,
-			OwnerReferences: pod.OwnerReferences, Annotations: ownAnnotations(pod.Annotations),
+			OwnerReferences: pod.OwnerReferences, Annotations: keepAnnotations(pod.Annotations),
 		},
 		Spec: corev1.PodSpec{
 			NodeName: pod.Spec.NodeName, Volumes: pod.Spec.Volumes,
 			TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds, ReadinessGates: pod.Spec.ReadinessGates,
-			InitContainers: mounts(pod.Spec.InitContainers), Containers: mounts(pod.Spec.Containers),
-			EphemeralContainers: ephemeralMounts(pod.Spec.EphemeralContainers),
+			InitContainers: keepMounts(pod.Spec.InitContainers), Containers: keepMounts(pod.Spec.Containers),
+			EphemeralContainers: keepEphemeralMounts(pod.Spec.EphemeralContainers),
 		},
 		Status: corev1.PodStatus{
-			Phase: pod.Status.Phase, Conditions: ownConditions(pod.Status.Conditions),
-			InitContainerStatuses: running(pod.Status.InitContainerStatuses), ContainerStatuses: running(pod.Status.ContainerStatuses),
-			EphemeralContainerStatuses: running(pod.Status.EphemeralContainerStatuses),
+			Phase: pod.Status.Phase, Conditions: keepConditions(pod.Status.Conditions),
+			InitContainerStatuses: keepRunning(pod.Status.InitContainerStatuses), ContainerStatuses: keepRunning(pod.Status.ContainerStatuses),
+			EphemeralContainerStatuses: keepRunning(pod.Status.EphemeralContainerStatuses),
 		},
 	}
 }
 
-// ownConditions keeps the condition that this agent writes, and the one that it changes by that.
-func ownConditions(all []corev1.PodCondition) []corev1.PodCondition {
+// keepConditions keeps the condition that this agent writes, and PodReady, which changes with it
+// where it is a readiness gate.
+func keepConditions(all []corev1.PodCondition) []corev1.PodCondition {
 	var kept []corev1.PodCondition
 	for _, c := range all {
 		if c.Type == controllers.ConditionMountsHealthy || c.Type == corev1.PodReady {
@@ -72,17 +75,17 @@ func ownConditions(all []corev1.PodCondition) []corev1.PodCondition {
 	return kept
 }
 
-func ownAnnotations(all map[string]string) map[string]string {
-	own := map[string]string{}
+func keepAnnotations(all map[string]string) map[string]string {
+	kept := map[string]string{}
 	for key, value := range all {
 		if strings.HasPrefix(key, config.AnnotationPrefix) || key == corev1.MirrorPodAnnotationKey {
-			own[key] = value
+			kept[key] = value
 		}
 	}
-	return own
+	return kept
 }
 
-func mounts(containers []corev1.Container) []corev1.Container {
+func keepMounts(containers []corev1.Container) []corev1.Container {
 	var kept []corev1.Container
 	for _, c := range containers {
 		kept = append(kept, corev1.Container{Name: c.Name, VolumeMounts: c.VolumeMounts, RestartPolicy: c.RestartPolicy})
@@ -90,7 +93,7 @@ func mounts(containers []corev1.Container) []corev1.Container {
 	return kept
 }
 
-func ephemeralMounts(containers []corev1.EphemeralContainer) []corev1.EphemeralContainer {
+func keepEphemeralMounts(containers []corev1.EphemeralContainer) []corev1.EphemeralContainer {
 	var kept []corev1.EphemeralContainer
 	for _, c := range containers {
 		kept = append(kept, corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: c.Name, VolumeMounts: c.VolumeMounts}})
@@ -98,7 +101,7 @@ func ephemeralMounts(containers []corev1.EphemeralContainer) []corev1.EphemeralC
 	return kept
 }
 
-func running(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
+func keepRunning(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 	var kept []corev1.ContainerStatus
 	for _, s := range statuses {
 		kept = append(kept, corev1.ContainerStatus{Name: s.Name, ContainerID: s.ContainerID, State: corev1.ContainerState{Running: s.State.Running}})

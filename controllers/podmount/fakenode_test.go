@@ -26,35 +26,35 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// world is what a Reconciler is made of, played by tables: objects, looks and answers are data. It is its own Prober,
-// Remediator, Meter, ConditionWriter and EventRecorder, and safe for concurrent use.
-type world struct {
+// fakeNode is what a Reconciler is made of: objects, observations and answers are data. It is its
+// own Prober, Remediator, Meter, ConditionWriter and EventRecorder, and safe for concurrent use.
+type fakeNode struct {
 	mu      sync.Mutex
 	now     time.Time
 	objects map[string]client.Object // the cache
 	broken  map[string]error         // what a read of the cache answers instead, by kind
 
-	found     map[string]probes.Cause   // by mount path; absent is healthy
-	unknown   map[string]string         // by mount path: why it cannot be judged
-	duringUse func()                    // called during a look
-	mounted   func(*probes.Observation) // changes what a look finds mounted
-	looks     []probes.Pod
-	forgotten []string // by the Prober, at the Reconciler's word
+	causes      map[string]probes.Cause   // by mount path; absent is healthy
+	unknown     map[string]string         // by mount path: why it cannot be judged
+	duringProbe func()                    // called during a probe
+	mounted     func(*probes.Observation) // changes what a probe finds mounted
+	probed      []probes.Pod
+	forgotten   []string // the UIDs that the Reconciler had the Prober forget
 
-	answers  []controllers.Result // of the Remediator, the last for ever
-	requests []controllers.Request
-	askedAt  []time.Time // of each request
+	answers     []controllers.Result // of the Remediator; the last one is repeated
+	requests    []controllers.Request
+	requestedAt []time.Time // of each request
 
-	conditions []corev1.PodCondition // as they were written
-	refuses    error                 // what a write of one answers instead
-	behind     bool                  // the cache does not show what is written
+	conditions  []corev1.PodCondition // as they were written
+	writeError  error                 // what a write of one returns instead
+	cacheBehind bool                  // the cache does not show what is written
 
 	events   []event
 	detected []verdict.Failure
 	triggers []probes.Trigger
 	counted  []controllers.Outcome
 	observed int
-	warning  probes.Warning // of every healthy look
+	warning  probes.Warning // of every healthy observation
 }
 
 type event struct {
@@ -62,23 +62,24 @@ type event struct {
 	kind, reason, action, note string
 }
 
-// epoch is when a test's clock starts: an hour after its containers did, on a whole second as the API has it.
+// epoch is when a test's clock starts: an hour after its containers, on a whole second as the API
+// has it.
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-func newWorld() *world {
-	return &world{
-		now: epoch, objects: map[string]client.Object{}, broken: map[string]error{}, found: map[string]probes.Cause{}, unknown: map[string]string{},
+func newFakeNode() *fakeNode {
+	return &fakeNode{
+		now: epoch, objects: map[string]client.Object{}, broken: map[string]error{}, causes: map[string]probes.Cause{}, unknown: map[string]string{},
 		answers: []controllers.Result{evicted},
 	}
 }
 
 var evicted = controllers.Result{Outcome: controllers.OutcomeEvicted, Action: config.ActionEvict, Message: "evicted"}
 
-func held(reason controllers.Held) controllers.Result {
+func newHeld(reason controllers.Held) controllers.Result {
 	return controllers.Result{Outcome: controllers.OutcomeHeld, Action: config.ActionEvict, Held: reason, Message: "held for " + string(reason)}
 }
 
-func (w *world) reconciler(t testing.TB, change ...func(*config.Config)) *podmount.Reconciler {
+func (w *fakeNode) newReconciler(t testing.TB, change ...func(*config.Config)) *podmount.Reconciler {
 	t.Helper()
 	cfg := config.Default()
 	cfg.NodeName = apitest.Node
@@ -92,13 +93,13 @@ func (w *world) reconciler(t testing.TB, change ...func(*config.Config)) *podmou
 	return r
 }
 
-func (w *world) clock() time.Time {
+func (w *fakeNode) clock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now
 }
 
-func (w *world) pass(d time.Duration) {
+func (w *fakeNode) advanceClock(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = w.now.Add(d)
@@ -106,21 +107,21 @@ func (w *world) pass(d time.Duration) {
 
 func key(o client.Object) string { return fmt.Sprintf("%T %s/%s", o, o.GetNamespace(), o.GetName()) }
 
-// put has the cache show an object.
-func (w *world) put(o client.Object) {
+// putObject has the cache show an object.
+func (w *fakeNode) putObject(o client.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.objects[key(o)] = o
 }
 
-func (w *world) drop(o client.Object) {
+func (w *fakeNode) dropObject(o client.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.objects, key(o))
 }
 
 // Get implements client.Reader for pods and the metadata of namespaces.
-func (w *world) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+func (w *fakeNode) Get(_ context.Context, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.broken[fmt.Sprintf("%T", into)]; err != nil {
@@ -142,7 +143,7 @@ func (w *world) Get(_ context.Context, name client.ObjectKey, into client.Object
 }
 
 // List implements client.Reader for all pods.
-func (w *world) List(ctx context.Context, into client.ObjectList, _ ...client.ListOption) error {
+func (w *fakeNode) List(ctx context.Context, into client.ObjectList, _ ...client.ListOption) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.broken[fmt.Sprintf("%T", into)]; err != nil {
@@ -160,23 +161,23 @@ func (w *world) List(ctx context.Context, into client.ObjectList, _ ...client.Li
 }
 
 // Forget implements podmount.Prober.
-func (w *world) Forget(uid string) {
+func (w *fakeNode) Forget(uid string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.forgotten = append(w.forgotten, uid)
 }
 
 // Probe implements podmount.Prober.
-func (w *world) Probe(_ context.Context, pod probes.Pod, _ time.Duration) []probes.Observation {
+func (w *fakeNode) Probe(_ context.Context, pod probes.Pod, _ time.Duration) []probes.Observation {
 	w.mu.Lock()
-	during := w.duringUse
+	during := w.duringProbe
 	w.mu.Unlock()
 	if during != nil {
 		during()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.looks = append(w.looks, pod)
+	w.probed = append(w.probed, pod)
 	var all []probes.Observation
 	for _, c := range pod.Containers {
 		for _, m := range c.Mounts {
@@ -186,12 +187,12 @@ func (w *world) Probe(_ context.Context, pod probes.Pod, _ time.Duration) []prob
 	return all
 }
 
-func (w *world) observe(target probes.Target) probes.Observation {
+func (w *fakeNode) observe(target probes.Target) probes.Observation {
 	o := probes.Observation{Target: target, Health: probes.Healthy, Warning: w.warning, FSType: "fuse.test", Source: "test", Operation: probes.OpStatfs, Started: w.now, Finished: w.now}
 	if w.mounted != nil {
 		w.mounted(&o)
 	}
-	if cause, broken := w.found[target.Path]; broken {
+	if cause, broken := w.causes[target.Path]; broken {
 		o.Health, o.Cause, o.Warning = probes.Broken, cause, probes.WarningNone
 	}
 	if why, unknown := w.unknown[target.Path]; unknown {
@@ -200,31 +201,31 @@ func (w *world) observe(target probes.Target) probes.Observation {
 	return o
 }
 
-// breaks has a mount be found broken from now on, heals healthy.
-func (w *world) breaks(path string, cause probes.Cause) {
+// breakMount has probes find a mount broken from now on, healMount healthy.
+func (w *fakeNode) breakMount(path string, cause probes.Cause) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.found[path] = cause
+	w.causes[path] = cause
 }
 
-func (w *world) heals(path string) {
+func (w *fakeNode) healMount(path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.found, path)
+	delete(w.causes, path)
 	delete(w.unknown, path)
 }
 
-func (w *world) looked() int {
+func (w *fakeNode) countProbes() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.looks)
+	return len(w.probed)
 }
 
 // Remediate implements podmount.Remediator.
-func (w *world) Remediate(_ context.Context, req controllers.Request) controllers.Result {
+func (w *fakeNode) Remediate(_ context.Context, req controllers.Request) controllers.Result {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.requests, w.askedAt = append(w.requests, req), append(w.askedAt, w.now)
+	w.requests, w.requestedAt = append(w.requests, req), append(w.requestedAt, w.now)
 	answer := w.answers[0]
 	if len(w.answers) > 1 {
 		w.answers = w.answers[1:]
@@ -232,15 +233,16 @@ func (w *world) Remediate(_ context.Context, req controllers.Request) controller
 	return answer
 }
 
-// WriteCondition implements podmount.ConditionWriter. The cache shows the condition at once unless it is behind.
-func (w *world) WriteCondition(_ context.Context, pod *corev1.Pod, c corev1.PodCondition) error {
+// WriteCondition implements podmount.ConditionWriter. The cache shows the condition at once unless
+// cacheBehind is set.
+func (w *fakeNode) WriteCondition(_ context.Context, pod *corev1.Pod, c corev1.PodCondition) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conditions = append(w.conditions, c)
-	if w.refuses != nil {
-		return w.refuses
+	if w.writeError != nil {
+		return w.writeError
 	}
-	if cached, ok := w.objects[key(pod)].(*corev1.Pod); ok && !w.behind {
+	if cached, ok := w.objects[key(pod)].(*corev1.Pod); ok && !w.cacheBehind {
 		setCondition(cached, c)
 	}
 	return nil
@@ -251,8 +253,8 @@ func setCondition(pod *corev1.Pod, c corev1.PodCondition) {
 	pod.Status.Conditions = append(pod.Status.Conditions, c)
 }
 
-// written lists the conditions that were written, such as "False Stale".
-func (w *world) written() []string {
+// listConditions lists the conditions that were written, such as "False Stale".
+func (w *fakeNode) listConditions() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := []string{}
@@ -262,21 +264,21 @@ func (w *world) written() []string {
 	return all
 }
 
-func (w *world) asked() []controllers.Request {
+func (w *fakeNode) copyRequests() []controllers.Request {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]controllers.Request{}, w.requests...)
 }
 
 // Observed implements podmount.Meter.
-func (w *world) Observed(probes.Observation) {
+func (w *fakeNode) Observed(probes.Observation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.observed++
 }
 
 // Detected implements podmount.Meter.
-func (w *world) Detected(f verdict.Failure, trigger probes.Trigger) {
+func (w *fakeNode) Detected(f verdict.Failure, trigger probes.Trigger) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.triggers = append(w.triggers, trigger)
@@ -284,14 +286,14 @@ func (w *world) Detected(f verdict.Failure, trigger probes.Trigger) {
 }
 
 // Remediated implements podmount.Meter.
-func (w *world) Remediated(_ probes.Cause, r controllers.Result) {
+func (w *fakeNode) Remediated(_ probes.Cause, r controllers.Result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.counted = append(w.counted, r.Outcome)
 }
 
 // Eventf implements events.EventRecorder.
-func (w *world) Eventf(regarding, related runtime.Object, kind, reason, action, note string, args ...any) {
+func (w *fakeNode) Eventf(regarding, related runtime.Object, kind, reason, action, note string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := event{kind: kind, reason: reason, action: action, note: fmt.Sprintf(note, args...)}
@@ -300,8 +302,8 @@ func (w *world) Eventf(regarding, related runtime.Object, kind, reason, action, 
 	w.events = append(w.events, e)
 }
 
-// on returns the events that regard objects of a kind, for a reason; "" is any.
-func (w *world) on(kind, reason string) []event {
+// listEvents returns the events that regard objects of a kind, for a reason; "" is any.
+func (w *fakeNode) listEvents(kind, reason string) []event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var all []event
@@ -313,16 +315,17 @@ func (w *world) on(kind, reason string) []event {
 	return all
 }
 
-// reasons lists the reasons of the pods' events in their order.
-func (w *world) reasons() []string {
+// listReasons lists the reasons of the pods' events in their order.
+func (w *fakeNode) listReasons() []string {
 	reasons := []string{}
-	for _, e := range w.on("Pod", "") {
+	for _, e := range w.listEvents("Pod", "") {
 		reasons = append(reasons, e.reason)
 	}
 	return reasons
 }
 
-// newPod returns a pod as a cache shows it, running for an hour, with the given annotations besides.
+// newPod returns a pod as a cache shows it, running for an hour, with the given annotations as
+// well.
 func newPod(name string, annotations map[string]string) *corev1.Pod {
 	pod := apitest.NewPod("default", name)
 	pod.UID = types.UID(name + "-uid")
@@ -348,8 +351,8 @@ func withMount(pod *corev1.Pod, volume, path string) *corev1.Pod {
 	return pod
 }
 
-// reconcile looks at a pod once, as the queue would.
-func reconcile(t testing.TB, r *podmount.Reconciler, pod *corev1.Pod) ctrl.Result {
+// reconcileOnce probes a pod once, as the queue would.
+func reconcileOnce(t testing.TB, r *podmount.Reconciler, pod *corev1.Pod) ctrl.Result {
 	t.Helper()
 	result, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)})
 	if err != nil {
@@ -358,14 +361,15 @@ func reconcile(t testing.TB, r *podmount.Reconciler, pod *corev1.Pod) ctrl.Resul
 	return result
 }
 
-// live reconciles a pod and lets the time pass that is asked for, n times. It fails when no time is asked for.
-func (w *world) live(t testing.TB, r *podmount.Reconciler, pod *corev1.Pod, n int) {
+// reconcileTimes reconciles a pod n times and lets the requested time pass each time. It fails when
+// no time is requested.
+func (w *fakeNode) reconcileTimes(t testing.TB, r *podmount.Reconciler, pod *corev1.Pod, n int) {
 	t.Helper()
 	for range n {
-		result := reconcile(t, r, pod)
+		result := reconcileOnce(t, r, pod)
 		if result.RequeueAfter <= 0 {
 			t.Fatalf("the pod does not come round: %+v", result)
 		}
-		w.pass(result.RequeueAfter)
+		w.advanceClock(result.RequeueAfter)
 	}
 }

@@ -22,8 +22,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// only returns what is known of the one watched pod.
-func only(t *testing.T, r *podmount.Reconciler) controllers.Watched {
+// onlyWatched returns what is known of the one watched pod.
+func onlyWatched(t *testing.T, r *podmount.Reconciler) controllers.Watched {
 	t.Helper()
 	all := r.Watched()
 	if len(all) != 1 {
@@ -32,8 +32,8 @@ func only(t *testing.T, r *podmount.Reconciler) controllers.Watched {
 	return all[0]
 }
 
-// past lists the transitions of a pod's first mount, such as "Failed Stale".
-func past(w controllers.Watched) []string {
+// listTransitions lists the transitions of a pod's first mount, such as "Failed Stale".
+func listTransitions(w controllers.Watched) []string {
 	var all []string
 	for _, t := range w.Mounts[0].History {
 		all = append(all, strings.TrimSpace(fmt.Sprintf("%s %s%s", t.State, t.Cause, t.Warning)))
@@ -41,13 +41,13 @@ func past(w controllers.Watched) []string {
 	return all
 }
 
-func TestWatchedBeforeTheFirstLook(t *testing.T) {
-	w, pod := newWorld(), newPod("app", map[string]string{config.AnnotationInitialDelaySeconds: "30", config.AnnotationAction: "Delete", config.AnnotationSettleSeconds: "7"})
+func TestWatchedBeforeTheFirstProbe(t *testing.T) {
+	w, pod := newFakeNode(), newPod("app", map[string]string{config.AnnotationInitialDelaySeconds: "30", config.AnnotationAction: "Delete", config.AnnotationSettleSeconds: "7"})
 	pod.Status.ContainerStatuses[0].State.Running.StartedAt = metav1.NewTime(epoch)
-	r := w.reconciler(t)
-	w.put(pod)
-	reconcile(t, r, pod)
-	got := only(t, r)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	reconcileOnce(t, r, pod)
+	got := onlyWatched(t, r)
 	if got.Namespace != pod.Namespace || got.Pod != "app" || got.PodUID != pod.UID || got.Owner != "ReplicaSet/"+pod.OwnerReferences[0].Name {
 		t.Errorf("watches %+v", got)
 	}
@@ -59,148 +59,149 @@ func TestWatchedBeforeTheFirstLook(t *testing.T) {
 	}
 }
 
-func TestWatchedTellsTheStory(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.answers = []controllers.Result{held(controllers.HeldBackoff), {Outcome: controllers.OutcomeHeld, Held: controllers.HeldBackoff, Message: "again", RetryAfter: time.Minute}, evicted}
-	w.live(t, r, pod, 2)
+func TestWatchedShowsTransitions(t *testing.T) {
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.answers = []controllers.Result{newHeld(controllers.HeldBackoff), {Outcome: controllers.OutcomeHeld, Held: controllers.HeldBackoff, Message: "again", RetryAfter: time.Minute}, evicted}
+	w.reconcileTimes(t, r, pod, 2)
 	broken := w.clock()
-	w.breaks("/data", probes.CauseStale)
-	w.live(t, r, pod, 2)
-	first := only(t, r)
+	w.breakMount("/data", probes.CauseStale)
+	w.reconcileTimes(t, r, pod, 2)
+	first := onlyWatched(t, r)
 	if first.Held != controllers.HeldBackoff || first.Message != "held for Backoff" || !first.AskAgain.IsZero() || first.Removed {
 		t.Errorf("held: %+v", first)
 	}
 	if first.HeldSince.Sub(broken) != 10*time.Millisecond || first.Mounts[0].Backend.Kind == "" {
 		t.Errorf("held since %s, broken at %s, served by %+v", first.HeldSince, broken, first.Mounts[0].Backend)
 	}
-	w.live(t, r, pod, 1)
-	if second := only(t, r); !second.HeldSince.Equal(first.HeldSince) || second.Message != "again" || second.AskAgain.Sub(second.Looked) != time.Minute {
+	w.reconcileTimes(t, r, pod, 1)
+	if second := onlyWatched(t, r); !second.HeldSince.Equal(first.HeldSince) || second.Message != "again" || second.AskAgain.Sub(second.Looked) != time.Minute {
 		t.Errorf("held for the same reason again: %+v", second)
 	}
-	w.live(t, r, pod, 10)
-	last := only(t, r)
+	w.reconcileTimes(t, r, pod, 10)
+	last := onlyWatched(t, r)
 	if !last.Removed || last.Held != controllers.HeldNone {
 		t.Errorf("after the removal: %+v", last)
 	}
-	if diff := cmp.Diff([]string{"Healthy", "Suspect Stale", "Failed Stale"}, past(last)); diff != "" {
+	if diff := cmp.Diff([]string{"Healthy", "Suspect Stale", "Failed Stale"}, listTransitions(last)); diff != "" {
 		t.Errorf("history (-want +got):\n%s", diff)
 	}
-	w.heals("/data")
-	w.live(t, r, pod, 1)
-	if !only(t, r).Removed {
+	w.healMount("/data")
+	w.reconcileTimes(t, r, pod, 1)
+	if !onlyWatched(t, r).Removed {
 		t.Error("a removal was taken back")
 	}
 }
 
 func TestAHoldIsOverWhenTheMountRecovers(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.answers = []controllers.Result{held(controllers.HeldPaused)}
-	w.breaks("/data", probes.CauseStale)
-	w.live(t, r, pod, 2)
-	w.heals("/data")
-	w.live(t, r, pod, 1)
-	if got := only(t, r); got.Held != controllers.HeldNone || got.Message != "" || got.Removed {
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.answers = []controllers.Result{newHeld(controllers.HeldPaused)}
+	w.breakMount("/data", probes.CauseStale)
+	w.reconcileTimes(t, r, pod, 2)
+	w.healMount("/data")
+	w.reconcileTimes(t, r, pod, 1)
+	if got := onlyWatched(t, r); got.Held != controllers.HeldNone || got.Message != "" || got.Removed {
 		t.Errorf("still told as held: %+v", got)
 	}
 }
 
-func TestAProblemOfThePolicyIsTold(t *testing.T) {
-	w, pod := newWorld(), newPod("app", map[string]string{config.AnnotationMode: "Sometimes"})
-	r := w.reconciler(t)
-	w.put(pod)
-	w.live(t, r, pod, 1)
-	if got := only(t, r); got.Mode != config.ModeReport || !strings.Contains(got.Problem, "Sometimes") {
+func TestAProblemOfThePolicyIsShown(t *testing.T) {
+	w, pod := newFakeNode(), newPod("app", map[string]string{config.AnnotationMode: "Sometimes"})
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.reconcileTimes(t, r, pod, 1)
+	if got := onlyWatched(t, r); got.Mode != config.ModeReport || !strings.Contains(got.Problem, "Sometimes") {
 		t.Errorf("told %+v", got)
 	}
 	if got := r.PodsInvalid(); got != 1 {
 		t.Errorf("%d pods are not understood, want 1", got)
 	}
 	pod.Annotations[config.AnnotationMode] = string(config.ModeReport)
-	w.put(pod)
-	w.live(t, r, pod, 1)
+	w.putObject(pod)
+	w.reconcileTimes(t, r, pod, 1)
 	if got := r.PodsInvalid(); got != 0 {
 		t.Errorf("%d pods are not understood after the annotation was mended", got)
 	}
 }
 
-// What is remembered of a mount is bounded, however often it changes, and what was handed out does not change.
+// The history of a mount is bounded, however often it changes, and what was handed out does not
+// change.
 func TestHistoriesAreBounded(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.live(t, r, pod, 1)
-	early := only(t, r)
-	before := past(early)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.reconcileTimes(t, r, pod, 1)
+	early := onlyWatched(t, r)
+	before := listTransitions(early)
 	for range 50 {
-		w.breaks("/data", probes.CauseIOError)
-		w.live(t, r, pod, 1)
-		w.heals("/data")
-		w.live(t, r, pod, 1)
+		w.breakMount("/data", probes.CauseIOError)
+		w.reconcileTimes(t, r, pod, 1)
+		w.healMount("/data")
+		w.reconcileTimes(t, r, pod, 1)
 	}
-	if diff := cmp.Diff(before, past(early)); diff != "" {
+	if diff := cmp.Diff(before, listTransitions(early)); diff != "" {
 		t.Errorf("what was handed out has changed:\n%s", diff)
 	}
-	got := only(t, r)
-	if n := len(past(got)); n != 8 {
+	got := onlyWatched(t, r)
+	if n := len(listTransitions(got)); n != 8 {
 		t.Errorf("%d transitions are remembered", n)
 	}
 	if last := got.Mounts[0].History[7]; last.State != "Healthy" || !got.Mounts[0].Since.Equal(last.At) {
 		t.Errorf("healthy since %s, by %+v", got.Mounts[0].Since, last)
 	}
 	w.unknown["/data"] = strings.Repeat("long ", 100)
-	w.live(t, r, pod, 1)
-	if detail := only(t, r).Mounts[0].History[7].Detail; len(detail) > 160 || !strings.HasPrefix(detail, "long") {
+	w.reconcileTimes(t, r, pod, 1)
+	if detail := onlyWatched(t, r).Mounts[0].History[7].Detail; len(detail) > 160 || !strings.HasPrefix(detail, "long") {
 		t.Errorf("%d bytes of detail", len(detail))
 	}
 }
 
 // The state began when it was entered, whatever else has changed since.
 func TestSinceIsOfTheState(t *testing.T) {
-	w, pod := newWorld(), newPod("app", nil)
-	r := w.reconciler(t)
-	w.put(pod)
-	w.live(t, r, pod, 2)
+	w, pod := newFakeNode(), newPod("app", nil)
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.reconcileTimes(t, r, pod, 2)
 	for i := range 20 {
 		w.warning = []probes.Warning{probes.WarningNoSpace, probes.WarningHostBroken}[i%2]
-		w.live(t, r, pod, 1)
+		w.reconcileTimes(t, r, pod, 1)
 	}
-	if got := only(t, r).Mounts[0]; !got.Since.Equal(epoch) || got.Mount.Shown() != verdict.Healthy.String() {
+	if got := onlyWatched(t, r).Mounts[0]; !got.Since.Equal(epoch) || got.Mount.Shown() != verdict.Healthy.String() {
 		t.Errorf("%s since %s, want since the first look at %s", got.Mount.Shown(), got.Since, epoch)
 	}
 }
 
 func TestHistoriesOfVanishedMountsAreForgotten(t *testing.T) {
-	w, pod := newWorld(), withMount(newPod("app", nil), "more", "/more")
-	r := w.reconciler(t)
-	w.put(pod)
-	w.live(t, r, pod, 2)
-	if n := len(only(t, r).Mounts); n != 2 {
+	w, pod := newFakeNode(), withMount(newPod("app", nil), "more", "/more")
+	r := w.newReconciler(t)
+	w.putObject(pod)
+	w.reconcileTimes(t, r, pod, 2)
+	if n := len(onlyWatched(t, r).Mounts); n != 2 {
 		t.Fatalf("%d mounts", n)
 	}
 	pod = pod.DeepCopy()
 	pod.Annotations[config.AnnotationVolumes] = "more"
-	w.put(pod)
-	w.live(t, r, pod, 1)
-	got := only(t, r)
+	w.putObject(pod)
+	w.reconcileTimes(t, r, pod, 1)
+	got := onlyWatched(t, r)
 	if len(got.Mounts) != 1 || got.Mounts[0].Target.Volume != "more" || len(got.Mounts[0].History) != 1 {
 		t.Errorf("left: %+v", got.Mounts)
 	}
-	w.drop(pod)
-	reconcile(t, r, pod)
+	w.dropObject(pod)
+	reconcileOnce(t, r, pod)
 	if len(r.Watched()) != 0 {
 		t.Error("a pod that is gone is told of")
 	}
 }
 
-// A snapshot is made and written while pods are looked at: for the race detector.
+// A snapshot is made and written while pods are probed: for the race detector.
 func TestSnapshotsBesideReconciles(t *testing.T) {
-	w := newWorld()
-	r := w.reconciler(t)
-	w.answers[0] = held(controllers.HeldDryRun)
+	w := newFakeNode()
+	r := w.newReconciler(t)
+	w.answers[0] = newHeld(controllers.HeldDryRun)
 	live := status.Live{
 		Now: w.clock, Watched: r.Watched, LastLook: r.LastScan, Overdue: r.Overdue, Removals: func() []controllers.Removal { return nil },
 		EventSources: func() []status.EventSource { return nil }, Workers: func() status.Workers { return status.Workers{} },
@@ -224,8 +225,8 @@ func TestSnapshotsBesideReconciles(t *testing.T) {
 	})
 	for i := range 10 {
 		pod := newPod(fmt.Sprint("app-", i), nil)
-		w.put(pod)
-		lookers.Go(func() { flap(t, w, r, pod) })
+		w.putObject(pod)
+		lookers.Go(func() { flapMount(t, w, r, pod) })
 	}
 	lookers.Wait()
 	close(stop)
@@ -235,18 +236,18 @@ func TestSnapshotsBesideReconciles(t *testing.T) {
 	}
 }
 
-// flap looks at a pod whose mount fails and recovers.
-func flap(t *testing.T, w *world, r *podmount.Reconciler, pod *corev1.Pod) {
+// flapMount probes a pod whose mount fails and recovers.
+func flapMount(t *testing.T, w *fakeNode, r *podmount.Reconciler, pod *corev1.Pod) {
 	for i := range 40 {
 		switch i % 4 {
 		case 0:
-			w.breaks("/data", probes.CauseDisconnected)
+			w.breakMount("/data", probes.CauseDisconnected)
 		case 3:
-			w.heals("/data")
+			w.healMount("/data")
 		}
 		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(pod)}); err != nil {
 			t.Error(err)
 		}
-		w.pass(10 * time.Second)
+		w.advanceClock(10 * time.Second)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/podmount"
 )
 
-func strip(t *testing.T, o any) any {
+func mustStrip(t *testing.T, o any) any {
 	t.Helper()
 	got, err := podmount.Strip(o)
 	if err != nil {
@@ -27,7 +27,7 @@ func strip(t *testing.T, o any) any {
 	return got
 }
 
-// A stripped pod means the same as a whole one: the same policy, the same questions to the prober, the same events.
+// A stripped pod means the same as a whole one: the same policy, the same probes, the same events.
 func TestStripKeepsWhatIsUsed(t *testing.T) {
 	seed := time.Now().UnixNano()
 	random := rand.New(rand.NewSource(seed))
@@ -36,13 +36,13 @@ func TestStripKeepsWhatIsUsed(t *testing.T) {
 	watched := 0
 	for i := range 500 {
 		whole := randomPod(random)
-		stripped := strip(t, whole.DeepCopy()).(*corev1.Pod)
+		stripped := mustStrip(t, whole.DeepCopy()).(*corev1.Pod)
 		want, wantErr := config.ParsePolicy(whole, cfg)
 		got, gotErr := config.ParsePolicy(stripped, cfg)
 		if diff := cmp.Diff(want, got); diff != "" || fmt.Sprint(wantErr) != fmt.Sprint(gotErr) {
 			t.Fatalf("seed %d, pod %d: the policy differs (-whole +stripped): %v, %v\n%s", seed, i, wantErr, gotErr, diff)
 		}
-		if diff := cmp.Diff(lifeOf(t, whole), lifeOf(t, stripped)); diff != "" {
+		if diff := cmp.Diff(describeRun(t, whole), describeRun(t, stripped)); diff != "" {
 			t.Fatalf("seed %d, pod %d: it lives otherwise (-whole +stripped):\n%s", seed, i, diff)
 		}
 		if wantErr == nil && want.Watch {
@@ -54,18 +54,18 @@ func TestStripKeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
-// lifeOf tells what a Reconciler does with a pod whose mounts break.
-func lifeOf(t *testing.T, pod *corev1.Pod) string {
+// describeRun says what a Reconciler does with a pod whose mounts break.
+func describeRun(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
-	w := newWorld()
-	w.put(pod)
-	w.breaks("/mnt/0", "Disconnected")
-	w.answers[0] = held("DryRun")
-	r := w.reconciler(t)
+	w := newFakeNode()
+	w.putObject(pod)
+	w.breakMount("/mnt/0", "Disconnected")
+	w.answers[0] = newHeld("DryRun")
+	r := w.newReconciler(t)
 	for range 4 {
-		w.pass(reconcile(t, r, pod).RequeueAfter)
+		w.advanceClock(reconcileOnce(t, r, pod).RequeueAfter)
 	}
-	text := fmt.Sprintf("%+v\n", w.looks)
+	text := fmt.Sprintf("%+v\n", w.probed)
 	for _, e := range w.events {
 		text += fmt.Sprintf("%+v %s %s %s\n", e.regarding, e.reason, e.action, e.note)
 	}
@@ -126,7 +126,7 @@ func randomPod(random *rand.Rand) *corev1.Pod {
 func TestStripHoldsNoSecrets(t *testing.T) {
 	random := rand.New(rand.NewSource(1))
 	for range 100 {
-		text, err := json.Marshal(strip(t, randomPod(random)))
+		text, err := json.Marshal(mustStrip(t, randomPod(random)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,14 +142,14 @@ func TestStripHoldsNoSecrets(t *testing.T) {
 func TestStripTwiceIsStripOnce(t *testing.T) {
 	random := rand.New(rand.NewSource(2))
 	for range 100 {
-		once := strip(t, randomPod(random)).(*corev1.Pod)
-		if diff := cmp.Diff(once, strip(t, once.DeepCopy())); diff != "" {
+		once := mustStrip(t, randomPod(random)).(*corev1.Pod)
+		if diff := cmp.Diff(once, mustStrip(t, once.DeepCopy())); diff != "" {
 			t.Fatalf("differs (-once +twice):\n%s", diff)
 		}
 	}
 }
 
-// What a removal, its gates and what follows it are told by.
+// The checks before an eviction and the follow-up after it need these.
 func TestStripKeepsForTheRemoval(t *testing.T) {
 	grace := int64(7)
 	pod := newPod("app", nil)
@@ -159,7 +159,7 @@ func TestStripKeepsForTheRemoval(t *testing.T) {
 	ours := corev1.PodCondition{Type: controllers.ConditionMountsHealthy, Status: corev1.ConditionFalse, Reason: "Stale", Message: "m", LastTransitionTime: metav1.NewTime(epoch)}
 	ready := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "ReadinessGatesNotReady"}
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled}, ours, {Type: "example.com/other", Message: "m"}, ready, {Type: corev1.ContainersReady}}
-	got := strip(t, pod.DeepCopy()).(*corev1.Pod)
+	got := mustStrip(t, pod.DeepCopy()).(*corev1.Pod)
 	if diff := cmp.Diff([]corev1.PodCondition{ours, ready}, got.Status.Conditions); diff != "" {
 		t.Errorf("conditions (-want +got):\n%s", diff)
 	}
@@ -171,7 +171,8 @@ func TestStripKeepsForTheRemoval(t *testing.T) {
 	}
 }
 
-// Of a namespace or a node stays what selects it and what pauses it; there are as many namespaces as anybody likes.
+// Of a namespace or a node, what selects it and what pauses it are kept; a cluster may have many
+// namespaces.
 func TestStripMetadata(t *testing.T) {
 	object := &metav1.PartialObjectMetadata{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
@@ -188,18 +189,18 @@ func TestStripMetadata(t *testing.T) {
 			Annotations: map[string]string{config.AnnotationPaused: "backup"},
 		},
 	}
-	got := strip(t, object).(*metav1.PartialObjectMetadata)
+	got := mustStrip(t, object).(*metav1.PartialObjectMetadata)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(got, strip(t, got.DeepCopy())); diff != "" {
+	if diff := cmp.Diff(got, mustStrip(t, got.DeepCopy())); diff != "" {
 		t.Errorf("differs (-once +twice):\n%s", diff)
 	}
 }
 
 func TestStripOtherObjects(t *testing.T) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"a": "b"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}}}
-	got := strip(t, ns).(*corev1.Namespace)
+	got := mustStrip(t, ns).(*corev1.Namespace)
 	if got.Labels["a"] != "b" || got.ManagedFields != nil {
 		t.Errorf("got %+v", got)
 	}

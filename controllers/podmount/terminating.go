@@ -10,11 +10,12 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// cacheTimeout bounds a read of the cache, which waits until it is filled.
+// cacheTimeout bounds a read of the cache, which blocks until the cache is filled.
 const cacheTimeout = time.Second
 
-// PodsStuckTerminating returns how many of this node's pods that have opted in are past their grace period by more than a minute,
-// whoever has removed them, and whatever this agent remembers of it.
+// PodsStuckTerminating returns how many of this node's pods that have opted in are past their grace
+// period by more than controllers.StuckAfter. It does not matter who deleted them, or whether this
+// agent was running then.
 func (r *Reconciler) PodsStuckTerminating() int {
 	ctx, cancel := context.WithTimeout(context.Background(), cacheTimeout)
 	defer cancel()
@@ -24,11 +25,11 @@ func (r *Reconciler) PodsStuckTerminating() int {
 	}
 	n := 0
 	for i := range pods.Items {
-		end := pods.Items[i].DeletionTimestamp // with the grace period in it
+		end := pods.Items[i].DeletionTimestamp // it includes the grace period
 		if end == nil || r.Now().Sub(end.Time) <= controllers.StuckAfter {
 			continue
 		}
-		if ours, err := r.optedIn(ctx, &pods.Items[i]); err == nil && ours {
+		if ours, err := r.hasOptedIn(ctx, &pods.Items[i]); err == nil && ours {
 			n++
 		}
 	}
