@@ -105,7 +105,7 @@ func isSameCondition(a, b corev1.PodCondition) bool {
 	return a.Status == b.Status && a.Reason == b.Reason && cutMountText(a) == cutMountText(b)
 }
 
-// cutMountText returns the part of a condition's message that names the mount (verdict.Place).
+// cutMountText returns the part of a condition's message that names the mount (verdict.DescribeMount).
 func cutMountText(c corev1.PodCondition) string {
 	before, _, _ := strings.Cut(c.Message, "): ")
 	return before

@@ -67,7 +67,7 @@ func (r *Reconciler) reportWarning(pod *corev1.Pod, log logr.Logger, t verdict.T
 		return
 	}
 	log.Info("Mount warning", controllers.KeyWarning, warning, controllers.KeyDetail, text.Redact(t.To.Observation.Detail))
-	r.recordMountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountWarning, verdict.Warn(t.To.Observation))
+	r.recordMountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountWarning, verdict.DescribeWarning(t.To.Observation))
 }
 
 func isBroken(m verdict.Mount) bool {
@@ -81,7 +81,7 @@ func (r *Reconciler) reportRecovery(pod *corev1.Pod, t verdict.Transition) {
 		return
 	}
 	lasted := t.To.Observation.Finished.Sub(t.From.Since).Round(time.Second)
-	note := fmt.Sprintf("%s: healthy again after %s of %s; the pod stays", verdict.Place(t.To.Observation), lasted, t.From.Observation.Cause)
+	note := fmt.Sprintf("%s: healthy again after %s of %s; the pod stays", verdict.DescribeMount(t.To.Observation), lasted, t.From.Observation.Cause)
 	r.recordMountEvent(pod, t, corev1.EventTypeNormal, controllers.ReasonMountRecovered, note)
 }
 

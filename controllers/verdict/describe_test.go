@@ -87,10 +87,10 @@ func TestDescribeCleansUntrustedText(t *testing.T) {
 	}
 }
 
-// A FUSE server may be called by a URL with a password in it; events are read by more people than that is meant for.
+// A FUSE server's source may be a URL with a password in it, and many people can read events.
 func TestDescribeLeavesSecretsOut(t *testing.T) {
 	o := probes.Observation{Target: data, FSType: "fuse.davfs", Source: "https://me:hush@dav.example/x?sig=hush", Cause: ioError, Detail: "mount -o password=hush failed"}
-	for _, got := range []string{verdict.Failure{Observation: o}.Describe(), verdict.Place(o), verdict.Warn(o), verdict.Finding(o)} {
+	for _, got := range []string{verdict.Failure{Observation: o}.Describe(), verdict.DescribeMount(o), verdict.DescribeWarning(o), verdict.Finding(o)} {
 		if strings.Contains(got, "hush") || !strings.Contains(got, "REDACTED") {
 			t.Errorf("got %q", got)
 		}
@@ -100,7 +100,7 @@ func TestDescribeLeavesSecretsOut(t *testing.T) {
 func TestPlaceKeepsOrdinaryText(t *testing.T) {
 	o := probes.Observation{Target: probes.Target{Container: "app", Volume: "v", Path: "/srv/données/日本 (1)"}, FSType: "nfs4", Source: "server:/export"}
 	want := "container app, /srv/données/日本 (1) (volume v, nfs4 from server:/export)"
-	if got := verdict.Place(o); got != want {
+	if got := verdict.DescribeMount(o); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

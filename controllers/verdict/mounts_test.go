@@ -12,17 +12,17 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-func mount(container, volume, path string) probes.Target {
+func newTarget(container, volume, path string) probes.Target {
 	return probes.Target{Container: container, Volume: volume, Path: path}
 }
 
-// round is one round of looks at several mounts that ended at one time.
-type round struct {
+// scriptedRound is one probe of several mounts that ended at one time.
+type scriptedRound struct {
 	at   float64
 	seen map[probes.Target]probes.Cause
 }
 
-func playRounds(r verdict.Rules, rounds []round) (verdict.State, verdict.Verdict) {
+func judgeRounds(r verdict.Rules, rounds []scriptedRound) (verdict.State, verdict.Verdict) {
 	var (
 		state verdict.State
 		v     verdict.Verdict
@@ -30,14 +30,14 @@ func playRounds(r verdict.Rules, rounds []round) (verdict.State, verdict.Verdict
 	for _, round := range rounds {
 		var observations []probes.Observation
 		for target, cause := range round.seen {
-			observations = append(observations, look{at: round.at, cause: cause}.observation(target))
+			observations = append(observations, scriptedProbe{at: round.at, cause: cause}.toObservation(target))
 		}
 		state, v = verdict.Step(state, observations, r, at(round.at))
 	}
 	return state, v
 }
 
-func targets(d verdict.Decision) []probes.Target {
+func listTargets(d verdict.Decision) []probes.Target {
 	var all []probes.Target
 	for _, f := range d.Failures {
 		all = append(all, f.Observation.Target)
@@ -45,19 +45,19 @@ func targets(d verdict.Decision) []probes.Target {
 	return all
 }
 
-// All failed mounts stand in the decision: the definitive first, then the oldest, then by name.
+// All failed mounts are in the decision: the permanent first, then the oldest, then by name.
 func TestEveryFailedMountIsInTheDecision(t *testing.T) {
-	a, b, c, d := mount("app", "a", "/a"), mount("app", "b", "/b"), mount("app", "c", "/c"), mount("app", "d", "/d")
+	a, b, c, d := newTarget("app", "a", "/a"), newTarget("app", "b", "/b"), newTarget("app", "c", "/c"), newTarget("app", "d", "/d")
 	seen := func(ca, cb, cc, cd probes.Cause) map[probes.Target]probes.Cause {
 		return map[probes.Target]probes.Cause{a: ca, b: cb, c: cc, d: cd}
 	}
-	state, v := playRounds(rules, []round{
+	state, v := judgeRounds(rules, []scriptedRound{
 		{0, seen(healthy, ioError, healthy, healthy)},
 		{10, seen(ioError, ioError, stale, healthy)},
 		{20, seen(ioError, ioError, stale, healthy)},
 		{30, seen(ioError, ioError, stale, disconnected)},
 	})
-	if diff := cmp.Diff([]probes.Target{c, b, a}, targets(v.Decision)); diff != "" {
+	if diff := cmp.Diff([]probes.Target{c, b, a}, listTargets(v.Decision)); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
 	if !v.Decision.Definitive() {
@@ -68,12 +68,13 @@ func TestEveryFailedMountIsInTheDecision(t *testing.T) {
 	}
 }
 
-// What has failed is told although nothing is due: it has not settled, or is out of sight. What is suspect is not told.
+// Failures lists what has failed even if nothing is due, because it has not settled or cannot be
+// judged now. It does not list what is Suspect.
 func TestFailuresThatAreNotDue(t *testing.T) {
 	settles := rules
 	settles.Settle = time.Hour
-	a, b, c := mount("app", "a", "/a"), mount("app", "b", "/b"), mount("app", "c", "/c")
-	state, v := playRounds(settles, []round{
+	a, b, c := newTarget("app", "a", "/a"), newTarget("app", "b", "/b"), newTarget("app", "c", "/c")
+	state, v := judgeRounds(settles, []scriptedRound{
 		{0, map[probes.Target]probes.Cause{a: ioError, b: stale, c: healthy}},
 		{10, map[probes.Target]probes.Cause{a: ioError, b: stale, c: healthy}},
 		{20, map[probes.Target]probes.Cause{a: ioError, b: unknown, c: hung}},
@@ -91,14 +92,14 @@ func TestFailuresThatAreNotDue(t *testing.T) {
 }
 
 func TestFailuresOfOneMomentAreInTheOrderOfNames(t *testing.T) {
-	want := []probes.Target{mount("a", "x", "/1"), mount("a", "x", "/2"), mount("a", "y", "/1"), mount("b", "x", "/1")}
+	want := []probes.Target{newTarget("a", "x", "/1"), newTarget("a", "x", "/2"), newTarget("a", "y", "/1"), newTarget("b", "x", "/1")}
 	seen := map[probes.Target]probes.Cause{}
 	for _, target := range want {
 		seen[target] = disconnected
 	}
 	for range 20 { // a map has no order, nor have the observations
-		_, v := playRounds(rules, []round{{0, seen}, {1, seen}})
-		if diff := cmp.Diff(want, targets(v.Decision)); diff != "" {
+		_, v := judgeRounds(rules, []scriptedRound{{0, seen}, {1, seen}})
+		if diff := cmp.Diff(want, listTargets(v.Decision)); diff != "" {
 			t.Fatalf("failures (-want +got):\n%s", diff)
 		}
 	}
@@ -107,37 +108,37 @@ func TestFailuresOfOneMomentAreInTheOrderOfNames(t *testing.T) {
 func TestSecondFailureIsNotLostWhileTheFirstSettles(t *testing.T) {
 	settle := rules
 	settle.Settle = 20 * 1e9
-	a, b := mount("app", "a", "/a"), mount("app", "b", "/b")
+	a, b := newTarget("app", "a", "/a"), newTarget("app", "b", "/b")
 	both := func(ca, cb probes.Cause) map[probes.Target]probes.Cause {
 		return map[probes.Target]probes.Cause{a: ca, b: cb}
 	}
-	rounds := []round{{0, both(stale, healthy)}, {1, both(stale, healthy)}, {10, both(stale, stale)}, {11, both(stale, stale)}}
-	_, v := playRounds(settle, rounds)
+	rounds := []scriptedRound{{0, both(stale, healthy)}, {1, both(stale, healthy)}, {10, both(stale, stale)}, {11, both(stale, stale)}}
+	_, v := judgeRounds(settle, rounds)
 	if v.Decision.Remediate {
 		t.Fatalf("decided before anything settled: %+v", v.Decision)
 	}
-	_, v = playRounds(settle, append(rounds, round{21, both(healthy, stale)}))
+	_, v = judgeRounds(settle, append(rounds, scriptedRound{21, both(healthy, stale)}))
 	if v.Decision.Remediate {
 		t.Errorf("the first recovered, the second is not due: %+v", v.Decision)
 	}
-	_, v = playRounds(settle, append(rounds, round{21, both(healthy, stale)}, round{31, both(healthy, stale)}))
-	if diff := cmp.Diff([]probes.Target{b}, targets(v.Decision)); diff != "" {
+	_, v = judgeRounds(settle, append(rounds, scriptedRound{21, both(healthy, stale)}, scriptedRound{31, both(healthy, stale)}))
+	if diff := cmp.Diff([]probes.Target{b}, listTargets(v.Decision)); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
 }
 
-func TestUnknownMountHoldsNobodyBack(t *testing.T) {
-	a, b := mount("app", "a", "/a"), mount("app", "b", "/b")
+func TestUnknownMountDelaysNoDecision(t *testing.T) {
+	a, b := newTarget("app", "a", "/a"), newTarget("app", "b", "/b")
 	seen := map[probes.Target]probes.Cause{a: disconnected, b: unknown}
-	_, v := playRounds(rules, []round{{0, seen}, {1, seen}})
-	if diff := cmp.Diff([]probes.Target{a}, targets(v.Decision)); diff != "" {
+	_, v := judgeRounds(rules, []scriptedRound{{0, seen}, {1, seen}})
+	if diff := cmp.Diff([]probes.Target{a}, listTargets(v.Decision)); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
 }
 
 func TestUnwatchedMountIsForgotten(t *testing.T) {
-	a, b := mount("app", "a", "/a"), mount("app", "b", "/b")
-	state, v := playRounds(rules, []round{
+	a, b := newTarget("app", "a", "/a"), newTarget("app", "b", "/b")
+	state, v := judgeRounds(rules, []scriptedRound{
 		{0, map[probes.Target]probes.Cause{a: disconnected, b: healthy}},
 		{1, map[probes.Target]probes.Cause{a: disconnected, b: healthy}},
 		{2, map[probes.Target]probes.Cause{b: healthy}},
@@ -149,16 +150,16 @@ func TestUnwatchedMountIsForgotten(t *testing.T) {
 }
 
 func TestNextIsTheSoonestOfAllMounts(t *testing.T) {
-	seen := map[probes.Target]probes.Cause{mount("app", "a", "/a"): healthy, mount("app", "b", "/b"): stale, mount("app", "c", "/c"): ioError}
-	if _, v := playRounds(rules, []round{{0, seen}}); v.Next != verdict.ConfirmErrnoAfter {
+	seen := map[probes.Target]probes.Cause{newTarget("app", "a", "/a"): healthy, newTarget("app", "b", "/b"): stale, newTarget("app", "c", "/c"): ioError}
+	if _, v := judgeRounds(rules, []scriptedRound{{0, seen}}); v.Next != verdict.ConfirmErrnoAfter {
 		t.Errorf("looks again after %s, want %s", v.Next, verdict.ConfirmErrnoAfter)
 	}
 }
 
-// The looks at a pod are judged together, when the slowest has ended.
+// The probes of a pod are judged together, when the slowest has ended.
 func TestNextWhenTheTimeToConfirmIsOver(t *testing.T) {
 	for cause, want := range map[probes.Cause]time.Duration{disconnected: verdict.ConfirmErrnoAfter, notMounted: verdict.ConfirmErrnoAfter, ioError: rules.Period} {
-		seen := []probes.Observation{look{at: 0, cause: cause}.observation(data)}
+		seen := []probes.Observation{scriptedProbe{at: 0, cause: cause}.toObservation(data)}
 		if _, v := verdict.Step(nil, seen, rules, at(5)); v.Next != want {
 			t.Errorf("%s seen five seconds ago: looks again after %s, want %s", cause, v.Next, want)
 		}
@@ -173,10 +174,10 @@ func TestNoObservations(t *testing.T) {
 }
 
 func TestStepLeavesItsInputAlone(t *testing.T) {
-	state, _ := play(rules, script(ioError, 0, 10))
+	state, _ := judgeScript(rules, newScript(ioError, 0, 10))
 	before := maps.Clone(state)
 	for _, cause := range []probes.Cause{healthy, unknown, ioError, hung, disconnected} {
-		observations := []probes.Observation{look{at: 20, cause: cause}.observation(data)}
+		observations := []probes.Observation{scriptedProbe{at: 20, cause: cause}.toObservation(data)}
 		given := slices.Clone(observations)
 		verdict.Step(state, observations, rules, at(20))
 		if !maps.Equal(state, before) || !slices.Equal(observations, given) {

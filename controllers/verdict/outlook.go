@@ -6,8 +6,8 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Shown returns what people are told of the mount: the name of its phase, or "Unknown" while it is out of sight or was never seen
-// healthy or broken.
+// Shown returns the state of the mount for the status page: the name of its phase, or "Unknown"
+// while its latest observation is Unknown or it was never seen healthy or broken.
 func (m Mount) Shown() string {
 	if m.Unseen > 0 || m.Phase == Unjudged {
 		return probes.Unknown.String()
@@ -15,14 +15,14 @@ func (m Mount) Shown() string {
 	return m.Phase.String()
 }
 
-// Outlook is what a mount that stays as it is still needs before a pod is removed for it. The zero value says that nothing is on
-// its way.
+// Outlook says what evidence is missing before a pod may be evicted because of a mount, if the
+// mount stays as it is. The zero value says that there is no failure.
 type Outlook struct {
-	Looks int       // broken looks that a Suspect mount lacks; 0 for a Failed one
-	At    time.Time // not before this; zero when only looks count
+	Looks int       // broken observations that a Suspect mount lacks; 0 for a Failed one
+	At    time.Time // not before this; zero when only the number of probes counts
 }
 
-// Outlook is for telling, not for acting: Step decides, by the looks that really come.
+// Outlook is for display only. Step decides, by the observations that are made.
 func (m Mount) Outlook(r Rules) Outlook {
 	o := m.Observation
 	switch {
@@ -31,10 +31,10 @@ func (m Mount) Outlook(r Rules) Outlook {
 	case m.Phase != Suspect:
 		return Outlook{}
 	case o.Definitive():
-		return Outlook{Looks: 1, At: m.definitive.Add(ConfirmAfter(o.Cause))}
+		return Outlook{Looks: 1, At: m.permanentSince.Add(ConfirmAfter(o.Cause))}
 	case o.Cause == probes.CauseHung:
-		return Outlook{Looks: 1, At: m.steady.Add(r.Hang)}
+		return Outlook{Looks: 1, At: m.continuousSince.Add(r.Hang)}
 	default:
-		return Outlook{Looks: max(r.FailureThreshold-m.answered, 1)}
+		return Outlook{Looks: max(r.FailureThreshold-m.answeredProbes, 1)}
 	}
 }

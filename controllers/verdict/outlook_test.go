@@ -31,8 +31,8 @@ func TestOutlookOfWhatIsNotBroken(t *testing.T) {
 	}
 }
 
-// What the outlook says comes true: a mount that stays broken has Failed after so many looks that end not before that time, and never
-// with fewer or sooner.
+// The outlook comes true: a mount that stays broken has Failed after that many observations, the
+// last of them not before that time, and never with fewer or sooner.
 func TestTheOutlookComesTrue(t *testing.T) {
 	for _, cause := range probes.Causes() {
 		for threshold := 1; threshold <= 5; threshold++ {

@@ -11,31 +11,32 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// walk is a random life of a pod's mounts, with what is known of each by a bookkeeping of its own.
-type walk struct {
+// randomWalk is a random history of a pod's mounts, with records that do not depend on the package.
+type randomWalk struct {
 	random  *rand.Rand
 	rules   verdict.Rules
 	targets []probes.Target
 	state   verdict.State
 	now     time.Time
-	history map[probes.Target][]probes.Observation // since the last healthy look, without Unknown
-	gaps    map[probes.Target]int                  // how long the history was when a look was last Unknown
+	history map[probes.Target][]probes.Observation // since the last healthy observation, without Unknown
+	gaps    map[probes.Target]int                  // how long the history was at the last Unknown observation
 	better  map[probes.Target]bool                 // was seen healthy once, not merely by design
 }
 
-func newWalk(seed int64) *walk {
+func newRandomWalk(seed int64) *randomWalk {
 	random := rand.New(rand.NewSource(seed))
-	w := &walk{random: random, now: epoch, history: map[probes.Target][]probes.Observation{}, gaps: map[probes.Target]int{}, better: map[probes.Target]bool{}}
+	w := &randomWalk{random: random, now: epoch, history: map[probes.Target][]probes.Observation{}, gaps: map[probes.Target]int{}, better: map[probes.Target]bool{}}
 	seconds := func(n int) time.Duration { return time.Duration(random.Intn(n)) * time.Second }
 	w.rules = verdict.Rules{FailureThreshold: 1 + random.Intn(4), Hang: time.Second + seconds(60), Settle: seconds(2) * 15, Period: time.Second + seconds(15)}
 	for i := range 1 + random.Intn(3) {
-		w.targets = append(w.targets, mount("app", fmt.Sprint("v", i), fmt.Sprint("/", i)))
+		w.targets = append(w.targets, newTarget("app", fmt.Sprint("v", i), fmt.Sprint("/", i)))
 	}
 	return w
 }
 
-// look makes a random observation: health is rare enough for failures to be confirmed, common enough to cancel some.
-func (w *walk) look(target probes.Target) probes.Observation {
+// newObservation makes a random observation. Health is rare enough for failures to be confirmed,
+// and common enough to cancel some.
+func (w *randomWalk) newObservation(target probes.Target) probes.Observation {
 	o := probes.Observation{Target: target, Finished: w.now, Started: w.now.Add(-time.Duration(w.random.Intn(90000)) * time.Millisecond)}
 	switch n := w.random.Intn(20); {
 	case n < 2:
@@ -52,8 +53,8 @@ func (w *walk) look(target probes.Target) probes.Observation {
 	return o
 }
 
-// meant is what a look counts as: what was never seen better is healthy or unknown.
-func (w *walk) meant(o probes.Observation) probes.Health {
+// countsAs says what an observation counts as: what was never seen better is healthy or unknown.
+func (w *randomWalk) countsAs(o probes.Observation) probes.Health {
 	switch {
 	case o.Health != probes.Broken || !o.ByDesign || w.better[o.Target]:
 		return o.Health
@@ -64,8 +65,8 @@ func (w *walk) meant(o probes.Observation) probes.Health {
 	}
 }
 
-func (w *walk) remember(o probes.Observation) {
-	switch w.meant(o) {
+func (w *randomWalk) recordObservation(o probes.Observation) {
+	switch w.countsAs(o) {
 	case probes.Healthy:
 		w.history[o.Target] = nil
 		w.gaps[o.Target] = 0
@@ -82,10 +83,10 @@ func TestRandomWalks(t *testing.T) {
 	t.Logf("first seed %d", seed)
 	decisions := 0
 	for i := range int64(400) {
-		w := newWalk(seed + i)
+		w := newRandomWalk(seed + i)
 		for range 60 {
 			w.now = w.now.Add(time.Duration(w.random.Intn(12000)) * time.Millisecond)
-			v, err := w.step()
+			v, err := w.stepAndCheck()
 			if err != nil {
 				t.Fatalf("seed %d, rules %+v: %v", seed+i, w.rules, err)
 			}
@@ -99,15 +100,15 @@ func TestRandomWalks(t *testing.T) {
 	}
 }
 
-// step makes one round of looks and checks everything that must always hold.
-func (w *walk) step() (verdict.Verdict, error) {
+// stepAndCheck makes one probe of all mounts and checks everything that must always hold.
+func (w *randomWalk) stepAndCheck() (verdict.Verdict, error) {
 	var observations []probes.Observation
 	latest := map[probes.Target]probes.Observation{}
 	meant := map[probes.Target]probes.Health{}
 	for _, target := range w.targets {
-		o := w.look(target)
-		meant[target] = w.meant(o)
-		w.remember(o)
+		o := w.newObservation(target)
+		meant[target] = w.countsAs(o)
+		w.recordObservation(o)
 		latest[target] = o
 		observations = append(observations, o)
 	}
@@ -128,7 +129,7 @@ func (w *walk) step() (verdict.Verdict, error) {
 	return v, w.checkDecision(v.Decision, latest)
 }
 
-func (w *walk) checkMount(o probes.Observation, meant probes.Health, from, to verdict.Mount) error {
+func (w *randomWalk) checkMount(o probes.Observation, meant probes.Health, from, to verdict.Mount) error {
 	switch meant {
 	case probes.Healthy:
 		if to.Phase != verdict.Healthy || to.Observation.Health != probes.Healthy || to.Looks != 0 || to.Unseen != 0 || !to.Since.IsZero() {
@@ -151,8 +152,8 @@ func (w *walk) checkMount(o probes.Observation, meant probes.Health, from, to ve
 	return nil
 }
 
-// checkDecision holds the decision against the walk's own history.
-func (w *walk) checkDecision(d verdict.Decision, latest map[probes.Target]probes.Observation) error {
+// checkDecision compares the decision with the walk's own history.
+func (w *randomWalk) checkDecision(d verdict.Decision, latest map[probes.Target]probes.Observation) error {
 	if d.Remediate != (len(d.Failures) > 0) {
 		return fmt.Errorf("remediate is %v with %d failures", d.Remediate, len(d.Failures))
 	}
@@ -167,21 +168,21 @@ func (w *walk) checkDecision(d verdict.Decision, latest map[probes.Target]probes
 		if w.now.Sub(f.Confirmed) < w.rules.Settle {
 			return fmt.Errorf("decided before it settled")
 		}
-		if !w.proven(w.history[target], w.gaps[target]) {
+		if !w.isProven(w.history[target], w.gaps[target]) {
 			return fmt.Errorf("decided without proof: %+v", f)
 		}
-		if f.Definitive && !confirmedTwice(w.history[target]) {
+		if f.Definitive && !isConfirmedTwice(w.history[target]) {
 			return fmt.Errorf("called definitive without proof: %+v", f)
 		}
 	}
 	return nil
 }
 
-// proven says whether some look in the row could confirm the failure. A gap before a look of the row may have hidden a
-// recovery, unless the look's question is older.
-func (w *walk) proven(row []probes.Observation, gap int) bool {
+// isProven reports whether some observation in the streak could confirm the failure. A gap before
+// an observation may have hidden a recovery, unless its call is older.
+func (w *randomWalk) isProven(streak []probes.Observation, gap int) bool {
 	answered, counted := 0, time.Time{}
-	for i, o := range row {
+	for i, o := range streak {
 		if o.Cause != probes.CauseHung && (counted.IsZero() || o.Finished.Sub(counted) >= w.rules.Period/2) {
 			answered++
 			counted = o.Finished
@@ -191,11 +192,11 @@ func (w *walk) proven(row []probes.Observation, gap int) bool {
 		}
 		switch {
 		case o.Cause.Definitive() && !o.Tentative:
-			if confirmedTwice(row[:i+1]) {
+			if isConfirmedTwice(streak[:i+1]) {
 				return true
 			}
 		case o.Cause == probes.CauseHung:
-			since := row[0].Started
+			since := streak[0].Started
 			if gap > 0 && i == gap && o.Started.After(since) {
 				since = o.Started
 			}
@@ -211,34 +212,34 @@ func (w *walk) proven(row []probes.Observation, gap int) bool {
 	return false
 }
 
-// confirmedTwice says whether the latest looks of the row are all definitive, at least two, and far enough apart for the
-// cause of the last.
-func confirmedTwice(row []probes.Observation) bool {
-	first := len(row)
-	for first > 0 && row[first-1].Cause.Definitive() && !row[first-1].Tentative {
+// isConfirmedTwice reports whether the latest observations of the streak are all permanent, at
+// least two, and far enough apart for the cause of the last.
+func isConfirmedTwice(streak []probes.Observation) bool {
+	first := len(streak)
+	for first > 0 && streak[first-1].Cause.Definitive() && !streak[first-1].Tentative {
 		first--
 	}
-	if len(row)-first < 2 {
+	if len(streak)-first < 2 {
 		return false
 	}
-	last := row[len(row)-1]
-	return last.Finished.Sub(row[first].Finished) >= verdict.ConfirmAfter(last.Cause)
+	last := streak[len(streak)-1]
+	return last.Finished.Sub(streak[first].Finished) >= verdict.ConfirmAfter(last.Cause)
 }
 
-// Whatever causes a mount that stays broken shows, and in whichever order, it is found out within a bounded time.
+// A mount that stays broken fails within a bounded time, whatever its causes and their order.
 func TestMixturesConverge(t *testing.T) {
 	seed := time.Now().UnixNano()
 	random := rand.New(rand.NewSource(seed))
 	for i := range 300 {
-		looks, now := []look{}, 1.0
+		looks, now := []scriptedProbe{}, 1.0
 		for range 60 {
-			looks = append(looks, look{at: now, cause: probes.Causes()[random.Intn(len(probes.Causes()))]})
+			looks = append(looks, scriptedProbe{at: now, cause: probes.Causes()[random.Intn(len(probes.Causes()))]})
 			now += 10
 		}
-		if _, verdicts := play(rules, looks[:8]); !remediates(verdicts) {
+		if _, verdicts := judgeScript(rules, looks[:8]); !remediates(verdicts) {
 			t.Fatalf("seed %d, walk %d: no decision after 8 broken looks over 70 s: %v", seed, i, looks[:8])
 		}
-		if _, verdicts := play(rules, looks); !verdicts[len(verdicts)-1].Decision.Remediate {
+		if _, verdicts := judgeScript(rules, looks); !verdicts[len(verdicts)-1].Decision.Remediate {
 			t.Fatalf("seed %d, walk %d: the decision was taken back although no look was healthy", seed, i)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Phase is what is believed of one mount. The zero value is Unjudged.
+// Phase is the state of one mount. The zero value is Unjudged.
 type Phase uint8
 
 // The phases of a mount.
@@ -31,42 +31,52 @@ func (p Phase) String() string {
 	}
 }
 
-// Mount is what is remembered of one mount between looks.
+// Mount is what is known of one mount between probes.
 type Mount struct {
 	Phase       Phase
-	Since       time.Time          // Suspect, Failed: since when every look was broken; a hang began with its question
-	Looks       int                // Suspect, Failed: broken looks in a row
+	Since       time.Time          // Suspect, Failed: when the failure began; a hang begins with its call
+	Looks       int                // Suspect, Failed: broken observations in a row
 	FailedAt    time.Time          // Failed: when it was confirmed
 	Observation probes.Observation // the latest that was not Unknown
-	Unseen      int                // looks in a row that were Unknown
-	Blind       string             // why the latest look was Unknown; "" when it was not
+	Unseen      int                // Unknown observations in a row, up to the latest
+	Blind       string             // why the latest observation was Unknown; "" when it was not
 
-	better     bool      // it was seen Healthy once: what is broken now is not so by design
-	answered   int       // broken looks in a row that were answered, that is, did not hang; those close together count as one
-	counted    time.Time // when the latest of them was counted
-	steady     time.Time // since when no look and no gap between looks could have hidden a recovery
-	definitive time.Time // when the present row of definitive looks began; zero when there is none
+	// It was found Healthy once, and not merely by design, so a failure now is not by design.
+	seenBetter bool
+
+	// Broken observations in a row that were answers, not hangs. Those within half a period count
+	// as one; lastCounted is when the latest of them was counted.
+	answeredProbes int
+	lastCounted    time.Time
+
+	// The mount cannot have recovered unnoticed since then, so a hang is measured from here. Unlike
+	// Since, it moves forward when the mount could not be judged for a while.
+	continuousSince time.Time
+
+	// When the present row of permanent observations began; zero when the latest is not permanent.
+	permanentSince time.Time
 }
 
-// State is what is remembered of one pod. Step never changes a State that it was given.
+// State is what is known of the mounts of one pod. Step never changes a State that it was given.
 type State map[probes.Target]Mount
 
 // Rules say how much evidence is enough. They come from the pod's policy.
 type Rules struct {
-	FailureThreshold int           // broken looks in a row for a cause that is not definitive
-	Hang             time.Duration // for how long every look must have been broken when the latest has no answer
-	Settle           time.Duration // from confirmation to the act
-	Period           time.Duration // between looks
+	FailureThreshold int           // broken observations in a row for a cause that is not permanent
+	Hang             time.Duration // how long a failure must have lasted when the latest call hangs
+	Settle           time.Duration // from confirmation to the eviction
+	Period           time.Duration // between probes
 }
 
-// The least time between the two looks that a definitive cause needs. A mount table may be read while a mount is being
-// moved; an errno that the kernel never takes back needs no more than to be no slip of the look.
+// The least time between the two observations that a permanent cause needs. A mount table may be
+// read while a mount is being moved. An errno that the kernel never takes back is only confirmed to
+// exclude a mistake of the probe.
 const (
 	ConfirmTableAfter = time.Second
 	ConfirmErrnoAfter = 10 * time.Millisecond
 )
 
-// ConfirmAfter returns the least time between the two looks that a definitive cause needs.
+// ConfirmAfter returns the least time between the two observations that a permanent cause needs.
 func ConfirmAfter(c probes.Cause) time.Duration {
 	if c == probes.CauseNotMounted {
 		return ConfirmTableAfter
@@ -74,16 +84,16 @@ func ConfirmAfter(c probes.Cause) time.Duration {
 	return ConfirmErrnoAfter
 }
 
-// minLooks is how many broken looks in a row any cause needs.
-const minLooks = 2
+// minProbes is how many broken observations in a row any cause needs.
+const minProbes = 2
 
-// observe returns what is believed of m after one more look.
-func (m Mount) observe(o probes.Observation, r Rules) Mount {
-	switch o = m.admit(o); o.Health {
+// applyObservation returns the state of the mount after one more observation.
+func (m Mount) applyObservation(o probes.Observation, r Rules) Mount {
+	switch o = m.excuseByDesign(o); o.Health {
 	case probes.Healthy:
-		return Mount{Phase: Healthy, Observation: o, better: m.better || !o.ByDesign}
+		return Mount{Phase: Healthy, Observation: o, seenBetter: m.seenBetter || !o.ByDesign}
 	case probes.Broken:
-		return m.broken(o, r)
+		return m.applyBroken(o, r)
 	default:
 		m.Unseen++
 		m.Blind = o.Detail
@@ -91,10 +101,11 @@ func (m Mount) observe(o probes.Observation, r Rules) Mount {
 	}
 }
 
-// admit takes back what may have been so from the beginning, as long as the mount was never seen better: a volume that is
-// read-only answers well, while a canary that nobody has ever seen proves nothing.
-func (m Mount) admit(o probes.Observation) probes.Observation {
-	if o.Health != probes.Broken || !o.ByDesign || m.better {
+// excuseByDesign changes a broken observation of what may have been so from the beginning, as long
+// as the mount was never seen better. A read-only volume is then Healthy. A canary that nobody has
+// ever seen proves nothing, so it is Unknown.
+func (m Mount) excuseByDesign(o probes.Observation) probes.Observation {
+	if o.Health != probes.Broken || !o.ByDesign || m.seenBetter {
 		return o
 	}
 	if o.Cause == probes.CauseReadOnly {
@@ -106,51 +117,56 @@ func (m Mount) admit(o probes.Observation) probes.Observation {
 	return o
 }
 
-func (m Mount) broken(o probes.Observation, r Rules) Mount {
+// applyBroken returns the state of the mount after one more broken observation.
+func (m Mount) applyBroken(o probes.Observation, r Rules) Mount {
 	if m.Phase != Suspect && m.Phase != Failed {
-		since := later(o.Started, m.Observation.Finished)
-		m = Mount{Phase: Suspect, Since: since, steady: since, better: m.better}
+		since := chooseLater(o.Started, m.Observation.Finished)
+		m = Mount{Phase: Suspect, Since: since, continuousSince: since, seenBetter: m.seenBetter}
 	}
 	if m.Unseen > 0 {
-		m.steady = later(o.Started, m.steady) // unless the question is older than the gap, the mount may have recovered in it
+		// The mount may have recovered in the gap, unless this call began before it.
+		m.continuousSince = chooseLater(o.Started, m.continuousSince)
 	}
 	m.Observation, m.Unseen, m.Blind = o, 0, ""
 	m.Looks++
-	m.count(o, r)
-	m.definitive = definitiveSince(m.definitive, o)
-	if m.Phase == Suspect && m.confirmed(r) {
+	m.countAnswered(o, r)
+	m.permanentSince = computePermanentSince(m.permanentSince, o)
+	if m.Phase == Suspect && m.isConfirmed(r) {
 		m.Phase, m.FailedAt = Failed, o.Finished
 	}
 	return m
 }
 
-// count counts an answered look. An event may call for looks at any rate, which proves no more than those of the
-// periods would.
-func (m *Mount) count(o probes.Observation, r Rules) {
-	if o.Cause == probes.CauseHung || m.answered > 0 && o.Finished.Sub(m.counted) < r.Period/2 {
+// countAnswered counts an observation that is an answer. Events may trigger probes at any rate, and
+// these prove no more than the probes of the periods would.
+func (m *Mount) countAnswered(o probes.Observation, r Rules) {
+	if o.Cause == probes.CauseHung || m.answeredProbes > 0 && o.Finished.Sub(m.lastCounted) < r.Period/2 {
 		return
 	}
-	m.answered++
-	m.counted = o.Finished
+	m.answeredProbes++
+	m.lastCounted = o.Finished
 }
 
-// blind reports whether the mount has been out of sight for long enough to tell people.
-func (m Mount) blind(r Rules) bool { return m.Unseen >= r.FailureThreshold }
+// isLongUnknown reports whether the mount could not be judged for long enough to report it.
+func (m Mount) isLongUnknown(r Rules) bool { return m.Unseen >= r.FailureThreshold }
 
-// warned reports whether a look has found another Warning than the one before, be it none. Only a Healthy mount has one.
-func (m Mount) warned(before Mount) bool {
+// hasNewWarning reports whether the mount has another Warning than before, or none any more. Only a
+// Healthy mount has one.
+func (m Mount) hasNewWarning(before Mount) bool {
 	return m.Phase == Healthy && m.Observation.Warning != before.Observation.Warning
 }
 
-// later keeps a hang whose question is older than the last healthy answer from counting the time before that answer.
-func later(started, answered time.Time) time.Time {
+// chooseLater returns the later time: the start of a call, or the last answer. A hang whose call
+// began before the last healthy answer only counts from that answer on.
+func chooseLater(started, answered time.Time) time.Time {
 	if answered.After(started) {
 		return answered
 	}
 	return started
 }
 
-func definitiveSince(since time.Time, o probes.Observation) time.Time {
+// computePermanentSince returns when the row of permanent observations that o belongs to began.
+func computePermanentSince(since time.Time, o probes.Observation) time.Time {
 	switch {
 	case !o.Definitive():
 		return time.Time{}
@@ -161,51 +177,53 @@ func definitiveSince(since time.Time, o probes.Observation) time.Time {
 	}
 }
 
-// confirmed says whether the looks in a row are enough for the cause of the latest. A row may mix causes (a
-// server that goes away answers EIO, then nothing): whatever the mixture, it counts from its first look. One look
-// alone is never enough, whatever the rules say: a hang may be older than the first look at it.
-func (m Mount) confirmed(r Rules) bool {
+// isConfirmed reports whether the observations in a row are enough for the cause of the latest. A
+// row may mix causes: a server that goes away first answers EIO, then nothing. It counts from its
+// first observation, whatever the mixture. One observation is never enough, whatever the rules say:
+// a hang may have begun long before it was first observed.
+func (m Mount) isConfirmed(r Rules) bool {
 	o := m.Observation
 	switch {
-	case m.Looks < minLooks:
+	case m.Looks < minProbes:
 		return false
 	case o.Definitive():
-		return m.isDefinitive()
+		return m.isPermanent()
 	case o.Cause == probes.CauseHung:
-		return o.Finished.Sub(m.steady) >= r.Hang
+		return o.Finished.Sub(m.continuousSince) >= r.Hang
 	default:
-		return m.answered >= r.FailureThreshold
+		return m.answeredProbes >= r.FailureThreshold
 	}
 }
 
-// isDefinitive says whether the latest looks agree that the kernel will never take the failure back.
-func (m Mount) isDefinitive() bool {
+// isPermanent reports whether the latest observations agree that the kernel will never take the
+// failure back.
+func (m Mount) isPermanent() bool {
 	o := m.Observation
-	return m.Looks >= minLooks && o.Definitive() && o.Finished.Sub(m.definitive) >= ConfirmAfter(o.Cause)
+	return m.Looks >= minProbes && o.Definitive() && o.Finished.Sub(m.permanentSince) >= ConfirmAfter(o.Cause)
 }
 
 // Failure returns the evidence that m has failed. It means something only while m is Failed.
 func (m Mount) Failure() Failure {
-	return Failure{m.Observation, m.Since, m.Looks, m.FailedAt, m.isDefinitive()}
+	return Failure{m.Observation, m.Since, m.Looks, m.FailedAt, m.isPermanent()}
 }
 
-// next returns in how long the mount should be looked at again.
-func (m Mount) next(r Rules, now time.Time) time.Duration {
+// untilNextProbe returns in how long the mount should be probed again.
+func (m Mount) untilNextProbe(r Rules, now time.Time) time.Duration {
 	wait := r.Period
 	switch {
 	case m.Phase == Failed:
-		wait = until(m.FailedAt.Add(r.Settle), now, wait)
+		wait = delayUntil(m.FailedAt.Add(r.Settle), now, wait)
 	case m.Phase == Suspect && m.Observation.Definitive():
-		// That time may be over already: the looks at other mounts of the pod can take longer.
-		wait = min(wait, max(ConfirmErrnoAfter, m.definitive.Add(ConfirmAfter(m.Observation.Cause)).Sub(now)))
+		// That time may have passed already: the probes of the pod's other mounts can take longer.
+		wait = min(wait, max(ConfirmErrnoAfter, m.permanentSince.Add(ConfirmAfter(m.Observation.Cause)).Sub(now)))
 	case m.Phase == Suspect && m.Observation.Cause == probes.CauseHung:
-		wait = until(m.steady.Add(r.Hang), now, wait)
+		wait = delayUntil(m.continuousSince.Add(r.Hang), now, wait)
 	}
 	return wait
 }
 
-// until returns the time from now to t where t lies ahead and sooner than limit, else limit.
-func until(t, now time.Time, limit time.Duration) time.Duration {
+// delayUntil returns the time from now to t where t lies ahead and sooner than limit, else limit.
+func delayUntil(t, now time.Time, limit time.Duration) time.Duration {
 	if d := t.Sub(now); d > 0 && d < limit {
 		return d
 	}

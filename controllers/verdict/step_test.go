@@ -22,15 +22,15 @@ func at(seconds float64) time.Time {
 
 var data = probes.Target{Container: "app", Volume: "data", Path: "/data"}
 
-// look is one look in a script. Cause healthy and unknown stand for these results.
-type look struct {
+// scriptedProbe is one observation in a script. Cause healthy and unknown stand for these results.
+type scriptedProbe struct {
 	at    float64 // seconds, when it ended
 	cause probes.Cause
 	since float64 // of a hang: when the question was asked; 0 is half a second before its end
 	hint  hint
 }
 
-// hint is what a prober adds to a broken look.
+// hint is what a prober adds to a broken observation.
 type hint string
 
 const (
@@ -43,7 +43,7 @@ const (
 	unknown probes.Cause = "unknown"
 )
 
-func (l look) observation(target probes.Target) probes.Observation {
+func (l scriptedProbe) toObservation(target probes.Target) probes.Observation {
 	o := probes.Observation{Target: target, Started: at(l.at - 0.5), Finished: at(l.at)}
 	switch l.cause {
 	case healthy:
@@ -60,34 +60,35 @@ func (l look) observation(target probes.Target) probes.Observation {
 	return o
 }
 
-// hinted adds a hint to every look of a script.
-func hinted(h hint, looks []look) []look {
+// withHint adds a hint to every observation of a script.
+func withHint(h hint, looks []scriptedProbe) []scriptedProbe {
 	for i := range looks {
 		looks[i].hint = h
 	}
 	return looks
 }
 
-// script writes looks shortly: a cause and the seconds at which it was found.
-func script(cause probes.Cause, seconds ...float64) []look {
-	var looks []look
+// newScript returns a script: a cause and the seconds at which it was found.
+func newScript(cause probes.Cause, seconds ...float64) []scriptedProbe {
+	var looks []scriptedProbe
 	for _, s := range seconds {
-		looks = append(looks, look{at: s, cause: cause})
+		looks = append(looks, scriptedProbe{at: s, cause: cause})
 	}
 	return looks
 }
 
-func join(parts ...[]look) []look { return slices.Concat(parts...) }
+func joinScripts(parts ...[]scriptedProbe) []scriptedProbe { return slices.Concat(parts...) }
 
-// play judges one mount's looks one after the other and returns the last state and every verdict.
-func play(r verdict.Rules, looks []look) (verdict.State, []verdict.Verdict) {
+// judgeScript judges one mount's observations one after the other. It returns the last state and
+// every verdict.
+func judgeScript(r verdict.Rules, looks []scriptedProbe) (verdict.State, []verdict.Verdict) {
 	var (
 		state    verdict.State
 		verdicts []verdict.Verdict
 	)
 	for _, l := range looks {
 		var v verdict.Verdict
-		state, v = verdict.Step(state, []probes.Observation{l.observation(data)}, r, at(l.at))
+		state, v = verdict.Step(state, []probes.Observation{l.toObservation(data)}, r, at(l.at))
 		verdicts = append(verdicts, v)
 	}
 	return state, verdicts
@@ -120,68 +121,68 @@ func TestNoDecision(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		rules verdict.Rules
-		looks []look
+		looks []scriptedProbe
 	}{
 		{"no look", rules, nil},
-		{"always healthy", rules, script(healthy, 0, 10, 20, 30, 40, 50)},
-		{"always unknown", rules, script(unknown, 0, 10, 20, 30, 40, 50, 60, 70, 1000, 100000)},
-		{"unknown after healthy", rules, join(script(healthy, 0), script(unknown, 10, 20, 30, 40, 50, 60))},
+		{"always healthy", rules, newScript(healthy, 0, 10, 20, 30, 40, 50)},
+		{"always unknown", rules, newScript(unknown, 0, 10, 20, 30, 40, 50, 60, 70, 1000, 100000)},
+		{"unknown after healthy", rules, joinScripts(newScript(healthy, 0), newScript(unknown, 10, 20, 30, 40, 50, 60))},
 
-		{"one disconnected", rules, script(disconnected, 0)},
-		{"one stale", rules, script(stale, 0)},
-		{"one not mounted", rules, script(notMounted, 0)},
-		{"one disconnected, threshold 1", once, script(disconnected, 0)},
-		{"disconnected twice at the same time", rules, script(disconnected, 0, 0.009)},
-		{"not mounted twice within a second", rules, script(notMounted, 0, 0.999)},
-		{"not mounted many times within a second", rules, script(notMounted, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.999)},
-		{"stale, then not mounted, within a second", rules, join(script(stale, 0), script(notMounted, 0.5))},
-		{"disconnected, then healthy, then disconnected", rules, join(script(disconnected, 0), script(healthy, 1), script(disconnected, 2))},
-		{"disconnected every other time", rules, join(script(disconnected, 0), script(healthy, 10), script(disconnected, 20), script(healthy, 30), script(disconnected, 40), script(healthy, 50))},
-		{"disconnected, then unknown for ever", rules, join(script(disconnected, 0), script(unknown, 1, 10, 20, 30, 40, 1000))},
-		{"not mounted, then mounted", rules, join(script(notMounted, 0, 0.5), script(healthy, 1.5))},
-		{"stale and input/output error by turns, twice", rules, join(script(stale, 0), script(ioError, 10), script(stale, 20))},
+		{"one disconnected", rules, newScript(disconnected, 0)},
+		{"one stale", rules, newScript(stale, 0)},
+		{"one not mounted", rules, newScript(notMounted, 0)},
+		{"one disconnected, threshold 1", once, newScript(disconnected, 0)},
+		{"disconnected twice at the same time", rules, newScript(disconnected, 0, 0.009)},
+		{"not mounted twice within a second", rules, newScript(notMounted, 0, 0.999)},
+		{"not mounted many times within a second", rules, newScript(notMounted, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.999)},
+		{"stale, then not mounted, within a second", rules, joinScripts(newScript(stale, 0), newScript(notMounted, 0.5))},
+		{"disconnected, then healthy, then disconnected", rules, joinScripts(newScript(disconnected, 0), newScript(healthy, 1), newScript(disconnected, 2))},
+		{"disconnected every other time", rules, joinScripts(newScript(disconnected, 0), newScript(healthy, 10), newScript(disconnected, 20), newScript(healthy, 30), newScript(disconnected, 40), newScript(healthy, 50))},
+		{"disconnected, then unknown for ever", rules, joinScripts(newScript(disconnected, 0), newScript(unknown, 1, 10, 20, 30, 40, 1000))},
+		{"not mounted, then mounted", rules, joinScripts(newScript(notMounted, 0, 0.5), newScript(healthy, 1.5))},
+		{"stale and input/output error by turns, twice", rules, joinScripts(newScript(stale, 0), newScript(ioError, 10), newScript(stale, 20))},
 
-		{"one disconnected that may mend itself", rules, hinted(tentative, script(disconnected, 0))},
-		{"two that may mend themselves", rules, hinted(tentative, script(disconnected, 0, 10))},
-		{"many that may mend themselves, within a period", rules, hinted(tentative, script(notMounted, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9))},
-		{"one that may mend itself, one that may not", rules, join(hinted(tentative, script(disconnected, 0)), script(disconnected, 10))},
+		{"one disconnected that may mend itself", rules, withHint(tentative, newScript(disconnected, 0))},
+		{"two that may mend themselves", rules, withHint(tentative, newScript(disconnected, 0, 10))},
+		{"many that may mend themselves, within a period", rules, withHint(tentative, newScript(notMounted, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9))},
+		{"one that may mend itself, one that may not", rules, joinScripts(withHint(tentative, newScript(disconnected, 0)), newScript(disconnected, 10))},
 
-		{"read-only from the beginning", rules, hinted(byDesign, script(readOnly, 0, 10, 20, 30, 40, 50, 60))},
-		{"read-only by design after unknown", rules, join(script(unknown, 0, 10), hinted(byDesign, script(readOnly, 20, 30, 40, 50, 60)))},
-		{"read-only by design after an error", rules, join(script(ioError, 0, 10), hinted(byDesign, script(readOnly, 20, 30, 40, 50, 60)))},
-		{"read-only by design cancels errors", rules, join(script(ioError, 0, 10), hinted(byDesign, script(readOnly, 20)), script(ioError, 30, 40))},
-		{"two of three read-only", rules, join(script(healthy, 0), hinted(byDesign, script(readOnly, 10, 20)))},
-		{"read-only for a moment", rules, join(script(healthy, 0), hinted(byDesign, script(readOnly, 10, 20)), script(healthy, 30), hinted(byDesign, script(readOnly, 40, 50)))},
-		{"a canary that was never there", rules, hinted(byDesign, script(canary, 0, 10, 20, 30, 40, 50, 60))},
-		{"a missing canary advances nothing", rules, join(script(ioError, 0, 10), hinted(byDesign, script(canary, 20, 30, 40)))},
-		{"two of three canaries", rules, join(script(healthy, 0), hinted(byDesign, script(canary, 10, 20)))},
+		{"read-only from the beginning", rules, withHint(byDesign, newScript(readOnly, 0, 10, 20, 30, 40, 50, 60))},
+		{"read-only by design after unknown", rules, joinScripts(newScript(unknown, 0, 10), withHint(byDesign, newScript(readOnly, 20, 30, 40, 50, 60)))},
+		{"read-only by design after an error", rules, joinScripts(newScript(ioError, 0, 10), withHint(byDesign, newScript(readOnly, 20, 30, 40, 50, 60)))},
+		{"read-only by design cancels errors", rules, joinScripts(newScript(ioError, 0, 10), withHint(byDesign, newScript(readOnly, 20)), newScript(ioError, 30, 40))},
+		{"two of three read-only", rules, joinScripts(newScript(healthy, 0), withHint(byDesign, newScript(readOnly, 10, 20)))},
+		{"read-only for a moment", rules, joinScripts(newScript(healthy, 0), withHint(byDesign, newScript(readOnly, 10, 20)), newScript(healthy, 30), withHint(byDesign, newScript(readOnly, 40, 50)))},
+		{"a canary that was never there", rules, withHint(byDesign, newScript(canary, 0, 10, 20, 30, 40, 50, 60))},
+		{"a missing canary advances nothing", rules, joinScripts(newScript(ioError, 0, 10), withHint(byDesign, newScript(canary, 20, 30, 40)))},
+		{"two of three canaries", rules, joinScripts(newScript(healthy, 0), withHint(byDesign, newScript(canary, 10, 20)))},
 
-		{"one input/output error", rules, script(ioError, 0)},
-		{"one input/output error, threshold 1", once, script(ioError, 0)},
-		{"two of three input/output errors", rules, script(ioError, 0, 10)},
-		{"two of three, however far apart", rules, script(ioError, 0, 86400)},
-		{"two, healthy, two", rules, join(script(ioError, 0, 10), script(healthy, 20), script(ioError, 30, 40))},
-		{"two, then unknown for ever", rules, join(script(ioError, 0, 10), script(unknown, 20, 30, 40, 50, 60))},
-		{"many errors within a period", rules, script(ioError, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)},
-		{"as many as count, short of three half periods", rules, script(ioError, 0, 4.9, 5, 9.9)},
-		{"two errors and two hangs", rules, join(script(ioError, 0), script(hung, 10), script(ioError, 20), script(hung, 30))},
+		{"one input/output error", rules, newScript(ioError, 0)},
+		{"one input/output error, threshold 1", once, newScript(ioError, 0)},
+		{"two of three input/output errors", rules, newScript(ioError, 0, 10)},
+		{"two of three, however far apart", rules, newScript(ioError, 0, 86400)},
+		{"two, healthy, two", rules, joinScripts(newScript(ioError, 0, 10), newScript(healthy, 20), newScript(ioError, 30, 40))},
+		{"two, then unknown for ever", rules, joinScripts(newScript(ioError, 0, 10), newScript(unknown, 20, 30, 40, 50, 60))},
+		{"many errors within a period", rules, newScript(ioError, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)},
+		{"as many as count, short of three half periods", rules, newScript(ioError, 0, 4.9, 5, 9.9)},
+		{"two errors and two hangs", rules, joinScripts(newScript(ioError, 0), newScript(hung, 10), newScript(ioError, 20), newScript(hung, 30))},
 
-		{"one hang", rules, script(hung, 5)},
-		{"one hang, older than the limit", rules, []look{{at: 100, cause: hung, since: 1}}},
-		{"one hang, as long as the limit", shortHang, []look{{at: 100, cause: hung, since: 95}}},
-		{"hung for short of 40 s", rules, []look{{5, hung, 0.1, ""}, {15, hung, 0.1, ""}, {25, hung, 0.1, ""}, {35, hung, 0.1, ""}, {40, hung, 0.1, ""}}},
-		{"hung, released before 40 s, hung again", rules, []look{{5, hung, 0.1, ""}, {35, hung, 0.1, ""}, {38, healthy, 0, ""}, {43, hung, 38.1, ""}, {70, hung, 38.1, ""}}},
-		{"a hang older than the last answer", rules, []look{{50, healthy, 0, ""}, {55, hung, 1, ""}, {60, hung, 1, ""}, {89, hung, 1, ""}}},
-		{"hung, unknown for long, hung anew", rules, join(script(hung, 5), script(unknown, 15, 25, 35, 45), script(hung, 55, 65, 75, 85, 94))},
-		{"hung, then unknown for ever", rules, join(script(hung, 5, 15), script(unknown, 25, 35, 45, 55, 600))},
+		{"one hang", rules, newScript(hung, 5)},
+		{"one hang, older than the limit", rules, []scriptedProbe{{at: 100, cause: hung, since: 1}}},
+		{"one hang, as long as the limit", shortHang, []scriptedProbe{{at: 100, cause: hung, since: 95}}},
+		{"hung for short of 40 s", rules, []scriptedProbe{{5, hung, 0.1, ""}, {15, hung, 0.1, ""}, {25, hung, 0.1, ""}, {35, hung, 0.1, ""}, {40, hung, 0.1, ""}}},
+		{"hung, released before 40 s, hung again", rules, []scriptedProbe{{5, hung, 0.1, ""}, {35, hung, 0.1, ""}, {38, healthy, 0, ""}, {43, hung, 38.1, ""}, {70, hung, 38.1, ""}}},
+		{"a hang older than the last answer", rules, []scriptedProbe{{50, healthy, 0, ""}, {55, hung, 1, ""}, {60, hung, 1, ""}, {89, hung, 1, ""}}},
+		{"hung, unknown for long, hung anew", rules, joinScripts(newScript(hung, 5), newScript(unknown, 15, 25, 35, 45), newScript(hung, 55, 65, 75, 85, 94))},
+		{"hung, then unknown for ever", rules, joinScripts(newScript(hung, 5, 15), newScript(unknown, 25, 35, 45, 55, 600))},
 
-		{"failed, not yet settled", settle, script(disconnected, 0, 1, 11, 21, 30.9)},
-		{"failed, healthy before it settled", settle, join(script(disconnected, 0, 1, 11), script(healthy, 21), script(disconnected, 30, 31, 45))},
-		{"failed, unknown since", settle, join(script(disconnected, 0, 1), script(unknown, 11, 21, 31, 41, 51))},
-		{"errors, not yet settled", settle, script(ioError, 0, 10, 20, 30, 40, 49.9)},
+		{"failed, not yet settled", settle, newScript(disconnected, 0, 1, 11, 21, 30.9)},
+		{"failed, healthy before it settled", settle, joinScripts(newScript(disconnected, 0, 1, 11), newScript(healthy, 21), newScript(disconnected, 30, 31, 45))},
+		{"failed, unknown since", settle, joinScripts(newScript(disconnected, 0, 1), newScript(unknown, 11, 21, 31, 41, 51))},
+		{"errors, not yet settled", settle, newScript(ioError, 0, 10, 20, 30, 40, 49.9)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, verdicts := play(tc.rules, tc.looks)
+			_, verdicts := judgeScript(tc.rules, tc.looks)
 			for i, v := range verdicts {
 				if v.Decision.Remediate || len(v.Decision.Failures) > 0 || v.Decision.Definitive() {
 					t.Errorf("look %d decided %+v", i, v.Decision)
@@ -191,7 +192,7 @@ func TestNoDecision(t *testing.T) {
 	}
 }
 
-// Only the last look of each script may lead to the decision.
+// Only the last observation of each script may lead to the decision.
 func TestDecision(t *testing.T) {
 	settle := rules
 	settle.Settle = 30 * time.Second
@@ -200,41 +201,41 @@ func TestDecision(t *testing.T) {
 	for _, tc := range []struct {
 		name       string
 		rules      verdict.Rules
-		looks      []look
+		looks      []scriptedProbe
 		since      float64
 		count      int
 		definitive bool
 	}{
-		{"disconnected twice", rules, script(disconnected, 0, 0.01), -0.5, 2, true},
-		{"stale, seen too often", rules, script(stale, 0, 0.005, 0.01), -0.5, 3, true},
-		{"not mounted for a second", rules, script(notMounted, 0, 0.5, 1), -0.5, 3, true},
-		{"disconnected, may mend itself", rules, hinted(tentative, script(disconnected, 0, 10, 20)), -0.5, 3, false},
-		{"not mounted, may mend itself, threshold 1", once, hinted(tentative, script(notMounted, 0, 10)), -0.5, 2, false},
-		{"read-only, was not so", rules, join(script(healthy, 0), hinted(byDesign, script(readOnly, 10, 20, 30))), 9.5, 3, false},
-		{"read-only, was not so, then was for a while", rules, join(script(healthy, 0), hinted(byDesign, script(readOnly, 10, 20)), script(unknown, 30), hinted(byDesign, script(readOnly, 40))), 9.5, 3, false},
-		{"read-only, beyond doubt", rules, script(readOnly, 0, 10, 20), -0.5, 3, false},
-		{"the canary is gone", rules, join(script(healthy, 0), hinted(byDesign, script(canary, 10, 20, 30))), 9.5, 3, false},
-		{"the canary cannot be read", rules, script(canary, 0, 10, 20), -0.5, 3, false},
-		{"errors that an event announced", rules, script(ioError, 0, 3, 6, 10, 16), -0.5, 5, false},
-		{"hung, unknown between, the same question", rules, join(script(hung, 5), script(unknown, 15, 25), []look{{45, hung, 4.5, ""}}), 4.5, 2, false},
-		{"not mounted, unknown between", rules, join(script(notMounted, 0), script(unknown, 1, 2), script(notMounted, 3)), -0.5, 2, true},
-		{"disconnected after health", rules, join(script(healthy, 0), script(disconnected, 10, 11)), 9.5, 2, true},
-		{"one definitive cause after another", rules, join(script(stale, 0), script(disconnected, 1)), -0.5, 2, true},
-		{"three input/output errors", rules, script(ioError, 0, 10, 20), -0.5, 3, false},
-		{"three, unknown between", rules, join(script(ioError, 0), script(unknown, 10), script(ioError, 20), script(unknown, 30, 40, 50, 60), script(ioError, 70)), -0.5, 3, false},
-		{"threshold 1 still takes two", once, script(ioError, 0, 10), -0.5, 2, false},
-		{"hung for 40 s", rules, []look{{5, hung, 0.1, ""}, {15, hung, 0.1, ""}, {40.1, hung, 0.1, ""}}, 0.1, 3, false},
-		{"hung long before the first look", rules, []look{{500, hung, 1, ""}, {510, hung, 1, ""}}, 1, 2, false},
-		{"a hang older than the last answer", rules, []look{{50, healthy, 0, ""}, {55, hung, 1, ""}, {90, hung, 1, ""}}, 50, 2, false},
-		{"errors turn into a hang", rules, []look{{0, ioError, 0, ""}, {10, ioError, 0, ""}, {39.5, hung, 30, ""}}, -0.5, 3, false},
-		{"a hang turns into errors", rules, join(script(hung, 5), script(ioError, 10, 20, 30)), 4.5, 4, false},
-		{"errors turn definitive", rules, join(script(ioError, 0, 10), script(disconnected, 20, 21)), -0.5, 4, true},
-		{"definitive and not, by turns", rules, join(script(stale, 0), script(ioError, 10), script(stale, 20), script(ioError, 30)), -0.5, 4, false},
-		{"settled", settle, script(disconnected, 0, 1, 11, 31), -0.5, 4, true},
-		{"settled, unknown between", settle, join(script(disconnected, 0, 1), script(unknown, 31), script(disconnected, 32)), -0.5, 3, true},
+		{"disconnected twice", rules, newScript(disconnected, 0, 0.01), -0.5, 2, true},
+		{"stale, seen too often", rules, newScript(stale, 0, 0.005, 0.01), -0.5, 3, true},
+		{"not mounted for a second", rules, newScript(notMounted, 0, 0.5, 1), -0.5, 3, true},
+		{"disconnected, may mend itself", rules, withHint(tentative, newScript(disconnected, 0, 10, 20)), -0.5, 3, false},
+		{"not mounted, may mend itself, threshold 1", once, withHint(tentative, newScript(notMounted, 0, 10)), -0.5, 2, false},
+		{"read-only, was not so", rules, joinScripts(newScript(healthy, 0), withHint(byDesign, newScript(readOnly, 10, 20, 30))), 9.5, 3, false},
+		{"read-only, was not so, then was for a while", rules, joinScripts(newScript(healthy, 0), withHint(byDesign, newScript(readOnly, 10, 20)), newScript(unknown, 30), withHint(byDesign, newScript(readOnly, 40))), 9.5, 3, false},
+		{"read-only, beyond doubt", rules, newScript(readOnly, 0, 10, 20), -0.5, 3, false},
+		{"the canary is gone", rules, joinScripts(newScript(healthy, 0), withHint(byDesign, newScript(canary, 10, 20, 30))), 9.5, 3, false},
+		{"the canary cannot be read", rules, newScript(canary, 0, 10, 20), -0.5, 3, false},
+		{"errors that an event announced", rules, newScript(ioError, 0, 3, 6, 10, 16), -0.5, 5, false},
+		{"hung, unknown between, the same question", rules, joinScripts(newScript(hung, 5), newScript(unknown, 15, 25), []scriptedProbe{{45, hung, 4.5, ""}}), 4.5, 2, false},
+		{"not mounted, unknown between", rules, joinScripts(newScript(notMounted, 0), newScript(unknown, 1, 2), newScript(notMounted, 3)), -0.5, 2, true},
+		{"disconnected after health", rules, joinScripts(newScript(healthy, 0), newScript(disconnected, 10, 11)), 9.5, 2, true},
+		{"one definitive cause after another", rules, joinScripts(newScript(stale, 0), newScript(disconnected, 1)), -0.5, 2, true},
+		{"three input/output errors", rules, newScript(ioError, 0, 10, 20), -0.5, 3, false},
+		{"three, unknown between", rules, joinScripts(newScript(ioError, 0), newScript(unknown, 10), newScript(ioError, 20), newScript(unknown, 30, 40, 50, 60), newScript(ioError, 70)), -0.5, 3, false},
+		{"threshold 1 still takes two", once, newScript(ioError, 0, 10), -0.5, 2, false},
+		{"hung for 40 s", rules, []scriptedProbe{{5, hung, 0.1, ""}, {15, hung, 0.1, ""}, {40.1, hung, 0.1, ""}}, 0.1, 3, false},
+		{"hung long before the first look", rules, []scriptedProbe{{500, hung, 1, ""}, {510, hung, 1, ""}}, 1, 2, false},
+		{"a hang older than the last answer", rules, []scriptedProbe{{50, healthy, 0, ""}, {55, hung, 1, ""}, {90, hung, 1, ""}}, 50, 2, false},
+		{"errors turn into a hang", rules, []scriptedProbe{{0, ioError, 0, ""}, {10, ioError, 0, ""}, {39.5, hung, 30, ""}}, -0.5, 3, false},
+		{"a hang turns into errors", rules, joinScripts(newScript(hung, 5), newScript(ioError, 10, 20, 30)), 4.5, 4, false},
+		{"errors turn definitive", rules, joinScripts(newScript(ioError, 0, 10), newScript(disconnected, 20, 21)), -0.5, 4, true},
+		{"definitive and not, by turns", rules, joinScripts(newScript(stale, 0), newScript(ioError, 10), newScript(stale, 20), newScript(ioError, 30)), -0.5, 4, false},
+		{"settled", settle, newScript(disconnected, 0, 1, 11, 31), -0.5, 4, true},
+		{"settled, unknown between", settle, joinScripts(newScript(disconnected, 0, 1), newScript(unknown, 31), newScript(disconnected, 32)), -0.5, 3, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, verdicts := play(tc.rules, tc.looks)
+			_, verdicts := judgeScript(tc.rules, tc.looks)
 			last := len(verdicts) - 1
 			if remediates(verdicts[:last]) {
 				t.Fatal("decided before the last look")
@@ -250,18 +251,19 @@ func TestDecision(t *testing.T) {
 			if reason.Looks != tc.count || !reason.Since.Equal(at(tc.since)) {
 				t.Errorf("%d looks since %s, want %d since %s", reason.Looks, reason.Since, tc.count, at(tc.since))
 			}
-			if want := tc.looks[last].observation(data); reason.Observation != want {
+			if want := tc.looks[last].toObservation(data); reason.Observation != want {
 				t.Errorf("rests on %+v, want the latest look %+v", reason.Observation, want)
 			}
 		})
 	}
 }
 
-// What failed for another cause is not definitive for one look that is: a deletion past the budgets needs two.
+// One permanent observation after other causes does not make the failure permanent: a deletion that
+// ignores budgets needs two.
 func TestDefinitiveNeedsItsOwnConfirmation(t *testing.T) {
-	looks := join(script(ioError, 0, 10, 20), script(disconnected, 30, 30.005, 30.01), script(ioError, 41), script(disconnected, 51))
+	looks := joinScripts(newScript(ioError, 0, 10, 20), newScript(disconnected, 30, 30.005, 30.01), newScript(ioError, 41), newScript(disconnected, 51))
 	want := []bool{false, false, false, false, false, true, false, false}
-	_, verdicts := play(rules, looks)
+	_, verdicts := judgeScript(rules, looks)
 	for i, v := range verdicts {
 		if got := v.Decision.Definitive(); got != want[i] {
 			t.Errorf("look %d: definitive is %v, want %v", i, got, want[i])
@@ -280,10 +282,10 @@ func TestZeroDecisionRemovesNothing(t *testing.T) {
 }
 
 func TestUnknownResetsNothing(t *testing.T) {
-	state, _ := play(rules, script(ioError, 0, 10))
+	state, _ := judgeScript(rules, newScript(ioError, 0, 10))
 	before := state[data]
 	for i := 1; i <= 5; i++ {
-		state, _ = verdict.Step(state, []probes.Observation{look{at: 10 + float64(i), cause: unknown}.observation(data)}, rules, at(10+float64(i)))
+		state, _ = verdict.Step(state, []probes.Observation{scriptedProbe{at: 10 + float64(i), cause: unknown}.toObservation(data)}, rules, at(10+float64(i)))
 		got := state[data]
 		if got.Unseen != i || got.Blind != "not seen" {
 			t.Errorf("unseen %d times (%q), want %d", got.Unseen, got.Blind, i)
@@ -295,19 +297,19 @@ func TestUnknownResetsNothing(t *testing.T) {
 	}
 }
 
-func TestSightLost(t *testing.T) {
+func TestLostWhenLongUnknown(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		looks []look
+		looks []scriptedProbe
 		lost  []bool
 	}{
-		{"from the start, told once", script(unknown, 0, 10, 20, 30, 40), []bool{false, false, true, false, false}},
-		{"told again after it was seen", join(script(unknown, 0, 10, 20), script(healthy, 30), script(unknown, 40, 50, 60)), []bool{false, false, true, false, false, false, true}},
-		{"a failed mount", join(script(disconnected, 0, 1), script(unknown, 2, 3, 4, 5)), []bool{false, false, false, false, true, false}},
-		{"short gaps", join(script(unknown, 0, 10), script(ioError, 20), script(unknown, 30, 40), script(healthy, 50)), make([]bool, 6)},
+		{"from the start, told once", newScript(unknown, 0, 10, 20, 30, 40), []bool{false, false, true, false, false}},
+		{"told again after it was seen", joinScripts(newScript(unknown, 0, 10, 20), newScript(healthy, 30), newScript(unknown, 40, 50, 60)), []bool{false, false, true, false, false, false, true}},
+		{"a failed mount", joinScripts(newScript(disconnected, 0, 1), newScript(unknown, 2, 3, 4, 5)), []bool{false, false, false, false, true, false}},
+		{"short gaps", joinScripts(newScript(unknown, 0, 10), newScript(ioError, 20), newScript(unknown, 30, 40), newScript(healthy, 50)), make([]bool, 6)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, verdicts := play(rules, tc.looks)
+			_, verdicts := judgeScript(rules, tc.looks)
 			for i, v := range verdicts {
 				lost := slices.ContainsFunc(v.Transitions, func(t verdict.Transition) bool { return t.Lost })
 				if lost != tc.lost[i] {
@@ -319,8 +321,8 @@ func TestSightLost(t *testing.T) {
 }
 
 func TestTransitions(t *testing.T) {
-	looks := join(script(healthy, 0), script(ioError, 10, 20, 30, 40), script(healthy, 50), script(disconnected, 60), script(healthy, 61))
-	_, verdicts := play(rules, looks)
+	looks := joinScripts(newScript(healthy, 0), newScript(ioError, 10, 20, 30, 40), newScript(healthy, 50), newScript(disconnected, 60), newScript(healthy, 61))
+	_, verdicts := judgeScript(rules, looks)
 	var got []string
 	for _, v := range verdicts {
 		for _, t := range v.Transitions {
@@ -333,16 +335,16 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-func TestWarningsAreToldOnce(t *testing.T) {
+func TestWarningsAreReportedOnce(t *testing.T) {
 	warning := func(at float64, w probes.Warning) probes.Observation {
-		o := look{at: at, cause: healthy}.observation(data)
+		o := scriptedProbe{at: at, cause: healthy}.toObservation(data)
 		o.Warning = w
 		return o
 	}
 	var state verdict.State
 	var got []bool
 	for i, o := range []probes.Observation{
-		warning(0, ""), warning(10, probes.WarningNoSpace), warning(20, probes.WarningNoSpace), look{at: 30, cause: unknown}.observation(data),
+		warning(0, ""), warning(10, probes.WarningNoSpace), warning(20, probes.WarningNoSpace), scriptedProbe{at: 30, cause: unknown}.toObservation(data),
 		warning(40, probes.WarningNoSpace), warning(50, probes.WarningHostBroken), warning(60, ""), warning(70, ""),
 	} {
 		var v verdict.Verdict
@@ -359,20 +361,20 @@ func TestWarningsAreToldOnce(t *testing.T) {
 
 // What is so by design answers well, or proves nothing.
 func TestByDesign(t *testing.T) {
-	state, _ := play(rules, hinted(byDesign, script(readOnly, 0)))
+	state, _ := judgeScript(rules, withHint(byDesign, newScript(readOnly, 0)))
 	if m := state[data]; m.Phase != verdict.Healthy || m.Observation.Health != probes.Healthy || m.Observation.Cause != probes.CauseNone {
 		t.Errorf("read-only by design is %+v", m)
 	}
-	state, _ = play(rules, hinted(byDesign, script(canary, 0)))
+	state, _ = judgeScript(rules, withHint(byDesign, newScript(canary, 0)))
 	if m := state[data]; m.Phase != verdict.Unjudged || m.Unseen != 1 || m.Blind == "" {
 		t.Errorf("a canary that was never seen is %+v", m)
 	}
 }
 
-func TestFailedIsSaidBeforeItSettles(t *testing.T) {
+func TestFailedIsSetBeforeItSettles(t *testing.T) {
 	settle := rules
 	settle.Settle = time.Minute
-	_, verdicts := play(settle, join(script(disconnected, 0, 1), script(unknown, 5), script(healthy, 10)))
+	_, verdicts := judgeScript(settle, joinScripts(newScript(disconnected, 0, 1), newScript(unknown, 5), newScript(healthy, 10)))
 	for i, want := range []bool{false, true, true, false} {
 		if verdicts[i].Failed != want {
 			t.Errorf("look %d: failed is %v, want %v", i, verdicts[i].Failed, want)
@@ -386,25 +388,25 @@ func TestNext(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		rules verdict.Rules
-		looks []look
+		looks []scriptedProbe
 		want  time.Duration
 	}{
-		{"healthy", rules, script(healthy, 0), 10 * time.Second},
-		{"unknown", rules, script(unknown, 0), 10 * time.Second},
-		{"a definitive suspect is confirmed at once", rules, script(disconnected, 0), 10 * time.Millisecond},
-		{"a missing mount is confirmed after a second", rules, script(notMounted, 0), time.Second},
-		{"the rest of the second", rules, script(notMounted, 0, 0.75), 250 * time.Millisecond},
-		{"what may mend itself waits for its turn", rules, hinted(tentative, script(disconnected, 0)), 10 * time.Second},
-		{"an error waits for its turn", rules, script(ioError, 0), 10 * time.Second},
-		{"a hang far from its limit", rules, []look{{5, hung, 0.1, ""}}, 10 * time.Second},
-		{"a hang close to its limit", rules, []look{{5, hung, 0.5, ""}, {37.5, hung, 0.5, ""}}, 3 * time.Second},
-		{"a hang past its limit at the first look", rules, []look{{100, hung, 1, ""}}, 10 * time.Second},
-		{"failed, to be settled", settle, script(disconnected, 0, 1), 4 * time.Second},
-		{"failed, settled", settle, script(disconnected, 0, 1, 5), 10 * time.Second},
-		{"failed", rules, script(disconnected, 0, 1), 10 * time.Second},
+		{"healthy", rules, newScript(healthy, 0), 10 * time.Second},
+		{"unknown", rules, newScript(unknown, 0), 10 * time.Second},
+		{"a definitive suspect is confirmed at once", rules, newScript(disconnected, 0), 10 * time.Millisecond},
+		{"a missing mount is confirmed after a second", rules, newScript(notMounted, 0), time.Second},
+		{"the rest of the second", rules, newScript(notMounted, 0, 0.75), 250 * time.Millisecond},
+		{"what may mend itself waits for its turn", rules, withHint(tentative, newScript(disconnected, 0)), 10 * time.Second},
+		{"an error waits for its turn", rules, newScript(ioError, 0), 10 * time.Second},
+		{"a hang far from its limit", rules, []scriptedProbe{{5, hung, 0.1, ""}}, 10 * time.Second},
+		{"a hang close to its limit", rules, []scriptedProbe{{5, hung, 0.5, ""}, {37.5, hung, 0.5, ""}}, 3 * time.Second},
+		{"a hang past its limit at the first look", rules, []scriptedProbe{{100, hung, 1, ""}}, 10 * time.Second},
+		{"failed, to be settled", settle, newScript(disconnected, 0, 1), 4 * time.Second},
+		{"failed, settled", settle, newScript(disconnected, 0, 1, 5), 10 * time.Second},
+		{"failed", rules, newScript(disconnected, 0, 1), 10 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, verdicts := play(tc.rules, tc.looks)
+			_, verdicts := judgeScript(tc.rules, tc.looks)
 			if got := verdicts[len(verdicts)-1].Next; got != tc.want {
 				t.Errorf("looks again after %s, want %s", got, tc.want)
 			}
