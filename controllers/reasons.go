@@ -1,47 +1,48 @@
 package controllers
 
-// Event reasons. They are an API: alerts and people match on them.
+// Event reasons. They are an API: alerts and queries match on them.
 const (
 	ReasonMountUnhealthy      = "MountUnhealthy"      // a mount has failed
-	ReasonMountRecovered      = "MountRecovered"      // a mount answers again; nothing will be removed for it
-	ReasonMountWarning        = "MountWarning"        // a mount is healthy, but something around it is not
+	ReasonMountRecovered      = "MountRecovered"      // a mount answers again; no pod is evicted because of it
+	ReasonMountWarning        = "MountWarning"        // a mount is healthy, but something around it is wrong
 	ReasonMountUnknown        = "MountUnknown"        // a mount cannot be judged
 	ReasonPodRemediated       = "PodRemediated"       // the pod was evicted or deleted
-	ReasonRemediationHeld     = "RemediationHeld"     // the pod stays although a mount has failed
+	ReasonRemediationHeld     = "RemediationHeld"     // the pod is not evicted although a mount has failed
 	ReasonRemediationBlocked  = "RemediationBlocked"  // the API server refused the eviction, for now
-	ReasonSuccessorHealthy    = "SuccessorHealthy"    // the pod that replaces a removed one has healthy mounts: the remediation is over
-	ReasonSuccessorUnhealthy  = "SuccessorUnhealthy"  // the successor is broken too, or did not come up in time
-	ReasonPodStuckTerminating = "PodStuckTerminating" // a removed pod does not end, and why
+	ReasonSuccessorHealthy    = "SuccessorHealthy"    // the replacement pod has healthy mounts: the remediation is over
+	ReasonSuccessorUnhealthy  = "SuccessorUnhealthy"  // the replacement pod is broken too, or not healthy in time
+	ReasonPodStuckTerminating = "PodStuckTerminating" // an evicted pod does not end, and why
 	ReasonBackendUnhealthy    = "BackendUnhealthy"    // many mounts of one backend have failed: one pod is tried first
-	ReasonInvalidMountPolicy  = "InvalidMountPolicy"  // an annotation is not understood
+	ReasonInvalidMountPolicy  = "InvalidMountPolicy"  // an annotation is invalid
 )
 
-// Held says why a pod with a failed mount stays. The values are an API: they stand in metric labels.
+// Held is the reason why a pod with a failed mount is not evicted. The values are an API: they are
+// metric labels.
 type Held string
 
 // The reasons to hold a remediation.
 const (
 	HeldNone           Held = ""
-	HeldReportMode     Held = "ReportMode"     // the pod's policy says never to act
-	HeldDryRun         Held = "DryRun"         // the agent was told never to act
-	HeldNoController   Held = "NoController"   // nothing would make a new pod
-	HeldStaticPod      Held = "StaticPod"      // deleting its mirror restarts nothing
-	HeldNotRunning     Held = "NotRunning"     // it is ending or not up: the kubelet is at work
-	HeldOptedOut       Held = "OptedOut"       // the live object no longer asks for it
+	HeldReportMode     Held = "ReportMode"     // the pod's policy is to report only
+	HeldDryRun         Held = "DryRun"         // the agent runs in dry-run mode
+	HeldNoController   Held = "NoController"   // nothing would create a replacement pod
+	HeldStaticPod      Held = "StaticPod"      // deleting its mirror pod restarts nothing
+	HeldNotRunning     Held = "NotRunning"     // it is starting or ending: the kubelet is at work
+	HeldOptedOut       Held = "OptedOut"       // the pod in the API no longer asks for it
 	HeldBudget         Held = "Budget"         // a PodDisruptionBudget allows no eviction now
-	HeldBudgetConflict Held = "BudgetConflict" // several PodDisruptionBudgets select it; the API server refuses for ever
-	HeldPaused         Held = "Paused"         // an annotation of the namespace or the node says so
-	HeldJobWouldFail   Held = "JobWouldFail"   // the pod's Job allows no further failure, so that nothing would make a new pod
+	HeldBudgetConflict Held = "BudgetConflict" // several PodDisruptionBudgets select it: the API server always refuses
+	HeldPaused         Held = "Paused"         // an annotation of the namespace or the node pauses remediation
+	HeldJobWouldFail   Held = "JobWouldFail"   // its Job allows no further failure: nothing would create a replacement
 	HeldLeavingService Held = "LeavingService" // its readiness gate is taking it out of Services first
 	HeldNoFreshMount   Held = "NoFreshMount"   // a fresh mount would fail: its backend is down
-	HeldSharedVolume   Held = "SharedVolume"   // other pods keep the broken mount in use on this node
+	HeldSharedVolume   Held = "SharedVolume"   // other pods on this node keep the broken mount in use
 	HeldBackendStorm   Held = "BackendStorm"   // many mounts of its backend have failed: one pod is tried first
 	HeldOwnerBusy      Held = "OwnerBusy"      // another pod of its controller is being replaced
-	HeldBackoff        Held = "Backoff"        // its predecessor was removed a short while ago
-	HeldGaveUp         Held = "GaveUp"         // too many removals in a row did not help: a person is needed
-	HeldRateLimit      Held = "RateLimit"      // as many pods as the budgets allow were removed in this window, or other agents are asking
-	HeldNotConfirmed   Held = "NotConfirmed"   // the last look before the act did not find it broken
-	HeldAPIError       Held = "APIError"       // the API server did not answer, or with an error
+	HeldBackoff        Held = "Backoff"        // its predecessor was evicted a short while ago
+	HeldGaveUp         Held = "GaveUp"         // too many consecutive evictions did not help: needs manual action
+	HeldRateLimit      Held = "RateLimit"      // the budgets of all agents are used up, or the ledger is being updated
+	HeldNotConfirmed   Held = "NotConfirmed"   // the last probe before the eviction did not find the mount broken
+	HeldAPIError       Held = "APIError"       // the API server did not answer, or returned an error
 )
 
 // Holds lists all reasons to hold a remediation.

@@ -12,8 +12,8 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// values returns the constants of a file of this package that start with a prefix, by name.
-func values(t *testing.T, file, prefix string) map[string]string {
+// listConstants returns the constants of a file of this package whose names start with a prefix.
+func listConstants(t *testing.T, file, prefix string) map[string]string {
 	t.Helper()
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 	if err != nil {
@@ -39,7 +39,7 @@ func values(t *testing.T, file, prefix string) map[string]string {
 }
 
 func TestHoldsListsAll(t *testing.T) {
-	named := values(t, "reasons.go", "Held")
+	named := listConstants(t, "reasons.go", "Held")
 	delete(named, "HeldNone")
 	listed := map[string]bool{}
 	for _, h := range controllers.Holds() {
@@ -55,7 +55,7 @@ func TestHoldsListsAll(t *testing.T) {
 	}
 }
 
-// A person who finds a reason in an event finds it in the documentation too, with what to do.
+// Every reason in an event is in the documentation, with what to do.
 func TestEveryReasonIsDocumented(t *testing.T) {
 	for _, tc := range []struct{ file, prefix, document string }{
 		{"reasons.go", "Held", "../docs/remediation.md"},
@@ -66,7 +66,7 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, value := range values(t, tc.file, tc.prefix) {
+		for name, value := range listConstants(t, tc.file, tc.prefix) {
 			if value != "" && !strings.Contains(string(text), "`"+value+"`") {
 				t.Errorf("%s does not tell of %s, %q", tc.document, name, value)
 			}

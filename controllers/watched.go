@@ -10,7 +10,7 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Watched is one watched pod as it is now, for people to read.
+// Watched is the present state of one watched pod, for the status page.
 type Watched struct {
 	Namespace string
 	Pod       string
@@ -19,16 +19,16 @@ type Watched struct {
 	Mode      config.Mode
 	Action    config.Action
 	Rules     verdict.Rules
-	Problem   string // what is wrong with its annotations; "" when nothing is
+	Problem   string // what is wrong with its annotations; "" if nothing is
 
-	Held      Held      // why it stays although a mount has failed
-	Message   string    // what came of asking for its removal, for people; parts are untrusted
+	Held      Held      // why it is not evicted although a mount has failed
+	Message   string    // the result of the latest Request, for users; parts are untrusted text
 	HeldSince time.Time // since when it is held for this reason
-	AskAgain  time.Time // its removal is not asked for again before; zero is at the next look
-	Removed   bool      // the API server has accepted its removal
+	AskAgain  time.Time // when its eviction is requested again at the earliest; zero means at the next probe
+	Removed   bool      // the API server has accepted its eviction
 
-	Looked   time.Time // when its mounts were last looked at; zero before the first time
-	NextLook time.Time // when they are to be looked at; while they are, by when the look must have ended; zero is as soon as possible
+	Looked   time.Time // when its mounts were last probed; zero before the first probe
+	NextLook time.Time // when they are probed next, or when the present probe must have ended; zero means now
 	Mounts   []WatchedMount
 }
 
@@ -37,20 +37,21 @@ type WatchedMount struct {
 	Target  probes.Target
 	Mount   verdict.Mount
 	Backend probes.Backend
-	Since   time.Time    // since when it has been in the state that it is in
-	History []Transition // its last transitions, the oldest first; not to be changed
+	Since   time.Time    // since when it has been in its present state
+	History []Transition // its latest transitions, oldest first; must not be changed
 }
 
-// Transition is one change of what was believed of a mount.
+// Transition is one change of a mount's state as the status page shows it. What Step reports of a
+// change is a verdict.Transition.
 type Transition struct {
 	At      time.Time
 	State   string // verdict.Mount.Shown
 	Cause   probes.Cause
 	Warning probes.Warning
-	Detail  string // what was found, for people; untrusted text
+	Detail  string // what was found, for users; untrusted text
 }
 
-// Removal is one removal of a pod of this node and what has come of it, for people to read.
+// Removal is one eviction of a pod of this node and its follow-up, for the status page.
 type Removal struct {
 	Namespace string
 	Pod       string
@@ -59,11 +60,11 @@ type Removal struct {
 	Backend   string
 	Cause     probes.Cause
 	Since     time.Time // since when the mount was broken
-	At        time.Time // when the pod was removed
-	Deadline  time.Time // by when a successor must be healthy
-	Gone      bool      // the removed pod is not in the API any more
-	Stuck     string    // why the removed pod does not end; "" while it has time to; parts are untrusted
-	Successor string    // the name of the pod that replaces it; "" while there is none
-	Aftermath Aftermath // AftermathPending while it is followed
+	At        time.Time // when the pod was evicted
+	Deadline  time.Time // when a replacement pod must be healthy
+	Gone      bool      // the evicted pod is not in the API any more
+	Stuck     string    // why the evicted pod does not end; "" while it still has time; parts are untrusted text
+	Successor string    // the name of the replacement pod; "" while there is none
+	Aftermath Aftermath // AftermathPending during the follow-up
 	Ended     time.Time // when the Aftermath was found
 }
