@@ -65,7 +65,7 @@ const (
 	AftermathHealed           Aftermath = "Healed"           // the replacement pod's mounts are healthy
 	AftermathStillBroken      Aftermath = "StillBroken"      // the replacement pod's mounts have failed too
 	AftermathStuckCreating    Aftermath = "StuckCreating"    // the replacement pod did not become healthy in time
-	AftermathStuckTerminating Aftermath = "StuckTerminating" // the evicted pod did not end, and no replacement is healthy
+	AftermathStuckTerminating Aftermath = "StuckTerminating" // the evicted pod did not end; no replacement is healthy
 	AftermathNoSuccessor      Aftermath = "NoSuccessor"      // the evicted pod ended, and no replacement was created
 )
 

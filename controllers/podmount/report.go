@@ -34,7 +34,7 @@ func (r *Reconciler) reportTransitions(ctx context.Context, round probeRound, tr
 			failure := t.To.Failure()
 			r.Meter.Detected(failure, round.trigger)
 			log.Info("Mount failed", controllers.KeyTrigger, round.trigger)
-			r.recordMountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe()+". "+nextStep(round.policy))
+			r.recordMountEvent(pod, t, corev1.EventTypeWarning, controllers.ReasonMountUnhealthy, failure.Describe()+". "+describeNextStep(round.policy))
 		case t.To.Phase == verdict.Suspect && t.From.Phase != verdict.Suspect:
 			log.Info("Mount is suspect")
 		case t.To.Phase == verdict.Healthy && isBroken(t.From):
@@ -47,8 +47,8 @@ func (r *Reconciler) reportTransitions(ctx context.Context, round probeRound, tr
 	}
 }
 
-// nextStep says what happens to the pod of a failed mount.
-func nextStep(p config.Policy) string {
+// describeNextStep says what happens to the pod of a failed mount.
+func describeNextStep(p config.Policy) string {
 	switch {
 	case p.Mode != config.ModeRemediate:
 		return "The pod stays: its mode is " + string(p.Mode)
