@@ -66,6 +66,7 @@ type MountReadiness struct {
 
 // Consumers is who uses a super block on this node.
 type Consumers struct {
+	Unknown bool     // the host's table cannot be read
 	Staged  string   // where the kubelet has staged the volume for all pods of the node; "" when it has not
 	PodUIDs []string // of the pods that have a volume on it, by the kubelet's directories, each once
 }

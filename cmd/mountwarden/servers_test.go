@@ -198,7 +198,7 @@ func agentWithstandsFloods(t *testing.T, env []string) {
 	} else {
 		t.Logf("from %d to %d KiB for %d connections", before, most, 2*floods)
 	}
-	if n := socketsOf(t, p); n > 150 {
+	if n := socketsOf(t, p); n > 2*(64+32)+10 {
 		t.Errorf("%d sockets for %d connections", n, 2*floods)
 	}
 	for _, conn := range conns {

@@ -1,8 +1,11 @@
 package followup
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -172,7 +175,29 @@ func (f *Follower) enter(p *pursuit) bool {
 		old.cancel()
 	}
 	f.followed[p.entry.PodUID] = p
+	if len(f.followed) > maxFollowed {
+		f.giveUpOne()
+	}
 	return true
+}
+
+// maxFollowed is how many removals are followed at a time. Each costs a watch and some 200 KiB, for as long as the removed pod stays, which
+// its author chooses by its grace period and its finalizers.
+const maxFollowed = 128
+
+// giveUpOne ends the oldest pursuit of the namespace that has the most: what it would have told is lost, and its entry expires. The caller
+// holds mu.
+func (f *Follower) giveUpOne() {
+	counts := map[string]int{}
+	for _, p := range f.followed {
+		counts[p.entry.Namespace]++
+	}
+	victim := slices.MaxFunc(slices.Collect(maps.Values(f.followed)), func(a, b *pursuit) int {
+		return cmp.Or(counts[a.entry.Namespace]-counts[b.entry.Namespace], strings.Compare(b.entry.Namespace, a.entry.Namespace), b.removedAt.Compare(a.removedAt))
+	})
+	victim.log.Info("Removal is not followed any longer: too many are", controllers.KeyTook, span(f.Now().Sub(victim.removedAt)))
+	victim.cancel()
+	delete(f.followed, victim.entry.PodUID)
 }
 
 func (f *Follower) leave(p *pursuit) {

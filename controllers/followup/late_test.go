@@ -1,6 +1,7 @@
 package followup
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -8,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
@@ -200,6 +202,27 @@ func TestWhatDoesNotEndIsNotHealedLate(t *testing.T) {
 		s.expect(controllers.AftermathHealed, 0)
 	})
 }
+
+// Pods that their authors keep from ending are followed as long as there is room, and the namespace with the most of them gives way.
+func TestFollowedIsBounded(t *testing.T) {
+	onStage(t, probes.CauseDisconnected, 0, func(s *stage) {
+		for i := range 3 * maxFollowed {
+			pod := podOf(fmt.Sprint("stays-", i), 0, ending)
+			e := entryOf(pod)
+			e.At, e.Namespace, e.Grace = time.Now(), "tenant", tenYears
+			s.f.Follow(e, pod)
+		}
+		leap(time.Second)
+		if n := s.f.following(); n != maxFollowed {
+			t.Errorf("%d are followed, want %d", n, maxFollowed)
+		}
+		if s.f.since(s.old.UID).IsZero() || s.f.since(types.UID(fmt.Sprint("uid-of-stays-", 3*maxFollowed-1))).IsZero() {
+			t.Error("another namespace's, or the latest, is followed no more")
+		}
+	})
+}
+
+const tenYears = 10 * 365 * 24 * 60 * 60
 
 // To be followed for long is bounded, in time and in number.
 func TestLateIsBounded(t *testing.T) {

@@ -8,9 +8,13 @@ import (
 	"sync"
 )
 
-// maxConnections limits each of both sets of connections of one server. The kubelet, scrapers and a
-// browser have a handful.
-const maxConnections = 32
+// The limits of both sets of connections of one server. The kubelet, scrapers and a browser have a handful. One that
+// waits costs little, and is the oldest the later the more there are: the kubelet sends its request within a
+// millisecond of its connection, in which a flood opens some fifteen others.
+const (
+	maxWaiting = 64
+	maxServing = 32
+)
 
 // connections tracks the open connections of one server, in two sets:
 //
@@ -33,10 +37,10 @@ func (c *connections) noteState(conn net.Conn, state http.ConnState) {
 	defer c.mu.Unlock()
 	switch state {
 	case http.StateNew:
-		c.waiting = addWithinLimit(c.waiting, conn)
+		c.waiting = addWithinLimit(c.waiting, conn, maxWaiting)
 	case http.StateActive: // means no more than that the server has read something: see noteRequest
 	case http.StateIdle:
-		move(conn, &c.serving, &c.waiting)
+		move(conn, &c.serving, &c.waiting, maxWaiting)
 	case http.StateHijacked, http.StateClosed:
 		same := func(other net.Conn) bool { return other == conn }
 		c.waiting, c.serving = slices.DeleteFunc(c.waiting, same), slices.DeleteFunc(c.serving, same)
@@ -47,21 +51,21 @@ func (c *connections) noteState(conn net.Conn, state http.ConnState) {
 func (c *connections) noteRequest(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	move(conn, &c.waiting, &c.serving)
+	move(conn, &c.waiting, &c.serving, maxServing)
 }
 
 // move does nothing for a connection that was reset.
-func move(conn net.Conn, from, to *[]net.Conn) {
+func move(conn net.Conn, from, to *[]net.Conn, limit int) {
 	if i := slices.Index(*from, conn); i >= 0 {
 		*from = slices.Delete(*from, i, i+1)
-		*to = addWithinLimit(*to, conn)
+		*to = addWithinLimit(*to, conn, limit)
 	}
 }
 
 // addWithinLimit adds a connection, and resets another if they are too many then.
-func addWithinLimit(set []net.Conn, conn net.Conn) []net.Conn {
+func addWithinLimit(set []net.Conn, conn net.Conn, limit int) []net.Conn {
 	set = append(set, conn)
-	if len(set) <= maxConnections {
+	if len(set) <= limit {
 		return set
 	}
 	i := chooseVictim(set)

@@ -1,8 +1,8 @@
 package ledger
 
 import (
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,37 +100,60 @@ func TestLeaseNamesAreValid(t *testing.T) {
 	}
 }
 
-// Nobody's pods fill the ledger: a namespace has its share, in entries and in bytes, and others are granted beside it.
-func TestANamespaceHasItsShare(t *testing.T) {
+// However many namespaces fill the ledger, there is room for one more, in entries and in bytes.
+func TestThereIsRoomForOneMore(t *testing.T) {
 	cfg := config.Default()
 	cfg.NodeName = "node-1"
-	s := entries()
-	for i := range maxEntries {
-		a := another(fmt.Sprint(i))
-		a.Namespace, a.Node, a.Grace, a.At = "tenant", fmt.Sprint("n", i), tenYears, ago(3*time.Minute)
-		if s.admit(a, cfg, now) == nil {
-			s.Entries = append(s.Entries, a.Entry)
-		}
+	for name, owner := range map[string]Owner{
+		"short": {"ReplicaSet", "web", "uid"},
+		"long":  OwnerOf(podOwnedBy(strings.Repeat("k", 99), strings.Repeat("o", 999), strings.Repeat("u", 99))),
+		"dirty": OwnerOf(podOwnedBy(strings.Repeat("\x01", 63), strings.Repeat("\"", 253), strings.Repeat("<", 64))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := entries()
+			for tenant := range 4 {
+				for i := range maxEntries {
+					a := another(fmt.Sprint(tenant, "-", i))
+					a.Namespace, a.Node, a.At, a.Grace = fmt.Sprint("tenant-", tenant), fmt.Sprint("n", i), ago(3*time.Minute), tenYears
+					a.Owner.Kind, a.Owner.Name = owner.Kind, owner.Name
+					if name != "short" {
+						a.Pod, a.Selector = strings.Repeat("p", 253), strings.Repeat("s", maxSelector)
+					}
+					next := s
+					next.Entries = append(slices.Clone(s.Entries), a.Entry)
+					if s.admit(a, cfg, now) != nil || tooLong(next, a, cfg.Budgets) != nil {
+						break
+					}
+					s = next
+				}
+				t.Logf("%d entries after tenant %d", len(s.Entries), tenant)
+			}
+			victim := ask()
+			requireHeld(t, s.admit(victim, cfg, now), "")
+			s.Entries = append(s.Entries, victim.Entry)
+			requireHeld(t, tooLong(s, victim, cfg.Budgets), "")
+			requireFits(t, s)
+		})
 	}
-	if len(s.Entries) != maxEntries/3 {
-		t.Errorf("%d entries of one namespace", len(s.Entries))
-	}
-	requireHeld(t, s.admit(ask(), cfg, now), "")
-	cfg.Budgets.Namespace = maxEntries
-	requireHeld(t, s.admit(ask(func(a *Ask) { a.Namespace = "tenant" }), cfg, now), "") // who allows a namespace more gives it more
 }
 
-func TestANamespaceHasItsShareOfTheText(t *testing.T) {
-	b := config.Default().Budgets
+// Who allows a namespace most of all removals gives it as much of the ledger.
+func TestABudgetGivesALargerShare(t *testing.T) {
+	cfg := config.Default()
 	s := entries()
-	long := another("x")
-	long.Namespace, long.Pod, long.Owner.Name, long.Selector = "tenant", strings.Repeat("p", 253), strings.Repeat("o", 253), strings.Repeat("s", maxSelector)
-	for tooLong(s, long, b) == nil {
-		s.Entries = append(s.Entries, long.Entry)
+	for i := range maxEntries/2 + 1 {
+		s.Entries = append(s.Entries, entry(fmt.Sprint(i), at(5*time.Minute), inNamespace))
 	}
-	if text, err := json.Marshal(s); err != nil || len(text) > maxText/2 {
-		t.Errorf("%d bytes of %d are one namespace's, %v", len(text), maxText, err)
+	requireHeld(t, s.admit(ask(), cfg, now), controllers.HeldRateLimit)
+	cfg.Budgets.Namespace = maxEntries
+	requireHeld(t, s.admit(ask(), cfg, now), "")
+}
+
+// What one pod alone has mounted is known no longer than the pod: it does not push out what is known of others.
+func TestAPodsOwnBackendIsNotKept(t *testing.T) {
+	s := entries()
+	s.learn(entry("b", func(e *Entry) { e.Backend = "Pod/some-uid" }), "StillBroken", now)
+	if len(s.Trials) != 0 || len(s.Owners) != 1 {
+		t.Errorf("%v %v", s.Trials, s.Owners)
 	}
-	s.Entries = append(s.Entries, ask().Entry)
-	requireHeld(t, tooLong(s, ask(), b), "")
 }

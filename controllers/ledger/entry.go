@@ -48,13 +48,20 @@ func OwnerOf(pod *corev1.Pod) Owner {
 	return Owner{Kind: "Pod", Name: pod.Name, UID: types.UID("pod/" + pod.Namespace + "/" + pod.Name)}
 }
 
-// abbreviate cuts text that is longer than limit bytes, and ends it with a hash of the whole: what differs stays different.
+// abbreviate replaces text that is longer than limit bytes, or would be once it is JSON, by as much of it as is plain and a hash of the
+// whole: what differs stays different.
 func abbreviate(text string, limit int) string {
-	if len(text) <= limit {
+	plain := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return -1
+		}
+		return r
+	}, text)
+	if plain == text && len(text) <= limit {
 		return text
 	}
 	sum := fmt.Sprintf("-%x", sha256.Sum256([]byte(text)))[:17]
-	return strings.ToValidUTF8(text[:limit-len(sum)], "") + sum
+	return plain[:min(len(plain), limit-len(sum))] + sum
 }
 
 // String returns the owner as people write it, such as "ReplicaSet/web".

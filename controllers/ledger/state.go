@@ -96,7 +96,7 @@ func (s State) spent(a Ask, b config.Budgets, now time.Time) *Refusal {
 	if len(s.Entries) >= maxEntries {
 		return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals are being followed, more than one ledger holds", len(s.Entries)), 10 * time.Second}
 	}
-	if n := len(s.of(a.Namespace)); n >= shareOf(maxEntries, b) {
+	if n := len(s.of(a.Namespace)); n >= shareOf(maxEntries, len(s.Entries)-n, b) {
 		return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals of the namespace %s are being followed, its share of the ledger", n, a.Namespace), 10 * time.Second}
 	}
 	for _, budget := range []struct {
@@ -115,8 +115,14 @@ func (s State) spent(a Ask, b config.Budgets, now time.Time) *Refusal {
 	return nil
 }
 
-// shareOf is how much of a limit of the ledger one namespace may use up: a third, or what its budget asks for.
-func shareOf(limit int, b config.Budgets) int { return max(limit/3, limit*b.Namespace/maxEntries) }
+// shareOf is how much of a limit of the ledger one namespace may use up: half of what others leave of it, so that there is room for the next,
+// or as much as its budget asks for where that is more than half of all.
+func shareOf(limit, others int, b config.Budgets) int {
+	if b.Namespace > maxEntries/2 {
+		return limit * b.Namespace / maxEntries
+	}
+	return (limit - others) / 2
+}
 
 // of returns the entries of a namespace.
 func (s State) of(namespace string) (entries []Entry) {

@@ -145,7 +145,7 @@ func (s *Store) note(ctx context.Context, a Ask) (since time.Time, refusal *Refu
 }
 
 // maxText bounds the text of the entries, in bytes. All annotations of an object together may have 262,144 (apimachinery,
-// TotalAnnotationSizeLimitB); maxTrials and maxOwners, of 400 bytes at most, bound the rest.
+// TotalAnnotationSizeLimitB); maxTrials and maxOwners, of 300 and 500 bytes at most, bound the rest.
 const maxText = 120 << 10
 
 // marshal is json.Marshal without escapes for HTML, which let a name of a tenant's choice grow sixfold.
@@ -159,16 +159,13 @@ func marshal(v any) ([]byte, error) {
 
 // tooLong refuses an entry that would not fit into the Lease, or into the share of its namespace.
 func tooLong(s State, a Ask, b config.Budgets) *Refusal {
-	for _, part := range []struct {
-		of    string
-		text  any
-		limit int
-	}{{"", s.Entries, maxText}, {" of the namespace " + a.Namespace, s.of(a.Namespace), shareOf(maxText, b)}} {
-		if text, err := marshal(part.text); err != nil || len(text) > part.limit {
-			return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals%s are in the ledger, which holds no more of them", len(s.Entries)-1, part.of), 10 * time.Second}
-		}
+	all, errAll := marshal(s.Entries)
+	own, errOwn := marshal(s.of(a.Namespace))
+	if errAll == nil && errOwn == nil && len(all) <= maxText && len(own) <= shareOf(maxText, len(all)-len(own), b) {
+		return nil
 	}
-	return nil
+	return &Refusal{controllers.HeldRateLimit, fmt.Sprintf("%d removals are in the ledger, %d of them of the namespace %s, and it holds no more of that",
+		len(s.Entries)-1, len(s.of(a.Namespace))-1, a.Namespace), 10 * time.Second}
 }
 
 // Release takes back what was reserved at that time and not done; at the zero time, whenever it was.

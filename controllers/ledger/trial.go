@@ -3,10 +3,12 @@ package ledger
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mountwarden/mountwarden/config"
 	"github.com/mountwarden/mountwarden/controllers"
+	"github.com/mountwarden/mountwarden/probes"
 )
 
 // Trial is what removals have taught so far of a backend, or of an owner.
@@ -54,6 +56,9 @@ func (e Entry) keyed(name string) string {
 // Only a healthy replacement frees the owner's other pods. One that is broken, too, and a removed pod that does not end, hold those that
 // fail as it did. That nothing came up holds every pod of the owner, since each further removal would cost one more replica.
 func (s State) learn(e Entry, a controllers.Aftermath, now time.Time) {
+	if strings.HasPrefix(e.Backend, string(probes.BackendPod)+"/") {
+		defer delete(s.Trials, e.backendKey()) // it is gone with its pod
+	}
 	switch a {
 	case controllers.AftermathHealed:
 		s.learnHealed(e, now)

@@ -19,7 +19,7 @@ func (r *Remediator) admitted(ctx context.Context, a *attempt) *controllers.Resu
 
 // reserve takes the removal out of the budgets.
 func (r *Remediator) reserve(ctx context.Context, a *attempt) *controllers.Result {
-	a.ask.Grace, a.ask.Selector = graceOf(a.live), ledger.SelectorFor(a.live)
+	a.ask.Grace, a.ask.Selector = min(graceOf(a.live), maxGrace), ledger.SelectorFor(a.live)
 	holds, refusal, err := r.Ledger.Reserve(ctx, a.ask)
 	if err != nil {
 		r.Follower.Recall() // it may have been noted
@@ -34,6 +34,9 @@ func (r *Remediator) reserve(ctx context.Context, a *attempt) *controllers.Resul
 	}
 	return nil
 }
+
+// maxGrace is a year, in seconds. The API server allows what no time.Duration can hold.
+const maxGrace = 365 * 24 * 60 * 60
 
 // probeLasts is how old the last probe may be when the pod is removed. The API server may have been slow meanwhile.
 const probeLasts = 10 * time.Second

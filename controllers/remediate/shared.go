@@ -32,6 +32,9 @@ func (r *Remediator) sharedVolume(ctx context.Context, a *attempt, v probes.Volu
 		return nil
 	}
 	who := r.Node.Consumers(v.Device)
+	if who.Unknown {
+		return notConfirmed("the host's mount table cannot be read, and so who else uses the volume is not known")
+	}
 	if who.Staged == "" {
 		return nil
 	}

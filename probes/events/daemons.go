@@ -16,6 +16,8 @@ const (
 	rescanAfter       = 5 * time.Minute  // a daemon can pass its descriptor on without ending
 	retryMissingAfter = time.Minute      // a mount repaired inside its pod may reuse the number of the broken one
 	expireInterval    = time.Minute
+	// unreadInterval is as long as the default period: the pods are probed as often anyway.
+	unreadInterval = 10 * time.Second
 )
 
 // daemons are the processes that serve the watched FUSE connections. The Watcher's lock guards it.
@@ -25,6 +27,7 @@ type daemons struct {
 	holderMissing bool                // the last scan found no process for a connection that is in use
 	wake          chan struct{}       // capacity 1: a scan is due
 	lastScan      time.Time
+	lastUnread    time.Time // when the end of an unread holder was last announced
 }
 
 // daemon is a process that holds a descriptor of a watched connection.
@@ -210,7 +213,17 @@ func (w *Watcher) dropDaemon(pid int) {
 
 // announceFUSE announces to the pods that use the connections that a holder has ended, or that
 // there is none.
+//
+// A process whose connections were not read may be anybody's, which holds a file of that name and ends
+// as often as it likes: such an end counts once in a while.
 func (w *Watcher) announceFUSE(connections map[connection]bool) {
+	if connections[unreadConnection] {
+		now := time.Now()
+		if now.Sub(w.daemons.lastUnread) < unreadInterval {
+			return
+		}
+		w.daemons.lastUnread = now
+	}
 	for uid, p := range w.pods {
 		if p.usesAny(connections) {
 			w.queue.announceEvent(uid, probes.TriggerFUSEDaemon)

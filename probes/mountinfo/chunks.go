@@ -10,7 +10,8 @@ import (
 
 const (
 	firstChunk = 16 << 10 // the table of most containers fits
-	maxChunk   = 64 << 10 // of a table are held at a time; no line may be longer
+	maxChunk   = 64 << 10 // of a table are held at a time
+	maxField   = 12 << 10 // of a field of a longer line are kept
 )
 
 // chunkReader reads a text of lines and returns it in chunks, so that it is never held as a whole.
@@ -37,14 +38,51 @@ func (p *chunkReader) nextLines() ([]byte, error) {
 			return nil, err
 		}
 	}
+	if !p.ended && bytes.IndexByte(p.buf, '\n') < 0 {
+		if err := p.shortenLine(); err != nil {
+			return nil, err
+		}
+	}
 	p.returned = len(p.buf)
 	if !p.ended {
 		p.returned = bytes.LastIndexByte(p.buf, '\n') + 1
 	}
-	if p.returned == 0 && len(p.buf) > 0 {
-		return nil, fmt.Errorf("%w: a line of more than %d bytes", ErrTooLarge, maxChunk)
-	}
 	return p.buf[:p.returned], nil
+}
+
+// shortenLine cuts the fields of a line that does not fit, and reads it to its end. A tenant can make
+// the root of his mount as long as he likes: he moves a directory that is mounted already below
+// others, and its line is in the host's table, too. What is cut is longer than any path
+// (PATH_MAX, path_resolution(7)), so that it is not taken for another one.
+func (p *chunkReader) shortenLine() error {
+	kept, field, next := 0, 0, 0
+	for {
+		for ; next < len(p.buf); next++ {
+			c := p.buf[next]
+			switch field++; {
+			case c == '\n':
+				p.buf[kept] = c
+				p.buf = append(p.buf[:kept+1], p.buf[next+1:]...)
+				return nil
+			case c == ' ': // others are escaped
+				field = 0
+			case field > maxField:
+				p.bytes--
+				continue
+			}
+			p.buf[kept] = c
+			kept++
+		}
+		if p.buf, next = p.buf[:kept], kept; p.ended {
+			return nil
+		}
+		if kept >= maxChunk-1 {
+			return fmt.Errorf("%w: a line of more than %d bytes", ErrTooLarge, maxChunk)
+		}
+		if err := p.readMore(); err != nil {
+			return err
+		}
+	}
 }
 
 // readMore reads once, and returns an error when the table exceeds a limit.

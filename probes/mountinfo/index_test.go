@@ -57,7 +57,7 @@ func TestReader(t *testing.T) {
 	if second := read(b); second == first || second.Mounts[0].MountPoint != "/b" || first.Mounts[0].MountPoint != "/a" {
 		t.Errorf("%+v, then %+v", first, second)
 	}
-	if _, err := r.Read(strings.NewReader(strings.Repeat("x", mountinfo.MaxBytes+1)), nil); err == nil {
+	if _, err := r.Read(strings.NewReader(strings.Repeat(a, mountinfo.MaxLines+1)), nil); err == nil {
 		t.Error("too large, no error")
 	}
 	if table := read(a); table.Mounts[0].MountPoint != "/a" {

@@ -21,7 +21,7 @@ const (
 )
 
 // ErrTooLarge means that a table exceeds MaxBytes, MaxLines or MaxTime, or has a line of more than
-// 64 KiB.
+// 64 KiB after its fields were cut to 12 KiB each.
 var ErrTooLarge = errors.New("mount table too large")
 
 // Read reads a whole table. A malformed line is counted, and does not fail the others. Without a

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -100,10 +102,34 @@ func TestTooLarge(t *testing.T) {
 	for name, text := range map[string]string{
 		"lines":           strings.Repeat(line, mountinfo.MaxLines+1),
 		"bytes":           strings.Repeat(strings.Repeat("x", 1<<10-1)+"\n", mountinfo.MaxBytes>>10) + "x",
-		"bytes of a line": strings.Repeat("x", 64<<10+1),
+		"bytes of a line": strings.Repeat(strings.Repeat("x", 12<<10)+" ", 6),
 	} {
 		if _, err := mountinfo.Read(strings.NewReader(text), nil); !errors.Is(err, mountinfo.ErrTooLarge) {
 			t.Errorf("too many %s: %v", name, err)
+		}
+	}
+}
+
+// A tenant moves a mounted directory below thousands of others: its line gets as long as he likes, and is in the host's table, too. It costs
+// nobody else's mounts, and its own are understood but for what was cut.
+func TestLongLineIsShortened(t *testing.T) {
+	const before, after = "1 2 3:4 / /a rw - x s rw\n", "9 2 3:5 / /b rw - x t rw\n"
+	for _, depth := range []int{0, 100, 300, 5_000, 20_000} {
+		root := strings.Repeat("/"+strings.Repeat("d", 255), depth)
+		long := "7 2 3:9 /" + root + " /var/lib/kubelet/pods/1/volume-subpaths/data/app/0 rw - ext4 /dev/sda rw,errors=continue\n"
+		for name, text := range map[string]string{"first": long + before + after, "between": before + long + after, "last": before + after + long} {
+			for _, from := range []io.Reader{strings.NewReader(text), iotest.HalfReader(strings.NewReader(text))} {
+				table, err := mountinfo.Read(from, nil)
+				if err != nil || len(table.Mounts) != 3 || table.Malformed != 0 {
+					t.Fatalf("%d deep, %s: %+v, %v", depth, name, table, err)
+				}
+				i := slices.IndexFunc(table.Mounts, func(m mountinfo.Mount) bool { return m.ID == 7 })
+				m := table.Mounts[i]
+				if !strings.HasPrefix("/"+root, m.Root) || len(m.Root) < min(len(root), 4096) || m.FSType != "ext4" || m.SuperOptions != "rw,errors=continue" ||
+					!strings.HasPrefix(m.MountPoint, "/var/lib/kubelet/pods/1/") {
+					t.Errorf("%d deep, %s: root of %d bytes, %s %s %s", depth, name, len(m.Root), m.MountPoint, m.FSType, m.SuperOptions)
+				}
+			}
 		}
 	}
 }

@@ -22,10 +22,12 @@ func (p *Prober) ProbeHost(ctx context.Context, path string, timeout time.Durati
 	return probe.run(ctx)[0]
 }
 
-// Consumers says who uses a super block, "major:minor", by the host's table. Without a table nobody
-// is known.
+// Consumers says who uses a super block, "major:minor", by the host's table.
 func (p *Prober) Consumers(device string) probes.Consumers {
 	host, _ := p.hostTables.currentTable()
+	if host == nil {
+		return probes.Consumers{Unknown: true}
+	}
 	return host.FindConsumers(device)
 }
 

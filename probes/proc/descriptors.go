@@ -27,8 +27,10 @@ var errExecs = errors.New("process is within execve")
 // but the first one (exec_mmap after de_thread of the kernel), so that the status of the first one
 // is enough.
 //
+// The status is read once: with 65,536 groups, which root of a container may set, it has 384 kB.
+//
 // Two risks remain. A process may begin an execve between the read of its status and the last of
-// the links that follow, at most 256; that wait ends when the process is killed, or when this one
+// the links that follow; that wait ends when the process is killed, or when this one
 // is (down_read_killable). And while the kernel makes the text it holds the file and its mount
 // (proc_fd_link, proc_pid_readlink): if the process releases both in that moment, it is this one
 // that releases the file, and takes down a file system that was detached before.
@@ -38,11 +40,11 @@ func (p *Process) Descriptors(links ...string) ([]string, error) {
 		return nil, err
 	}
 	defer func() { _ = dir.Close() }() // read only
+	if err := p.checkLinks(); err != nil {
+		return nil, err
+	}
 	var found []string
 	for read := 0; read < maxDescriptors; read += namesAtOnce {
-		if err := p.checkLinks(); err != nil {
-			return nil, err
-		}
 		names, err := dir.Readdirnames(namesAtOnce)
 		if errors.Is(err, io.EOF) {
 			break
