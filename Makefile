@@ -131,7 +131,7 @@ test-kernels: ## Run the lab on other kernels, in virtual machines (root, 4 minu
 	$(BIN)/kernelvm -root $(CURDIR) -run '$(RUN)' $(if $(UPDATE),-update) $(KERNELS)
 
 .PHONY: test-e2e
-test-e2e: cluster-install lab-image ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more and lasts longer, UPDATE=-update writes goldens
+test-e2e: cluster-install lab-image hostile-image ## Run the end-to-end tests on the test cluster (root); RUN=regexp chooses, LONG=1 repeats more and lasts longer, UPDATE=-update writes goldens
 	cd test && $(GO) test -race -c -o $(BIN)/e2e.test ./e2e
 	cd test/lab && $(BIN)/lab.test -test.run '^TestToolsOfTheDisks$$'
 	cd test/e2e && $(BIN)/e2e.test -test.run '^TestProgramsOfTheVolumes$$'
@@ -146,6 +146,13 @@ lab-files: image # the lab's program for a container of the test cluster, beside
 	cd test && CGO_ENABLED=0 $(GO) test -c -trimpath -o $(BIN)/lab.test ./lab
 	cd test && $(GO) run ./image --ref test.local/lab:1 --output $(DIST)/lab.tar --entrypoint /lab.test $(BIN)/lab.test:/lab.test \
 		$(foreach p,mountwarden-probe mountwarden-backend,$(DIST)/$(shell $(GO) env GOARCH)/$p:/$p)
+
+.PHONY: hostile-image
+hostile-image: cluster-install # what tenants try against the agent, beside a shell's unshare
+	cd test && $(BUILD) -o $(DIST)/hostile ./hostile
+	cd test && $(GO) run ./image --ref test.local/hostile:1 --output $(DIST)/hostile.tar --entrypoint /hostile \
+		$(DIST)/hostile:/hostile "$$(command -v busybox)":/bin/busybox
+	$(CLUSTER) load $(DIST)/hostile.tar
 
 .PHONY: test-browser
 test-browser: ## Test the status page in chromium, where there is one (needs npm for axe-core); screenshots in dist/screenshots
