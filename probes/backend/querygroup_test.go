@@ -43,17 +43,17 @@ func TestProgramsThatMisbehave(t *testing.T) {
 }
 
 // countChildren counts the programs.
-func (d *queryGroup) countChildren() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.children)
+func (g *queryGroup) countChildren() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.children)
 }
 
-func (d *queryGroup) countQueries() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.dropExpired(time.Now())
-	return len(d.queries)
+func (g *queryGroup) countQueries() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dropExpired(time.Now())
+	return len(g.queries)
 }
 
 func TestProgramThatCannotStart(t *testing.T) {

@@ -59,7 +59,8 @@ func (p *chunkReader) shortenLine() error {
 	for {
 		for ; next < len(p.buf); next++ {
 			c := p.buf[next]
-			switch field++; {
+			field++
+			switch {
 			case c == '\n':
 				p.buf[kept] = c
 				p.buf = append(p.buf[:kept+1], p.buf[next+1:]...)
