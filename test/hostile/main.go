@@ -14,7 +14,7 @@ import (
 // UnderWay is the line that an attack prints when it is under way.
 const UnderWay = "under way"
 
-const usage = `Usage:
+const usage = `usage:
   hostile fill FILE          make FILE and remove it, again and again
   hostile freeze FILE        have the kernel write the events of many epoll sets to memory of files FILE-0, FILE-1, ...
   hostile http ADDRESS...    send headers that never end to each ADDRESS, over many connections
