@@ -20,22 +20,23 @@ import (
 
 const tenYears = 10 * 365 * 24 * 60 * 60
 
-// A pod's own grace period and hang-seconds count for ten minutes at most for others: beyond that the entry holds nobody.
+// A pod's own grace period and hang-seconds count for ten minutes at most for others: beyond that
+// the entry holds nobody.
 func TestWhatAPodAsksForHoldsNobodyForLong(t *testing.T) {
-	cfg := settings()
-	bound := time.Duration(cfg.FollowUpSeconds)*time.Second + 2*maxHeld + 2*time.Minute
-	long := entry("tenant", at(bound+time.Second), ofBackend, func(e *Entry) {
+	cfg := testConfig()
+	bound := time.Duration(cfg.FollowUpSeconds)*time.Second + 2*maxChosenTime + 2*time.Minute
+	long := newEntry("tenant", reservedAgo(bound+time.Second), withBackend, func(e *Entry) {
 		e.Grace, e.WellFor, e.Cause = tenYears, tenYears, probes.CauseDisconnected
 	})
-	s := entries(long).pruned(cfg, now)
-	requireHeld(t, s.admit(ask(func(a *Ask) { a.Failing = 10 }), cfg, now), "")
-	if s.Trials["CSI/driver"].failing() {
+	s := newState(long).prune(cfg, now)
+	requireHeld(t, s.checkAsk(newAsk(func(a *Ask) { a.Failing = 10 }), cfg, now), "")
+	if s.Trials["CSI/driver"].isFailing() {
 		t.Error("a pod within its grace period says something of the backend")
 	}
-	own := ask(func(a *Ask) { a.Namespace, a.Owner = long.Namespace, long.Owner })
-	requireHeld(t, s.admit(own, cfg, now), controllers.HeldBackoff) // its own owner has no healthy replacement
+	own := newAsk(func(a *Ask) { a.Namespace, a.Owner = long.Namespace, long.Owner })
+	requireHeld(t, s.checkAsk(own, cfg, now), controllers.HeldBackoff) // its own owner has no healthy replacement
 	long.At = long.At.Add(2 * time.Second)
-	requireHeld(t, entries(long).pruned(cfg, now).admit(ask(func(a *Ask) { a.Failing = 10 }), cfg, now), controllers.HeldBackendStorm)
+	requireHeld(t, newState(long).prune(cfg, now).checkAsk(newAsk(func(a *Ask) { a.Failing = 10 }), cfg, now), controllers.HeldBackendStorm)
 }
 
 // 648 labels, as many as an object may have: the selector then is every pod of the namespace.
@@ -62,7 +63,8 @@ func podOwnedBy(kind, name, uid string) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Kind: kind, Name: name, UID: types.UID(uid), Controller: &yes}}}}
 }
 
-// An owner reference may be of any length. It is bounded before it is shared, and what differs stays different.
+// An owner reference may be of any length. It is bounded before it is shared, and what differs
+// stays different.
 func TestOwnerIsBounded(t *testing.T) {
 	long := strings.Repeat("é", 50_000)
 	a, b := OwnerOf(podOwnedBy(long+"a", long+"a", long+"a")), OwnerOf(podOwnedBy(long+"b", long+"b", long+"b"))
@@ -88,7 +90,7 @@ func TestLeaseNamesAreValid(t *testing.T) {
 	} {
 		for _, cause := range []probes.Cause{probes.CauseHung, probes.CauseDisconnected} {
 			e := Entry{Namespace: "shop", Owner: OwnerOf(podOwnedBy(name, name, name)), Cause: cause}
-			got := leaseName(e)
+			got := ownerLeaseName(e)
 			if problems := validation.IsDNS1123Subdomain(got); len(problems) > 0 {
 				t.Errorf("%q: %q: %v", name, got, problems)
 			}
@@ -110,10 +112,10 @@ func TestThereIsRoomForOneMore(t *testing.T) {
 		"dirty": OwnerOf(podOwnedBy(strings.Repeat("\x01", 63), strings.Repeat("\"", 253), strings.Repeat("<", 64))),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := entries()
+			s := newState()
 			for tenant := range 4 {
 				for i := range maxEntries {
-					a := another(fmt.Sprint(tenant, "-", i))
+					a := newUnrelatedAsk(fmt.Sprint(tenant, "-", i))
 					a.Namespace, a.Node, a.At, a.Grace = fmt.Sprint("tenant-", tenant), fmt.Sprint("n", i), ago(3*time.Minute), tenYears
 					a.Owner.Kind, a.Owner.Name = owner.Kind, owner.Name
 					if name != "short" {
@@ -121,38 +123,39 @@ func TestThereIsRoomForOneMore(t *testing.T) {
 					}
 					next := s
 					next.Entries = append(slices.Clone(s.Entries), a.Entry)
-					if s.admit(a, cfg, now) != nil || tooLong(next, a, cfg.Budgets) != nil {
+					if s.checkAsk(a, cfg, now) != nil || checkSize(next, a, cfg.Budgets) != nil {
 						break
 					}
 					s = next
 				}
 				t.Logf("%d entries after tenant %d", len(s.Entries), tenant)
 			}
-			victim := ask()
-			requireHeld(t, s.admit(victim, cfg, now), "")
+			victim := newAsk()
+			requireHeld(t, s.checkAsk(victim, cfg, now), "")
 			s.Entries = append(s.Entries, victim.Entry)
-			requireHeld(t, tooLong(s, victim, cfg.Budgets), "")
+			requireHeld(t, checkSize(s, victim, cfg.Budgets), "")
 			requireFits(t, s)
 		})
 	}
 }
 
-// Who allows a namespace most of all removals gives it as much of the ledger.
+// A namespace that is allowed most of all evictions gets as much of the ledger.
 func TestABudgetGivesALargerShare(t *testing.T) {
 	cfg := config.Default()
-	s := entries()
+	s := newState()
 	for i := range maxEntries/2 + 1 {
-		s.Entries = append(s.Entries, entry(fmt.Sprint(i), at(5*time.Minute), inNamespace))
+		s.Entries = append(s.Entries, newEntry(fmt.Sprint(i), reservedAgo(5*time.Minute), withNamespace))
 	}
-	requireHeld(t, s.admit(ask(), cfg, now), controllers.HeldRateLimit)
+	requireHeld(t, s.checkAsk(newAsk(), cfg, now), controllers.HeldRateLimit)
 	cfg.Budgets.Namespace = maxEntries
-	requireHeld(t, s.admit(ask(), cfg, now), "")
+	requireHeld(t, s.checkAsk(newAsk(), cfg, now), "")
 }
 
-// What one pod alone has mounted is known no longer than the pod: it does not push out what is known of others.
+// What one pod alone has mounted is known no longer than the pod: it does not push out what is
+// known of others.
 func TestAPodsOwnBackendIsNotKept(t *testing.T) {
-	s := entries()
-	s.learn(entry("b", func(e *Entry) { e.Backend = "Pod/some-uid" }), "StillBroken", now)
+	s := newState()
+	s.learnAftermath(newEntry("b", func(e *Entry) { e.Backend = "Pod/some-uid" }), "StillBroken", now)
 	if len(s.Trials) != 0 || len(s.Owners) != 1 {
 		t.Errorf("%v %v", s.Trials, s.Owners)
 	}

@@ -22,7 +22,7 @@ func TestClock(t *testing.T) {
 		"a year behind":      {now.AddDate(-1, 0, 0).Format(http.TimeFormat), -365*24*time.Hour + time.Second/2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := NewClock(still)
+			c := NewClock(fixedClock)
 			transport := c.Wrap(roundTripper(func(*http.Request) (*http.Response, error) {
 				return &http.Response{Header: http.Header{"Date": {tc.date}}, Body: http.NoBody}, nil
 			}))
@@ -38,18 +38,19 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// It does not jump to and fro with each answer's fraction of a second, and goes back when the node's clock is set.
+// It does not jump to and fro with each answer's fraction of a second, and goes back when the
+// node's clock is set.
 func TestClockIsSteady(t *testing.T) {
 	local := now
 	c := NewClock(func() time.Time { return local })
-	c.read(now.Add(time.Hour).Format(http.TimeFormat))
+	c.adjustOffset(now.Add(time.Hour).Format(http.TimeFormat))
 	first := c.Now()
-	c.read(now.Add(time.Hour + time.Second).Format(http.TimeFormat))
+	c.adjustOffset(now.Add(time.Hour + time.Second).Format(http.TimeFormat))
 	if got := c.Now(); got != first {
 		t.Errorf("jumped by %s", got.Sub(first))
 	}
 	local = now.Add(time.Hour)
-	c.read(now.Add(time.Hour).Format(http.TimeFormat))
+	c.adjustOffset(now.Add(time.Hour).Format(http.TimeFormat))
 	if got := c.Now(); got != local {
 		t.Errorf("off by %s after the node's clock was set", got.Sub(local))
 	}
@@ -57,7 +58,7 @@ func TestClockIsSteady(t *testing.T) {
 
 func TestClockPassesErrorsOn(t *testing.T) {
 	failure := errors.New("no answer")
-	c := NewClock(still)
+	c := NewClock(fixedClock)
 	transport := c.Wrap(roundTripper(func(*http.Request) (*http.Response, error) { return nil, failure }))
 	answer, err := transport.RoundTrip(&http.Request{})
 	if answer != nil {

@@ -13,63 +13,66 @@ import (
 
 func hung(e *Entry) { e.Cause = probes.CauseHung }
 
-// Two pods of an owner share one staged mount of the node. The first went, its successor got the same broken mount. The second must go.
+// Two pods of an owner share one staged mount of the node. The first was evicted, and its
+// replacement got the same broken mount. The second must be evicted too.
 func TestWhoSharesTheMountIsNotHeldByIt(t *testing.T) {
 	for _, cause := range []probes.Cause{probes.CauseDisconnected, probes.CauseHung} {
-		s := entries(entry("b", ofOwner, ofBackend, sharing("0:50", "node-1"), func(e *Entry) { e.Cause = cause }))
-		a := ask(func(a *Ask) { a.Case, a.Cause = "0:50", cause })
-		if got := s.admit(a, config.Default(), now); got != nil && got.Held == controllers.HeldOwnerBusy {
+		s := newState(newEntry("b", withOwner, withBackend, withSharedMount("0:50", "node-1"), func(e *Entry) { e.Cause = cause }))
+		a := newAsk(func(a *Ask) { a.Case, a.Cause = "0:50", cause })
+		if got := s.checkAsk(a, config.Default(), now); got != nil && got.Held == controllers.HeldOwnerBusy {
 			t.Fatal("exception is there while pending", got)
 		}
-		s.Entries[0] = s.end(s.Entries[0], "StillBroken", now)
+		s.Entries[0] = s.closeEntry(s.Entries[0], "StillBroken", now)
 		later := now.Add(2 * time.Minute) // the backend's cooldown of 30 s is over
-		if got := s.unreplaced(a, config.Default(), later); got != nil {
+		if got := s.checkUnreplaced(a, config.Default(), later); got != nil {
 			t.Errorf("%s: the other user of the one staged mount is held: %+v", cause, got)
 		}
 	}
 }
 
-// A hung pod's replacement is up and proves itself; then the agent that follows it is gone with its node.
+// A hung pod's replacement is up and proves itself. Then the agent that follows it is lost with its
+// node.
 func TestAnAgentThatIsGoneHoldsNoDeadDaemon(t *testing.T) {
 	cfg := config.Default()
 	cfg.NodeName = "node-1"
-	e := entry("b", ofOwner, ofBackend, func(e *Entry) { e.Cause, e.WellFor, e.Up = probes.CauseHung, 105, true })
-	s := entries(e)
-	dead := ask()
-	requireHeld(t, s.pruned(cfg, now).admit(dead, cfg, now), "")
-	over := e.At.Add(expiry(cfg, e) + time.Second)
+	e := newEntry("b", withOwner, withBackend, func(e *Entry) { e.Cause, e.WellFor, e.Up = probes.CauseHung, 105, true })
+	s := newState(e)
+	dead := newAsk()
+	requireHeld(t, s.prune(cfg, now).checkAsk(dead, cfg, now), "")
+	over := e.At.Add(followUpTimeout(cfg, e) + time.Second)
 	dead.Since = over.Add(-5 * time.Second)
-	requireHeld(t, s.pruned(cfg, over).admit(dead, cfg, over), "")
+	requireHeld(t, s.prune(cfg, over).checkAsk(dead, cfg, over), "")
 }
 
 // A replacement was up when the agent that followed it was lost: nobody else waits for that.
 func TestAnAgentThatIsGoneSaysNothingOfTheBackend(t *testing.T) {
 	cfg := config.Default()
 	cfg.NodeName = "node-1"
-	e := entry("b", ofOwner, ofBackend, func(e *Entry) { e.Cause, e.WellFor, e.Up = probes.CauseHung, 1820+1800+5, true })
-	over := e.At.Add(expiry(cfg, e) + time.Second)
-	s := entries(e).pruned(cfg, over)
-	if s.Trials["CSI/driver (recoverable)"].failing() {
+	e := newEntry("b", withOwner, withBackend, func(e *Entry) { e.Cause, e.WellFor, e.Up = probes.CauseHung, 1820+1800+5, true })
+	over := e.At.Add(followUpTimeout(cfg, e) + time.Second)
+	s := newState(e).prune(cfg, over)
+	if s.Trials["CSI/driver (recoverable)"].isFailing() {
 		t.Errorf("the backend is failing for everybody, and the replacement has been well all the while")
 	}
-	stranger := ask(func(a *Ask) {
+	stranger := newAsk(func(a *Ask) {
 		a.Namespace, a.Owner.UID, a.Cause = "other", "other", probes.CauseHung
 		a.Since = over.Add(-time.Minute)
 	})
-	requireHeld(t, s.admit(stranger, cfg, over), "")
+	requireHeld(t, s.checkAsk(stranger, cfg, over), "")
 }
 
-// The backend goes away again 30 s before a proof ends, which the replacement's agent cannot have told yet. The proof says nothing of that.
+// The backend fails again 30 s before a proof ends, which the replacement's agent cannot have
+// reported yet. The proof says nothing about that failure.
 func TestAProofVouchesForNothingLater(t *testing.T) {
-	s := entries()
-	s.learn(entry("c", ofBackend, func(e *Entry) { e.Cause, e.WellFor = probes.CauseHung, 105 }), "Healed", now)
+	s := newState()
+	s.learnAftermath(newEntry("c", withBackend, func(e *Entry) { e.Cause, e.WellFor = probes.CauseHung, 105 }), "Healed", now)
 	at := now.Add(10 * time.Second)
 	n := 0
 	for i := range 20 {
-		a := another(fmt.Sprint(i))
+		a := newUnrelatedAsk(fmt.Sprint(i))
 		a.Cause, a.Backend, a.Failing = probes.CauseHung, "CSI/driver", 20
 		a.Since = now.Add(-30 * time.Second)
-		if s.admit(a, config.Default(), at) == nil {
+		if s.checkAsk(a, config.Default(), at) == nil {
 			n++
 			a.At = at
 			s.Entries = append(s.Entries, a.Entry)
@@ -80,15 +83,16 @@ func TestAProofVouchesForNothingLater(t *testing.T) {
 	}
 }
 
-// A pod with the shortest times allowed (period, timeout, hang 1 s, one look) proves the backend for all after 5 s.
+// A pod with the shortest times allowed (period, timeout, hang 1 s, one probe) proves the backend
+// for all after 5 s.
 func TestAShortProofOpensForNobodyElse(t *testing.T) {
-	s := entries()
-	s.learn(entry("tenant", ofBackend, func(e *Entry) { e.Cause, e.WellFor = probes.CauseHung, 5 }), "Healed", now.Add(-time.Second))
+	s := newState()
+	s.learnAftermath(newEntry("tenant", withBackend, func(e *Entry) { e.Cause, e.WellFor = probes.CauseHung, 5 }), "Healed", now.Add(-time.Second))
 	n := 0
 	for i := range 20 {
-		a := another(fmt.Sprint(i))
+		a := newUnrelatedAsk(fmt.Sprint(i))
 		a.Cause, a.Backend, a.Failing, a.WellFor = probes.CauseHung, "CSI/driver", 20, 105
-		if s.admit(a, config.Default(), now) == nil {
+		if s.checkAsk(a, config.Default(), now) == nil {
 			n++
 			a.At = now
 			s.Entries = append(s.Entries, a.Entry)
@@ -99,24 +103,24 @@ func TestAShortProofOpensForNobodyElse(t *testing.T) {
 	}
 }
 
-// One node of a DaemonSet lets no pod go. A dead daemon on another node waits.
+// On one node of a DaemonSet no pod ends. A dead daemon on another node waits.
 func TestAHangThatDoesNotEndHoldsNoDeadDaemon(t *testing.T) {
-	s := entries(entry("b", ofOwner, func(e *Entry) { e.Owner.Kind, e.Cause = "DaemonSet", probes.CauseHung }))
-	s.Entries[0] = s.end(s.Entries[0], "StuckTerminating", now)
-	a := ask(func(a *Ask) { a.Owner.Kind, a.Node = "DaemonSet", "node-777" })
+	s := newState(newEntry("b", withOwner, func(e *Entry) { e.Owner.Kind, e.Cause = "DaemonSet", probes.CauseHung }))
+	s.Entries[0] = s.closeEntry(s.Entries[0], "StuckTerminating", now)
+	a := newAsk(func(a *Ask) { a.Owner.Kind, a.Node = "DaemonSet", "node-777" })
 	at := now.Add(time.Second)
-	requireHeld(t, s.admit(a, config.Default(), at), "")
+	requireHeld(t, s.checkAsk(a, config.Default(), at), "")
 }
 
 // A StatefulSet with a grace of 2 h: nothing replaces web-0 before it has ended.
 func TestAGracePeriodHoldsItsOwnOwner(t *testing.T) {
-	s := newShop(t)
+	s := newOwnerScenario(t)
 	removed := 0
 	for s.clock.Sub(now) < 2*time.Hour && removed < 10 {
-		a := s.replica(fmt.Sprint("web-", removed), probes.CauseDisconnected, now.Add(-time.Hour), now)
+		a := s.newReplica(fmt.Sprint("web-", removed), probes.CauseDisconnected, now.Add(-time.Hour), now)
 		a.Grace = 2 * 60 * 60
 		if !s.isHeld(a) {
-			s.remove(a)
+			s.removePod(a)
 			removed++
 		}
 		s.clock = s.clock.Add(5 * time.Second)
@@ -126,18 +130,19 @@ func TestAGracePeriodHoldsItsOwnOwner(t *testing.T) {
 	}
 }
 
-// followUpSeconds 3600 is allowed: the owner is forgotten while its next trial runs, so that the delay never grows.
+// followUpSeconds 3600 is allowed: the owner is forgotten while its next trial runs, so that the
+// delay never grows.
 func TestAnOwnerIsKnownDuringItsTrial(t *testing.T) {
-	s := newShop(t)
+	s := newOwnerScenario(t)
 	s.cfg.FollowUpSeconds = 3600
 	for i := range 5 {
-		a := s.replica(fmt.Sprint("web-", i), probes.CauseDisconnected, now.Add(-time.Hour), now)
+		a := s.newReplica(fmt.Sprint("web-", i), probes.CauseDisconnected, now.Add(-time.Hour), now)
 		for s.isHeld(a) {
 			s.clock = s.clock.Add(5 * time.Second)
 		}
-		s.remove(a)
+		s.removePod(a)
 		s.clock = s.clock.Add(3630 * time.Second)
-		s.end(a, "NoSuccessor")
+		s.endRemoval(a, "NoSuccessor")
 	}
 	if f := s.state.Owners["a/web-uid"].Failures; f < 3 {
 		t.Errorf("after 5 removals in vain the owner has %d failures", f)
@@ -148,18 +153,18 @@ func TestAnOwnerIsKnownDuringItsTrial(t *testing.T) {
 func TestTrialsAndOwnersLeaveRoom(t *testing.T) {
 	cfg := config.Default()
 	for _, c := range []string{"x", "<"} {
-		s := entries()
+		s := newState()
 		for i := range 300 {
-			e := another(fmt.Sprint(i)).Entry
+			e := newUnrelatedAsk(fmt.Sprint(i)).Entry
 			e.Namespace, e.Backend, e.Cause = strings.Repeat("n", 60), "Source/"+fmt.Sprintf("%03d", i)+strings.Repeat(c, 197), probes.CauseHung
 			e.Owner.UID = Owner{}.UID + "u" + e.PodUID
 			e.At = now.Add(-time.Minute)
-			s.learn(e, "StillBroken", now.Add(-time.Second))
+			s.learnAftermath(e, "StillBroken", now.Add(-time.Second))
 		}
-		s = s.pruned(cfg, now)
-		stranger := ask()
+		s = s.prune(cfg, now)
+		stranger := newAsk()
 		s.Entries = append(s.Entries, stranger.Entry)
-		requireHeld(t, tooLong(s, stranger, cfg.Budgets), "")
+		requireHeld(t, checkSize(s, stranger, cfg.Budgets), "")
 		requireFits(t, s)
 	}
 }
@@ -167,51 +172,53 @@ func TestTrialsAndOwnersLeaveRoom(t *testing.T) {
 // However full the ledger is, the API server takes it, be the entries open or closed.
 func TestTheLeaseIsNeverTooLarge(t *testing.T) {
 	cfg := config.Default()
-	s := entries()
+	s := newState()
 	for i := 0; len(s.Entries) < maxEntries; i++ {
-		a := another(fmt.Sprint(i))
+		a := newUnrelatedAsk(fmt.Sprint(i))
 		a.Namespace, a.Cause, a.At = strings.Repeat(fmt.Sprint(i%4), 60), probes.CauseHung, now
 		a.Pod = strings.Repeat("p", 120) + fmt.Sprint(i)
 		a.PodUID = "0b9a8c7d-6e5f-4a3b-9c1d-0123456" + a.PodUID
 		a.Owner.UID, a.Owner.Name = "0b9a8c7d-6e5f-4a3b-9c1d-0123456"+a.Owner.UID, "x"
 		a.Backend = "Source/" + strings.Repeat("x", 190) + fmt.Sprint(i)
 		s.Entries = append(s.Entries, a.Entry)
-		if tooLong(s, a, cfg.Budgets) != nil {
+		if checkSize(s, a, cfg.Budgets) != nil {
 			s.Entries = s.Entries[:len(s.Entries)-1]
 			break
 		}
 	}
 	requireFits(t, s)
 	for i, e := range s.Entries {
-		s.Entries[i] = s.end(e, "StuckCreating", now)
+		s.Entries[i] = s.closeEntry(e, "StuckCreating", now)
 	}
-	requireFits(t, s.pruned(cfg, now))
+	requireFits(t, s.prune(cfg, now))
 }
 
-// requireFits checks that the API server takes the state, with some room for what else is annotated.
+// requireFits checks that the API server takes the state, with some room for what else is
+// annotated.
 func requireFits(t *testing.T, s State) {
 	t.Helper()
 	const limit = 262_144 // apimachinery, TotalAnnotationSizeLimitB
-	if text, err := marshal(s); err != nil || len(text) > limit*9/10 {
+	if text, err := encodeJSON(s); err != nil || len(text) > limit*9/10 {
 		t.Errorf("%d bytes of %d, %v", len(text), limit, err)
 	}
 }
 
-// One definitive trial that failed (a stranger's unschedulable pod) takes the proof of hangs away for half an hour.
+// One permanent trial that failed (a stranger's unschedulable pod) takes the proof of hangs away
+// for half an hour.
 func TestAProofEndsWhatIsKnownOfOtherCauses(t *testing.T) {
-	s := entries()
-	s.learn(entry("b", ofBackend), "StuckCreating", now.Add(-20*time.Minute))
-	s.learn(entry("c", ofBackend, hung), "Healed", now.Add(-time.Second))
-	s.Entries = []Entry{entry("d", ofBackend, func(e *Entry) { e.Cause, e.WellFor, e.Up = probes.CauseHung, 105, true })}
-	requireHeld(t, s.admit(ask(func(a *Ask) { a.Cause = probes.CauseHung }), config.Default(), now), "")
+	s := newState()
+	s.learnAftermath(newEntry("b", withBackend), "StuckCreating", now.Add(-20*time.Minute))
+	s.learnAftermath(newEntry("c", withBackend, hung), "Healed", now.Add(-time.Second))
+	s.Entries = []Entry{newEntry("d", withBackend, func(e *Entry) { e.Cause, e.WellFor, e.Up = probes.CauseHung, 105, true })}
+	requireHeld(t, s.checkAsk(newAsk(func(a *Ask) { a.Cause = probes.CauseHung }), config.Default(), now), "")
 }
 
-// The end of an older removal frees the owner of a newer one's failure.
+// The success of an older eviction does not free the owner of a newer one's failure.
 func TestAnOlderHealFreesNoNewerFailure(t *testing.T) {
-	s := entries()
-	older := entry("b", ofOwner, func(e *Entry) { e.At = now.Add(-20 * time.Minute) })
-	newer := entry("c", ofOwner, func(e *Entry) { e.At = now.Add(-6 * time.Minute) })
-	s.learn(newer, "NoSuccessor", now.Add(-30*time.Second))
-	s.learn(older, "Healed", now)
-	requireHeld(t, s.unreplaced(ask(), config.Default(), now), controllers.HeldBackoff)
+	s := newState()
+	older := newEntry("b", withOwner, func(e *Entry) { e.At = now.Add(-20 * time.Minute) })
+	newer := newEntry("c", withOwner, func(e *Entry) { e.At = now.Add(-6 * time.Minute) })
+	s.learnAftermath(newer, "NoSuccessor", now.Add(-30*time.Second))
+	s.learnAftermath(older, "Healed", now)
+	requireHeld(t, s.checkUnreplaced(newAsk(), config.Default(), now), controllers.HeldBackoff)
 }

@@ -11,15 +11,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// The names that Leases are found and understood by. They are an API.
+// The names by which Leases are found and parsed. They are an API.
 const (
 	ledgerName = "mountwarden-ledger"
 
 	labelManagedBy      = "app.kubernetes.io/managed-by"
 	managedBy           = "mountwarden"
 	labelRecord         = "mountwarden.io/record"
-	recordLedger        = "ledger" // the one that all agents share
-	recordOwner         = "owner"  // of one owner, whose pods were removed a short while ago
+	recordLedger        = "ledger" // the one Lease that all agents share
+	recordOwner         = "owner"  // the Lease of one owner, whose pods were evicted a short while ago
 	labelOwnerKind      = "mountwarden.io/owner-kind"
 	labelOwnerName      = "mountwarden.io/owner-name"
 	labelOwnerNamespace = "mountwarden.io/owner-namespace"
@@ -35,7 +35,7 @@ const (
 	annotationCounted  = "mountwarden.io/counted-at"
 )
 
-func newLedger(namespace string) *coordinationv1.Lease {
+func newLedgerLease(namespace string) *coordinationv1.Lease {
 	return newLease(namespace, ledgerName, recordLedger)
 }
 
@@ -46,29 +46,32 @@ func newLease(namespace, name, record string) *coordinationv1.Lease {
 	}}
 }
 
-// stamp says who changed the Lease last, and when.
-func (s *Store) stamp(lease *coordinationv1.Lease) {
+// stampLease notes which agent changed the Lease last, and when.
+func (s *Store) stampLease(lease *coordinationv1.Lease) {
 	now := metav1.NewMicroTime(s.now())
 	lease.Spec.HolderIdentity, lease.Spec.RenewTime = &s.config.NodeName, &now
 }
 
-// leaseName names the Lease of an owner's row: for people by its kind and name, for the API by what is hashed. Causes that a mount may
-// recover from have a row of their own (see recoverable).
-func leaseName(e Entry) string {
+// ownerLeaseName names the Lease of an owner. The owner's kind and name are in it for people; the
+// hash makes it unique. Causes that a mount may recover from have a Lease, and so a streak, of
+// their own (see recoverableSuffix).
+func ownerLeaseName(e Entry) string {
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%s/%s/%s", e.Namespace, e.Owner.Kind, e.keyed(string(e.Owner.UID))) // never fails
-	return fmt.Sprintf("mountwarden-%s-%s-%016x", inName(e.Owner.Kind, 40), inName(e.Owner.Name, 160), h.Sum64())
+	_, _ = fmt.Fprintf(h, "%s/%s/%s", e.Namespace, e.Owner.Kind, e.withCauseSuffix(string(e.Owner.UID))) // never fails
+	return fmt.Sprintf("mountwarden-%s-%s-%016x", toNamePart(e.Owner.Kind, 40), toNamePart(e.Owner.Name, 160), h.Sum64())
 }
 
-// inName makes text a part of an object's name, of at most limit bytes. The API server lets an owner have any name.
-func inName(text string, limit int) string {
+// toNamePart makes text a part of an object's name, of at most limit bytes. The API server allows
+// any name in an owner reference.
+func toNamePart(text string, limit int) string {
 	text = regexp.MustCompile(`[^a-z0-9.-]+`).ReplaceAllString(strings.ToLower(text), "-")
-	text = regexp.MustCompile(`[.-]*\.[.-]*`).ReplaceAllString(text[:min(len(text), limit)], ".") // no label of a name is empty, or begins or ends with a dash
+	// No label of a name may be empty, or begin or end with a dash.
+	text = regexp.MustCompile(`[.-]*\.[.-]*`).ReplaceAllString(text[:min(len(text), limit)], ".")
 	return strings.Trim(text, "-.")
 }
 
-// label makes text a label's value: what is not allowed there becomes a dash.
-func label(text string) string {
+// toLabelValue makes text a label's value: a character that is not valid there becomes a dash.
+func toLabelValue(text string) string {
 	if len(validation.IsValidLabelValue(text)) == 0 {
 		return text
 	}

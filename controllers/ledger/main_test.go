@@ -21,8 +21,9 @@ var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // ago returns a time before now.
 func ago(d time.Duration) time.Time { return now.Add(-d) }
 
-// settings are small enough to count by hand: 2 a node, 3 a namespace and 5 in all within a minute; trials from 3 on.
-func settings() config.Config {
+// testConfig has budgets that are small enough to count by hand: 2 a node, 3 a namespace and 5 in
+// all within a minute. The circuit breaker opens from 3 failures on.
+func testConfig() config.Config {
 	cfg := config.Default()
 	cfg.NodeName, cfg.Namespace = "node-1", "mountwarden"
 	cfg.Budgets = config.Budgets{WindowSeconds: 60, Node: 2, Namespace: 3, Cluster: 5}
@@ -30,8 +31,9 @@ func settings() config.Config {
 	return cfg
 }
 
-// ask is for the pod x of node-1 in the namespace a, broken for a minute and made an hour ago. Unless changed it was healthy in between.
-func ask(change ...func(*Ask)) Ask {
+// newAsk asks for the pod x of node-1 in the namespace a, broken for a minute and created an hour
+// ago. Unless changed, it was healthy in between.
+func newAsk(change ...func(*Ask)) Ask {
 	a := Ask{
 		Entry: Entry{
 			Node: "node-1", Namespace: "a", Pod: "x", PodUID: "x-uid", Owner: Owner{Kind: "ReplicaSet", Name: "web", UID: "web-uid"},
@@ -48,8 +50,9 @@ func ask(change ...func(*Ask)) Ask {
 	return a
 }
 
-// entry is a removal of ten seconds ago that has nothing in common with ask, unless changed.
-func entry(name string, change ...func(*Entry)) Entry {
+// newEntry is an eviction of ten seconds ago that has nothing in common with newAsk, unless
+// changed.
+func newEntry(name string, change ...func(*Entry)) Entry {
 	e := Entry{
 		At: ago(10 * time.Second), Node: "node-" + name, Namespace: name, Pod: name, PodUID: types.UID(name),
 		Owner: Owner{Kind: "ReplicaSet", Name: name, UID: types.UID("owner-" + name)}, Backend: "CSI/other-" + name, Grace: 30,
@@ -60,17 +63,17 @@ func entry(name string, change ...func(*Entry)) Entry {
 	return e
 }
 
-func at(age time.Duration) func(*Entry)          { return func(e *Entry) { e.At = ago(age) } }
-func onNode(e *Entry)                            { e.Node = "node-1" }
-func inNamespace(e *Entry)                       { e.Namespace = "a" }
-func ofOwner(e *Entry)                           { e.Namespace, e.Owner.UID = "a", "web-uid" }
-func ofBackend(e *Entry)                         { e.Backend = "CSI/driver" }
-func ended(a controllers.Aftermath) func(*Entry) { return func(e *Entry) { e.Aftermath = a } }
-func sharing(device, node string) func(*Entry) {
+func reservedAgo(age time.Duration) func(*Entry)         { return func(e *Entry) { e.At = ago(age) } }
+func withNode(e *Entry)                                  { e.Node = "node-1" }
+func withNamespace(e *Entry)                             { e.Namespace = "a" }
+func withOwner(e *Entry)                                 { e.Namespace, e.Owner.UID = "a", "web-uid" }
+func withBackend(e *Entry)                               { e.Backend = "CSI/driver" }
+func withAftermath(a controllers.Aftermath) func(*Entry) { return func(e *Entry) { e.Aftermath = a } }
+func withSharedMount(device, node string) func(*Entry) {
 	return func(e *Entry) { e.Case, e.Node = device, node }
 }
 
-func entries(all ...Entry) State {
+func newState(all ...Entry) State {
 	return State{Entries: all, Trials: map[string]Trial{}, Owners: map[string]Trial{}}
 }
 

@@ -24,20 +24,21 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// wire is between a Store and the API server: it counts, and may cut.
-type wire struct {
+// faultyTransport is between a Store and the API server. It counts calls, and may cut them.
+type faultyTransport struct {
 	calls, writes atomic.Int32
-	silent        atomic.Bool                                             // the API server answers nothing
-	cut           func(write int32, r *http.Request) (before, after bool) // whether to fail before or after the API server saw the n-th write
+	silent        atomic.Bool // the API server answers nothing
+	// cut says whether to fail before or after the API server saw the n-th write.
+	cut func(write int32, r *http.Request) (before, after bool)
 }
 
 var errCut = errors.New("the connection is cut")
 
-func (w *wire) client(t *testing.T) kubernetes.Interface {
+func (w *faultyTransport) client(t *testing.T) kubernetes.Interface {
 	t.Helper()
 	cfg := rest.CopyConfig(server.Config)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) { return w.pass(next, r) })
+		return roundTripper(func(r *http.Request) (*http.Response, error) { return w.roundTrip(next, r) })
 	})
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -46,7 +47,7 @@ func (w *wire) client(t *testing.T) kubernetes.Interface {
 	return client
 }
 
-func (w *wire) pass(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+func (w *faultyTransport) roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 	w.calls.Add(1)
 	if w.silent.Load() {
 		<-r.Context().Done()
@@ -67,30 +68,30 @@ func (w *wire) pass(next http.RoundTripper, r *http.Request) (*http.Response, er
 	return answer, err
 }
 
-// agents share one namespace of Leases.
-type agents struct {
+// sharedLedger is the ledger of several agents, in one namespace of Leases.
+type sharedLedger struct {
 	t         *testing.T
 	namespace string
 	change    func(*config.Config)
 }
 
-func newAgents(t *testing.T) *agents {
+func newSharedLedger(t *testing.T) *sharedLedger {
 	t.Helper()
 	server.Require(t)
 	t.Parallel()
-	return &agents{t: t, namespace: server.Namespace(t, nil), change: func(*config.Config) {}}
+	return &sharedLedger{t: t, namespace: server.Namespace(t, nil), change: func(*config.Config) {}}
 }
 
-// store is that of the agent on a node.
-func (a *agents) store(node string, w *wire, clock func() time.Time) *Store {
+// newStore returns the Store of the agent on a node.
+func (a *sharedLedger) newStore(node string, w *faultyTransport, clock func() time.Time) *Store {
 	a.t.Helper()
-	cfg := settings()
+	cfg := testConfig()
 	cfg.NodeName, cfg.Namespace = node, a.namespace
 	a.change(&cfg)
 	return NewStore(w.client(a.t), cfg, clock)
 }
 
-func (a *agents) leases() []coordinationv1.Lease {
+func (a *sharedLedger) listLeases() []coordinationv1.Lease {
 	a.t.Helper()
 	list, err := server.Client.CoordinationV1().Leases(a.namespace).List(a.t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=mountwarden"})
 	if err != nil {
@@ -99,19 +100,19 @@ func (a *agents) leases() []coordinationv1.Lease {
 	return list.Items
 }
 
-// ledger reads what the API server has.
-func (a *agents) ledger() State {
+// readState reads what the API server has.
+func (a *sharedLedger) readState() State {
 	a.t.Helper()
-	s := a.store("reader", &wire{}, still)
-	if err := s.refresh(a.t.Context(), 0); err != nil {
+	s := a.newStore("reader", &faultyTransport{}, fixedClock)
+	if err := s.refreshCopy(a.t.Context(), 0); err != nil {
 		a.t.Fatal(err)
 	}
-	return s.state()
+	return s.pruneCopy()
 }
 
-func still() time.Time { return now }
+func fixedClock() time.Time { return now }
 
-func (a *agents) reserve(s *Store, ask Ask, want controllers.Held) {
+func (a *sharedLedger) requireReserve(s *Store, ask Ask, want controllers.Held) {
 	a.t.Helper()
 	_, refusal, err := s.Reserve(a.t.Context(), ask)
 	if err != nil {
@@ -120,46 +121,46 @@ func (a *agents) reserve(s *Store, ask Ask, want controllers.Held) {
 	requireHeld(a.t, refusal, want)
 }
 
-func another(name string) Ask {
-	return ask(func(a *Ask) {
+func newUnrelatedAsk(name string) Ask {
+	return newAsk(func(a *Ask) {
 		a.Pod, a.PodUID, a.Backend = name, types.UID(name), "CSI/"+name
 		a.Owner = Owner{"ReplicaSet", "of-" + name, types.UID("of-" + name)}
 	})
 }
 
 func TestReserveIsSeenByAll(t *testing.T) {
-	a := newAgents(t)
-	one, two := a.store("node-1", &wire{}, still), a.store("node-2", &wire{}, still)
-	a.reserve(one, ask(), "")
-	a.reserve(two, ask(func(a *Ask) { a.Node, a.Pod, a.PodUID = "node-2", "y", "y-uid" }), controllers.HeldOwnerBusy)
-	if err := one.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
+	a := newSharedLedger(t)
+	one, two := a.newStore("node-1", &faultyTransport{}, fixedClock), a.newStore("node-2", &faultyTransport{}, fixedClock)
+	a.requireReserve(one, newAsk(), "")
+	a.requireReserve(two, newAsk(func(a *Ask) { a.Node, a.Pod, a.PodUID = "node-2", "y", "y-uid" }), controllers.HeldOwnerBusy)
+	if err := one.Close(t.Context(), newAsk().Entry, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
-	two.read = time.Time{} // its copy is out of date
-	a.reserve(two, ask(func(a *Ask) { a.Node, a.Pod, a.PodUID = "node-2", "y", "y-uid" }), "")
-	if s := a.ledger(); len(s.Entries) != 2 || s.Trials["CSI/driver"].HealedAt.IsZero() {
+	two.readAt = time.Time{} // its copy is out of date
+	a.requireReserve(two, newAsk(func(a *Ask) { a.Node, a.Pod, a.PodUID = "node-2", "y", "y-uid" }), "")
+	if s := a.readState(); len(s.Entries) != 2 || s.Trials["CSI/driver"].HealedAt.IsZero() {
 		t.Errorf("%+v", s)
 	}
 }
 
-// At rest nothing is asked; a removal costs two reads and two writes, its end one write.
+// An idle agent calls nothing. An eviction costs two reads and two writes, and its end one write.
 func TestCallsOfAReservation(t *testing.T) {
-	a := newAgents(t)
-	w := &wire{}
-	s := a.store("node-1", w, still)
+	a := newSharedLedger(t)
+	w := &faultyTransport{}
+	s := a.newStore("node-1", w, fixedClock)
 	if w.calls.Load() != 0 {
 		t.Errorf("%d calls before anything failed", w.calls.Load())
 	}
-	if refusal, err := s.Refuse(t.Context(), ask()); refusal != nil || err != nil {
+	if refusal, err := s.Refuse(t.Context(), newAsk()); refusal != nil || err != nil {
 		t.Fatal(refusal, err)
 	}
-	a.reserve(s, ask(), "")
+	a.requireReserve(s, newAsk(), "")
 	if n := w.calls.Load(); n > 4 {
 		t.Errorf("%d calls to reserve, want 4: ledger and owner, each read and written", n)
 	}
-	s.read = s.read.Add(-time.Hour) // nobody else has changed it
+	s.readAt = s.readAt.Add(-time.Hour) // nobody else has changed it
 	before := w.calls.Load()
-	if err := s.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
+	if err := s.Close(t.Context(), newAsk().Entry, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
 	if n := w.calls.Load() - before; n != 1 {
@@ -167,7 +168,7 @@ func TestCallsOfAReservation(t *testing.T) {
 	}
 	before = w.calls.Load()
 	for range 10 {
-		if _, err := s.Refuse(t.Context(), ask()); err != nil {
+		if _, err := s.Refuse(t.Context(), newAsk()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,19 +179,19 @@ func TestCallsOfAReservation(t *testing.T) {
 
 // However many agents ask at the same time, the budget holds, and all of it is used.
 func TestAgentsRace(t *testing.T) {
-	a := newAgents(t)
+	a := newSharedLedger(t)
 	var granted atomic.Int32
 	var all sync.WaitGroup
 	for i := range 12 {
 		all.Go(func() {
 			node := fmt.Sprint("node-", i)
-			s := a.store(node, &wire{}, still)
-			_, refusal, err := s.Reserve(t.Context(), ask(func(a *Ask) {
+			s := a.newStore(node, &faultyTransport{}, fixedClock)
+			_, refusal, err := s.Reserve(t.Context(), newAsk(func(a *Ask) {
 				a.Node, a.Namespace, a.Pod, a.PodUID, a.Backend = node, node, node, types.UID(node), node
 				a.Owner.UID = types.UID(node)
 			}))
 			for err != nil && t.Context().Err() == nil {
-				_, refusal, err = s.Reserve(t.Context(), ask(func(a *Ask) {
+				_, refusal, err = s.Reserve(t.Context(), newAsk(func(a *Ask) {
 					a.Node, a.Namespace, a.Pod, a.PodUID, a.Backend = node, node, node, types.UID(node), node
 					a.Owner.UID = types.UID(node)
 				}))
@@ -206,27 +207,28 @@ func TestAgentsRace(t *testing.T) {
 	}
 }
 
-// Cut before or after each write: asked again, by the same agent or by its successor, the pod is granted once and counted once.
+// Cut before or after each write: asked again, by the same agent or by the next one, the pod is
+// granted once and counted once.
 func TestCutAtEachWrite(t *testing.T) {
 	for write := int32(1); write <= 2; write++ {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("write %d, after %t", write, after), func(t *testing.T) {
-				a := newAgents(t)
-				w := &wire{cut: func(n int32, _ *http.Request) (bool, bool) { return n == write && !after, n == write && after }}
-				s := a.store("node-1", w, still)
-				_, _, err := s.Reserve(t.Context(), ask())
+				a := newSharedLedger(t)
+				w := &faultyTransport{cut: func(n int32, _ *http.Request) (bool, bool) { return n == write && !after, n == write && after }}
+				s := a.newStore("node-1", w, fixedClock)
+				_, _, err := s.Reserve(t.Context(), newAsk())
 				if !errors.Is(err, errCut) {
 					t.Fatalf("%v, want that the cut is told", err)
 				}
-				a.reserve(a.store("node-1", &wire{}, still), ask(), "")
-				a.reserve(s, ask(), "")
-				state := a.ledger()
+				a.requireReserve(a.newStore("node-1", &faultyTransport{}, fixedClock), newAsk(), "")
+				a.requireReserve(s, newAsk(), "")
+				state := a.readState()
 				if len(state.Entries) != 1 {
 					t.Errorf("%d entries", len(state.Entries))
 				}
-				owner, err := s.owner(t.Context(), ask())
-				if err != nil || owner.row.attempts != 1 {
-					t.Errorf("row %+v, %v; want one attempt", owner.row, err)
+				owner, err := s.readOwnerLease(t.Context(), newAsk())
+				if err != nil || owner.streak.attempts != 1 {
+					t.Errorf("row %+v, %v; want one attempt", owner.streak, err)
 				}
 			})
 		}
@@ -235,66 +237,66 @@ func TestCutAtEachWrite(t *testing.T) {
 
 func TestCutAtTheEnd(t *testing.T) {
 	for _, after := range []bool{false, true} {
-		a := &agents{t: t, change: func(*config.Config) {}}
+		a := &sharedLedger{t: t, change: func(*config.Config) {}}
 		server.Require(t)
 		a.namespace = server.Namespace(t, nil)
-		w := &wire{cut: func(n int32, _ *http.Request) (bool, bool) { return n == 3 && !after, n == 3 && after }}
-		s := a.store("node-1", w, still)
-		a.reserve(s, ask(), "")
-		if err := s.Close(t.Context(), ask().Entry, controllers.AftermathStillBroken); !errors.Is(err, errCut) {
+		w := &faultyTransport{cut: func(n int32, _ *http.Request) (bool, bool) { return n == 3 && !after, n == 3 && after }}
+		s := a.newStore("node-1", w, fixedClock)
+		a.requireReserve(s, newAsk(), "")
+		if err := s.Close(t.Context(), newAsk().Entry, controllers.AftermathStillBroken); !errors.Is(err, errCut) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := s.Close(t.Context(), ask().Entry, controllers.AftermathStillBroken); err != nil {
+			if err := s.Close(t.Context(), newAsk().Entry, controllers.AftermathStillBroken); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n := a.ledger().Trials["CSI/driver"].Failures; n != 1 {
+		if n := a.readState().Trials["CSI/driver"].Failures; n != 1 {
 			t.Errorf("after %t: %d failures of the backend, want 1", after, n)
 		}
 	}
 }
 
-// An agent that was away for longer than anybody waited tells the end all the same, and it counts.
+// An agent that was away for longer than others waited still writes the end, and it counts.
 func TestALateEndCounts(t *testing.T) {
-	a := newAgents(t)
+	a := newSharedLedger(t)
 	clock := now
-	s := a.store("node-1", &wire{}, func() time.Time { return clock })
-	a.reserve(s, ask(), "")
-	clock = now.Add(expiry(s.config, ask().Entry) + time.Second)
-	another := ask(func(a *Ask) { a.PodUID, a.Since = "y-uid", clock })
-	a.reserve(s, another, controllers.HeldBackendStorm)
-	if err := s.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
+	s := a.newStore("node-1", &faultyTransport{}, func() time.Time { return clock })
+	a.requireReserve(s, newAsk(), "")
+	clock = now.Add(followUpTimeout(s.config, newAsk().Entry) + time.Second)
+	another := newAsk(func(a *Ask) { a.PodUID, a.Since = "y-uid", clock })
+	a.requireReserve(s, another, controllers.HeldBackendStorm)
+	if err := s.Close(t.Context(), newAsk().Entry, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
-	if trial := a.ledger().Trials["CSI/driver"]; trial.failing() || !trial.HealedAt.Equal(clock) {
+	if trial := a.readState().Trials["CSI/driver"]; trial.isFailing() || !trial.HealedAt.Equal(clock) {
 		t.Errorf("%+v", trial)
 	}
-	a.reserve(s, another, "")
+	a.requireReserve(s, another, "")
 }
 
 func TestReservationIsRenewed(t *testing.T) {
-	a := newAgents(t)
+	a := newSharedLedger(t)
 	clock := now
-	s := a.store("node-1", &wire{}, func() time.Time { return clock })
-	a.reserve(s, ask(), "")
+	s := a.newStore("node-1", &faultyTransport{}, func() time.Time { return clock })
+	a.requireReserve(s, newAsk(), "")
 	clock = clock.Add(ActWithin/2 - time.Second)
-	a.reserve(s, ask(), "")
-	if at := a.ledger().Entries[0].At; !at.Equal(now) {
+	a.requireReserve(s, newAsk(), "")
+	if at := a.readState().Entries[0].At; !at.Equal(now) {
 		t.Errorf("noted anew after %s, while the first note is fresh", at.Sub(now))
 	}
 	clock = now.Add(ActWithin)
-	a.reserve(s, ask(), "")
-	if at := a.ledger().Entries[0].At; !at.Equal(clock) {
+	a.requireReserve(s, newAsk(), "")
+	if at := a.readState().Entries[0].At; !at.Equal(clock) {
 		t.Errorf("not noted anew: %s", at.Sub(now))
 	}
 }
 
 func TestReleaseGivesBack(t *testing.T) {
-	a := newAgents(t)
-	s := a.store("node-1", &wire{}, still)
+	a := newSharedLedger(t)
+	s := a.newStore("node-1", &faultyTransport{}, fixedClock)
 	for range 4 { // twice as many as the node's budget
-		a.reserve(s, ask(), "")
+		a.requireReserve(s, newAsk(), "")
 		if err := s.Release(t.Context(), "x-uid", time.Unix(1, 0)); err != nil {
 			t.Error(err)
 		}
@@ -308,44 +310,44 @@ func TestReleaseGivesBack(t *testing.T) {
 	if err := s.Release(t.Context(), "nobody", time.Time{}); err != nil {
 		t.Errorf("a pod that is not in the ledger: %v", err)
 	}
-	if n := len(a.ledger().Entries); n != 0 {
+	if n := len(a.readState().Entries); n != 0 {
 		t.Errorf("%d entries are left", n)
 	}
 }
 
 func TestPendingIsOfThisNode(t *testing.T) {
-	a := newAgents(t)
-	s := a.store("node-1", &wire{}, still)
+	a := newSharedLedger(t)
+	s := a.newStore("node-1", &faultyTransport{}, fixedClock)
 	if own, err := s.Pending(t.Context()); err != nil || len(own) != 0 {
 		t.Errorf("without a ledger: %v, %v", own, err)
 	}
-	a.reserve(s, ask(), "")
-	a.reserve(a.store("node-2", &wire{}, still), ask(func(a *Ask) { a.Node, a.PodUID, a.Owner.UID = "node-2", "y", "y" }), "")
-	ended := another("z")
-	a.reserve(s, ended, "")
+	a.requireReserve(s, newAsk(), "")
+	a.requireReserve(a.newStore("node-2", &faultyTransport{}, fixedClock), newAsk(func(a *Ask) { a.Node, a.PodUID, a.Owner.UID = "node-2", "y", "y" }), "")
+	ended := newUnrelatedAsk("z")
+	a.requireReserve(s, ended, "")
 	if err := s.Close(t.Context(), Entry{PodUID: "z"}, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
-	own, err := a.store("node-1", &wire{}, still).Pending(t.Context())
-	if err != nil || len(own) != 1 || own[0].PodUID != "x-uid" || !own[0].Since.Equal(ask().Since) || own[0].Grace != 30 {
+	own, err := a.newStore("node-1", &faultyTransport{}, fixedClock).Pending(t.Context())
+	if err != nil || len(own) != 1 || own[0].PodUID != "x-uid" || !own[0].Since.Equal(newAsk().Since) || own[0].Grace != 30 {
 		t.Errorf("%+v, %v", own, err)
 	}
 }
 
-// That a replacement is up is written once, while the removal is open.
+// That a replacement is up is written once, while the eviction is pending.
 func TestMarkUp(t *testing.T) {
-	a, w := newAgents(t), &wire{}
-	s := a.store("node-1", w, still)
-	a.reserve(s, ask(func(a *Ask) { a.Cause, a.WellFor = probes.CauseHung, 105 }), "")
+	a, w := newSharedLedger(t), &faultyTransport{}
+	s := a.newStore("node-1", w, fixedClock)
+	a.requireReserve(s, newAsk(func(a *Ask) { a.Cause, a.WellFor = probes.CauseHung, 105 }), "")
 	for range 3 {
 		if err := s.MarkUp(t.Context(), "x-uid"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if e := a.ledger().Entries[0]; !e.Up || e.WellFor != 105 {
+	if e := a.readState().Entries[0]; !e.Up || e.WellFor != 105 {
 		t.Errorf("%+v", e)
 	}
-	if err := s.Close(t.Context(), ask().Entry, controllers.AftermathHealed); err != nil {
+	if err := s.Close(t.Context(), newAsk().Entry, controllers.AftermathHealed); err != nil {
 		t.Fatal(err)
 	}
 	before := w.writes.Load()
@@ -356,46 +358,46 @@ func TestMarkUp(t *testing.T) {
 	}
 }
 
-// A replacement that is healthy after all frees its owner, and tells of its backend, be the entry there or not.
+// A late success frees the owner and proves the backend, whether the entry is still there or not.
 func TestCloseOfWhatHealedLate(t *testing.T) {
 	for name, later := range map[string]time.Duration{"it is still written": time.Second, "it is not": time.Hour} {
 		t.Run(name, func(t *testing.T) {
-			a, clock := newAgents(t), now
-			s := a.store("node-1", &wire{}, func() time.Time { return clock })
-			a.reserve(s, ask(), "")
-			removed := ask().Entry
+			a, clock := newSharedLedger(t), now
+			s := a.newStore("node-1", &faultyTransport{}, func() time.Time { return clock })
+			a.requireReserve(s, newAsk(), "")
+			removed := newAsk().Entry
 			removed.At = now
 			if err := s.Close(t.Context(), removed, controllers.AftermathStuckCreating); err != nil {
 				t.Fatal(err)
 			}
-			a.reserve(s, ask(func(a *Ask) { a.Pod, a.PodUID, a.Backend = "y", "y-uid", "CSI/another" }), controllers.HeldBackoff)
+			a.requireReserve(s, newAsk(func(a *Ask) { a.Pod, a.PodUID, a.Backend = "y", "y-uid", "CSI/another" }), controllers.HeldBackoff)
 			clock = clock.Add(later)
 			for range 2 {
 				if err := s.Close(t.Context(), removed, controllers.AftermathHealed); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got := s.text; len(got.Owners) > 0 || !got.Trials["CSI/driver"].HealedAt.Equal(clock) {
+			if got := s.stored; len(got.Owners) > 0 || !got.Trials["CSI/driver"].HealedAt.Equal(clock) {
 				t.Errorf("%+v", got)
 			}
-			a.reserve(s, ask(func(a *Ask) { a.Pod, a.PodUID, a.Backend = "y", "y-uid", "CSI/another" }), "")
+			a.requireReserve(s, newAsk(func(a *Ask) { a.Pod, a.PodUID, a.Backend = "y", "y-uid", "CSI/another" }), "")
 		})
 	}
 }
 
-// What cannot be read is told, and neither granted nor overwritten.
+// What cannot be parsed is an error: it is neither granted nor overwritten.
 func TestMalformedLeases(t *testing.T) {
 	for name, tc := range map[string]struct {
 		lease, key, value string
 	}{
 		"ledger":          {ledgerName, annotationLedger, `{"entries": 7}`},
-		"owner's row":     {leaseName(ask().Entry), annotationAttempts, "many"},
-		"owner's row, -1": {leaseName(ask().Entry), annotationAttempts, "-1"},
-		"owner's start":   {leaseName(ask().Entry), annotationFirst, "yesterday"},
+		"owner's row":     {ownerLeaseName(newAsk().Entry), annotationAttempts, "many"},
+		"owner's row, -1": {ownerLeaseName(newAsk().Entry), annotationAttempts, "-1"},
+		"owner's start":   {ownerLeaseName(newAsk().Entry), annotationFirst, "yesterday"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newAgents(t)
-			a.reserve(a.store("node-1", &wire{}, still), ask(), "")
+			a := newSharedLedger(t)
+			a.requireReserve(a.newStore("node-1", &faultyTransport{}, fixedClock), newAsk(), "")
 			lease, err := server.Client.CoordinationV1().Leases(a.namespace).Get(t.Context(), tc.lease, metav1.GetOptions{})
 			if err != nil {
 				t.Fatal(err)
@@ -405,7 +407,7 @@ func TestMalformedLeases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, refusal, err := a.store("node-1", &wire{}, still).Reserve(t.Context(), ask(func(a *Ask) { a.PodUID = "y" }))
+			_, refusal, err := a.newStore("node-1", &faultyTransport{}, fixedClock).Reserve(t.Context(), newAsk(func(a *Ask) { a.PodUID = "y" }))
 			if refusal != nil || !errors.Is(err, ErrMalformed) {
 				t.Fatalf("%+v, %v", refusal, err)
 			}
@@ -422,59 +424,59 @@ func TestMalformedLeases(t *testing.T) {
 	}
 }
 
-// A person who deletes the Leases begins anew, whatever copies the agents have.
+// Deleting the Leases resets everything, whatever copies the agents have.
 func TestLeasesAreDeleted(t *testing.T) {
-	a := newAgents(t)
-	s := a.store("node-1", &wire{}, still)
-	a.reserve(s, ask(), "")
-	for _, l := range a.leases() {
+	a := newSharedLedger(t)
+	s := a.newStore("node-1", &faultyTransport{}, fixedClock)
+	a.requireReserve(s, newAsk(), "")
+	for _, l := range a.listLeases() {
 		if err := server.Client.CoordinationV1().Leases(a.namespace).Delete(t.Context(), l.Name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a.reserve(s, another("y"), "")
-	if state := a.ledger(); len(state.Entries) != 1 || state.Entries[0].PodUID != "y" {
+	a.requireReserve(s, newUnrelatedAsk("y"), "")
+	if state := a.readState(); len(state.Entries) != 1 || state.Entries[0].PodUID != "y" {
 		t.Errorf("%+v", state)
 	}
 }
 
-// An owner whose pods fail again and again on any node is given up by every agent, also by one that has just started. It is tried again
-// after what docs/remediation.md says.
-func TestARowEndsWithAPerson(t *testing.T) {
-	a := newAgents(t)
+// An owner whose pods fail again and again on any node is given up by every agent, also by one that
+// has just started. It is tried again after what docs/remediation.md says.
+func TestDeletedLeaseEndsStreak(t *testing.T) {
+	a := newSharedLedger(t)
 	clock := now
 	next := func(i int) (*Store, Ask) {
 		clock = clock.Add(6 * time.Minute) // more than the longest delay
 		node := fmt.Sprint("node-", i%3)
-		return a.store(node, &wire{}, func() time.Time { return clock }), ask(func(a *Ask) {
+		return a.newStore(node, &faultyTransport{}, func() time.Time { return clock }), newAsk(func(a *Ask) {
 			a.Node, a.Pod, a.PodUID = node, fmt.Sprint("web-", i), types.UID(fmt.Sprint("web-", i))
 			a.Created, a.Since = clock.Add(-5*time.Minute-50*time.Second), clock.Add(-5*time.Minute-10*time.Second)
 		})
 	}
-	for i := range settings().Backoff.MaxAttempts {
+	for i := range testConfig().Backoff.MaxAttempts {
 		s, ask := next(i)
-		a.reserve(s, ask, "")
+		a.requireReserve(s, ask, "")
 		if err := s.Close(t.Context(), ask.Entry, controllers.AftermathHealed); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s, last := next(10)
-	a.reserve(s, last, controllers.HeldGaveUp)
+	a.requireReserve(s, last, controllers.HeldGaveUp)
 	other, _ := next(11)
-	a.reserve(other, last, controllers.HeldGaveUp)
-	a.reserve(other, another("y"), "") // of another owner
+	a.requireReserve(other, last, controllers.HeldGaveUp)
+	a.requireReserve(other, newUnrelatedAsk("y"), "") // of another owner
 
 	byLabels := metav1.ListOptions{LabelSelector: "mountwarden.io/owner-namespace=a,mountwarden.io/owner-name=web"}
 	if err := server.Client.CoordinationV1().Leases(a.namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, byLabels); err != nil {
 		t.Fatal(err)
 	}
-	a.reserve(s, last, "")
+	a.requireReserve(s, last, "")
 }
 
 func TestLeasesExplainThemselves(t *testing.T) {
-	a := newAgents(t)
-	a.reserve(a.store("node-1", &wire{}, still), ask(func(a *Ask) { a.Owner.Name = strings.Repeat("x", 70) + "." }), "")
-	leases := a.leases()
+	a := newSharedLedger(t)
+	a.requireReserve(a.newStore("node-1", &faultyTransport{}, fixedClock), newAsk(func(a *Ask) { a.Owner.Name = strings.Repeat("x", 70) + "." }), "")
+	leases := a.listLeases()
 	if len(leases) != 2 {
 		t.Fatalf("%d leases", len(leases))
 	}
@@ -494,17 +496,18 @@ func TestLeasesExplainThemselves(t *testing.T) {
 	}
 }
 
-// The Leases of owners are deleted when they are of no use: some time after they could count, or a week where a person is needed.
-func TestSweep(t *testing.T) {
-	a := newAgents(t)
+// The Leases of owners are deleted when they are of no use: some time after they could count, or a
+// week if manual action is needed.
+func TestDeleteStaleLeases(t *testing.T) {
+	a := newSharedLedger(t)
 	clock := now
-	s := a.store("node-1", &wire{}, func() time.Time { return clock })
-	a.reserve(s, another("old"), "")
-	clock = now.Add(keepOwner + time.Duration(s.config.Backoff.MaxSeconds+s.config.Backoff.ForgetSeconds)*time.Second)
-	a.reserve(s, another("young"), "")
-	stranded := another("stranded")
-	a.reserve(s, stranded, "")
-	name := leaseName(stranded.Entry)
+	s := a.newStore("node-1", &faultyTransport{}, func() time.Time { return clock })
+	a.requireReserve(s, newUnrelatedAsk("old"), "")
+	clock = now.Add(keepOwnerLease + time.Duration(s.config.Backoff.MaxSeconds+s.config.Backoff.ForgetSeconds)*time.Second)
+	a.requireReserve(s, newUnrelatedAsk("young"), "")
+	stranded := newUnrelatedAsk("stranded")
+	a.requireReserve(s, stranded, "")
+	name := ownerLeaseName(stranded.Entry)
 	lease, err := server.Client.CoordinationV1().Leases(a.namespace).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -520,7 +523,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	var left []string
-	for _, l := range a.leases() {
+	for _, l := range a.listLeases() {
 		left = append(left, l.Annotations[annotationPod])
 	}
 	slices.Sort(left)
@@ -529,39 +532,40 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-func TestAnAPIServerThatIsAway(t *testing.T) {
-	a := newAgents(t)
-	s := a.store("node-1", &wire{}, still)
+func TestUnreachableAPIServer(t *testing.T) {
+	a := newSharedLedger(t)
+	s := a.newStore("node-1", &faultyTransport{}, fixedClock)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, refusal, err := s.Reserve(ctx, ask()); err == nil || refusal != nil {
+	if _, refusal, err := s.Reserve(ctx, newAsk()); err == nil || refusal != nil {
 		t.Errorf("%+v, %v", refusal, err)
 	}
-	if refusal, err := s.Refuse(ctx, ask()); err == nil || refusal != nil {
+	if refusal, err := s.Refuse(ctx, newAsk()); err == nil || refusal != nil {
 		t.Errorf("%+v, %v", refusal, err)
 	}
-	for _, l := range a.leases() {
+	for _, l := range a.listLeases() {
 		if _, err := server.Client.CoordinationV1().Leases(a.namespace).Get(t.Context(), l.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Errorf("%s was written", l.Name)
 		}
 	}
 }
 
-// Pods that fail while the API server answers nothing wait for one call, and not one after the other for a call each: their mounts are to be
-// looked at, and a loop that is late for long looks as if it had stalled.
-func TestAnAPIServerThatAnswersNothing(t *testing.T) {
-	a := newAgents(t)
-	w := &wire{}
+// Pods that fail while the API server does not respond wait for one call together, and not one
+// after the other: their mounts must be probed meanwhile, and a loop that is late for long seems
+// stalled.
+func TestUnresponsiveAPIServer(t *testing.T) {
+	a := newSharedLedger(t)
+	w := &faultyTransport{}
 	clock := now
-	s := a.store("node-1", w, func() time.Time { return clock })
-	a.reserve(s, another("before"), "")
+	s := a.newStore("node-1", w, func() time.Time { return clock })
+	a.requireReserve(s, newUnrelatedAsk("before"), "")
 	clock = clock.Add(time.Minute)
 	before := w.calls.Load()
 	w.silent.Store(true)
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() {
-			if refusal, err := s.Refuse(t.Context(), another(fmt.Sprint("pod-", i))); err == nil || refusal != nil {
+			if refusal, err := s.Refuse(t.Context(), newUnrelatedAsk(fmt.Sprint("pod-", i))); err == nil || refusal != nil {
 				t.Errorf("%+v, %v", refusal, err)
 			}
 		})
@@ -571,29 +575,30 @@ func TestAnAPIServerThatAnswersNothing(t *testing.T) {
 		t.Errorf("%d calls for 50 pods that ask together, want 1", calls)
 	}
 	w.silent.Store(false)
-	clock = clock.Add(copyAge)
-	if refusal, err := s.Refuse(t.Context(), another("after")); refusal != nil || err != nil {
+	clock = clock.Add(maxCopyAge)
+	if refusal, err := s.Refuse(t.Context(), newUnrelatedAsk("after")); refusal != nil || err != nil {
 		t.Errorf("refused after the outage: %+v, %v", refusal, err)
 	}
 }
 
-// The API server takes annotations of 256 KiB in all: more is refused with a reason, and what is there can still be closed.
+// The API server takes annotations of 256 KiB in all: more is refused with a reason, and what is
+// there can still be closed.
 func TestALedgerFits(t *testing.T) {
-	a := newAgents(t)
+	a := newSharedLedger(t)
 	a.change = func(c *config.Config) {
 		c.Budgets = config.Budgets{WindowSeconds: 60, Node: 600, Namespace: 600, Cluster: 600}
 	}
-	s := a.store("node-1", &wire{}, still)
+	s := a.newStore("node-1", &faultyTransport{}, fixedClock)
 	full := State{}
 	long := strings.Repeat("x", 250)
-	for i := 0; tooLong(full, ask(), s.config.Budgets) == nil; i++ {
-		full.Entries = append(full.Entries, entry(fmt.Sprint("p", i), func(e *Entry) { e.Pod, e.Owner.Name = long, long }))
+	for i := 0; checkSize(full, newAsk(), s.config.Budgets) == nil; i++ {
+		full.Entries = append(full.Entries, newEntry(fmt.Sprint("p", i), func(e *Entry) { e.Pod, e.Owner.Name = long, long }))
 	}
 	full.Entries = full.Entries[:len(full.Entries)-1]
-	if err := s.change(t.Context(), copyAge, func(State, time.Time) (State, bool) { return full, true }); err != nil {
+	if err := s.updateLedger(t.Context(), maxCopyAge, func(State, time.Time) (State, bool) { return full, true }); err != nil {
 		t.Fatal(err)
 	}
-	a.reserve(s, ask(func(a *Ask) { a.Pod, a.Owner.Name = long, long }), controllers.HeldRateLimit)
+	a.requireReserve(s, newAsk(func(a *Ask) { a.Pod, a.Owner.Name = long, long }), controllers.HeldRateLimit)
 	for _, e := range full.Entries[:20] {
 		if err := s.Close(t.Context(), e, controllers.AftermathStuckTerminating); err != nil {
 			t.Fatalf("%s of %d: %v", e.PodUID, len(full.Entries), err)

@@ -8,9 +8,9 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-func TestStorm(t *testing.T) {
+func TestCircuitBreaker(t *testing.T) {
 	const minute = time.Minute
-	one, two, three := entry("b", ofBackend), entry("c", ofBackend), entry("d", ofBackend)
+	one, two, three := newEntry("b", withBackend), newEntry("c", withBackend), newEntry("d", withBackend)
 	for name, tc := range map[string]struct {
 		ledger  []Entry
 		trial   Trial
@@ -22,12 +22,12 @@ func TestStorm(t *testing.T) {
 		"as many as allowed":                      {failing: 3},
 		"two are under way":                       {ledger: []Entry{one, two}, failing: 1},
 		"three are under way":                     {ledger: []Entry{one, two, three}, failing: 1, want: controllers.HeldBackendStorm},
-		"under way for another backend":           {ledger: []Entry{entry("b"), entry("c"), entry("d")}, failing: 1},
-		"they have ended":                         {ledger: []Entry{entry("b", ofBackend, ended("Healed")), entry("c", ofBackend, ended("NoSuccessor")), three}, failing: 1},
+		"under way for another backend":           {ledger: []Entry{newEntry("b"), newEntry("c"), newEntry("d")}, failing: 1},
+		"they have ended":                         {ledger: []Entry{newEntry("b", withBackend, withAftermath("Healed")), newEntry("c", withBackend, withAftermath("NoSuccessor")), three}, failing: 1},
 		"many fail, the first is tried":           {failing: 4},
 		"many fail and one is being tried":        {ledger: []Entry{one}, failing: 4, want: controllers.HeldBackendStorm},
 		"a thousand fail":                         {ledger: []Entry{one}, failing: 1000, want: controllers.HeldBackendStorm},
-		"many fail, one shares this very mount":   {ledger: []Entry{entry("b", ofBackend, sharing("0:9", "node-1"))}, failing: 4, device: "0:9"},
+		"many fail, one shares this very mount":   {ledger: []Entry{newEntry("b", withBackend, withSharedMount("0:9", "node-1"))}, failing: 4, device: "0:9"},
 		"healed before this one broke":            {ledger: []Entry{one}, trial: Trial{HealedAt: ago(2 * minute)}, failing: 4, want: controllers.HeldBackendStorm},
 		"healed after this one broke":             {ledger: []Entry{one, two, three}, trial: Trial{HealedAt: ago(minute / 2)}, failing: 4},
 		"healed, then failed again":               {trial: Trial{Failures: 1, HealedAt: ago(40 * time.Second), FailedAt: ago(31 * time.Second)}, failing: 1},
@@ -42,21 +42,21 @@ func TestStorm(t *testing.T) {
 		"failed, then healed":                     {ledger: []Entry{one}, trial: Trial{Failures: 1, FailedAt: ago(minute / 2), HealedAt: ago(minute / 3)}, failing: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := entries(tc.ledger...)
+			s := newState(tc.ledger...)
 			s.Trials["CSI/driver"] = tc.trial
-			cfg := settings()
+			cfg := testConfig()
 			cfg.Budgets.Cluster = 100
-			requireHeld(t, s.admit(ask(func(a *Ask) { a.Failing, a.Case = tc.failing, tc.device }), cfg, now), tc.want)
+			requireHeld(t, s.checkAsk(newAsk(func(a *Ask) { a.Failing, a.Case = tc.failing, tc.device }), cfg, now), tc.want)
 		})
 	}
 }
 
 func TestTrialLearns(t *testing.T) {
 	learn := func(all ...controllers.Aftermath) Trial {
-		s := entries()
+		s := newState()
 		for i, a := range all {
 			ended := now.Add(time.Duration(i) * time.Second)
-			s.learn(Entry{At: ended.Add(-time.Second / 2)}, a, ended) // it was removed when the one before had ended
+			s.learnAftermath(Entry{At: ended.Add(-time.Second / 2)}, a, ended) // evicted when the one before had ended
 		}
 		return s.Trials[""]
 	}
@@ -77,52 +77,54 @@ func TestTrialLearns(t *testing.T) {
 		"healing is remembered":               {learn("StillBroken", "Healed", "Healed", "StillBroken"), 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if tc.trial.Failures != tc.failures || tc.trial.failing() != tc.failing {
-				t.Errorf("%+v, failing %t; want %d failures, failing %t", tc.trial, tc.trial.failing(), tc.failures, tc.failing)
+			if tc.trial.Failures != tc.failures || tc.trial.isFailing() != tc.failing {
+				t.Errorf("%+v, failing %t; want %d failures, failing %t", tc.trial, tc.trial.isFailing(), tc.failures, tc.failing)
 			}
 		})
 	}
 }
 
-// Pods that were removed together, as the threshold allows, fail for one reason: the next try waits no longer than for one of them.
-func TestThoseOfOneTryFailOnce(t *testing.T) {
+// Pods that were evicted together, as the threshold allows, fail for one reason: the next attempt
+// waits no longer than for one of them.
+func TestConcurrentFailuresCountOnce(t *testing.T) {
 	var trial Trial
 	for i := range 8 {
-		trial = trial.failed(ago(time.Minute-time.Duration(i)*time.Second), ago(8*time.Second-time.Duration(i)*time.Second))
+		trial = trial.withFailure(ago(time.Minute-time.Duration(i)*time.Second), ago(8*time.Second-time.Duration(i)*time.Second))
 	}
-	if trial.Failures != 1 || trial.cooldown(settings().Storm, now) != 29*time.Second {
-		t.Errorf("%+v, and it waits for %s", trial, trial.cooldown(settings().Storm, now))
+	if trial.Failures != 1 || trial.remainingCooldown(testConfig().Storm, now) != 29*time.Second {
+		t.Errorf("%+v, and it waits for %s", trial, trial.remainingCooldown(testConfig().Storm, now))
 	}
-	again := trial.failed(ago(time.Second/2), now)
-	if again.Failures != 2 || again.cooldown(settings().Storm, now) != time.Minute {
-		t.Errorf("after the next try: %+v, and it waits for %s", again, again.cooldown(settings().Storm, now))
+	again := trial.withFailure(ago(time.Second/2), now)
+	if again.Failures != 2 || again.remainingCooldown(testConfig().Storm, now) != time.Minute {
+		t.Errorf("after the next try: %+v, and it waits for %s", again, again.remainingCooldown(testConfig().Storm, now))
 	}
-	if late := again.failed(ago(time.Minute), now.Add(time.Second)); late.Failures != 2 || !late.FailedAt.After(again.FailedAt) {
+	if late := again.withFailure(ago(time.Minute), now.Add(time.Second)); late.Failures != 2 || !late.FailedAt.After(again.FailedAt) {
 		t.Errorf("after the last of the first try: %+v", late)
 	}
 }
 
 func TestTrialIsForgotten(t *testing.T) {
-	s := entries()
-	s.Trials["old"] = Trial{Failures: 3, FailedAt: ago(forgetTrialIn + time.Second)}
-	s.Trials["healed"] = Trial{FailedAt: ago(forgetTrialIn + time.Second), HealedAt: ago(time.Minute)}
-	s.Trials["failed"] = Trial{FailedAt: ago(forgetTrialIn)}
-	got := s.pruned(settings(), now).Trials
+	s := newState()
+	s.Trials["old"] = Trial{Failures: 3, FailedAt: ago(forgetTrialAfter + time.Second)}
+	s.Trials["healed"] = Trial{FailedAt: ago(forgetTrialAfter + time.Second), HealedAt: ago(time.Minute)}
+	s.Trials["failed"] = Trial{FailedAt: ago(forgetTrialAfter)}
+	got := s.prune(testConfig(), now).Trials
 	if _, old := got["old"]; old || len(got) != 2 {
 		t.Errorf("%v", got)
 	}
 }
 
-// Of more backends than a ledger holds those are forgotten first that have been well for long; what fails is known to the last.
+// Of more backends than a ledger holds those are forgotten first that have been well for long; what
+// fails is known to the last.
 func TestTrialsAreBounded(t *testing.T) {
-	s := entries()
+	s := newState()
 	at := func(i int) time.Time { return now.Add(-time.Duration(i) * time.Second) }
 	for i := range maxTrials {
 		s.Trials[fmt.Sprint("Pod/", i)] = Trial{HealedAt: at(i)}
 	}
 	s.Trials["CSI/down"] = Trial{Failures: 1, FailedAt: at(1000), HealedAt: at(1100)}
 	s.Trials["CSI/long down"] = Trial{Failures: 2, FailedAt: at(1200)}
-	got := s.pruned(settings(), now).Trials
+	got := s.prune(testConfig(), now).Trials
 	if len(got) != maxTrials {
 		t.Errorf("%d trials are kept, want %d", len(got), maxTrials)
 	}
@@ -136,7 +138,7 @@ func TestTrialsAreBounded(t *testing.T) {
 	for i := range maxTrials {
 		s.Trials[fmt.Sprint("CSI/", i)] = Trial{Failures: 1, FailedAt: at(i)}
 	}
-	got = s.pruned(settings(), now).Trials
+	got = s.prune(testConfig(), now).Trials
 	if _, kept := got["CSI/down"]; kept || len(got) != maxTrials {
 		t.Errorf("%d trials, the one that failed long ago is kept: %t", len(got), kept)
 	}

@@ -11,32 +11,35 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// The delay of an owner whose latest removal has ended without a healthy replacement is followUpSeconds after the first, and four times
-// as long after each further one.
+// The delay of an owner whose latest eviction has ended without a healthy replacement pod is
+// followUpSeconds after the first one, and four times as long after each further one.
 const (
 	ownerDelayFactor = 4
 	maxOwnerDelay    = 4 * time.Hour
 )
 
-// maxOwners bounds the owners that have no healthy replacement, as maxTrials bounds backends. One that is forgotten early is tried
-// once more.
+// maxOwners bounds the owners without a healthy replacement, as maxTrials bounds backends. One that
+// is forgotten early is tried once more.
 const maxOwners = 150
 
-// unreplaced refuses while the latest removed pod of the owner has no healthy replacement: the next one would most likely
-// get none either, and the owner would lose one replica after the other. A pod that was made after that removal is what it
-// has come to; the row of its owner holds it, unless its cause may be the backend's. One that shared its mount goes as well: while it
-// stays, no replacement gets a fresh one.
-func (s State) unreplaced(a Ask, cfg config.Config, now time.Time) *Refusal {
+// checkUnreplaced refuses while the latest evicted pod of the owner has no healthy replacement. The
+// next one would most likely get none either, and the owner would lose one replica after the other.
+//
+// There are two exceptions. A pod that was created after that eviction is the replacement itself:
+// the streak of its owner holds it, unless its cause may be the backend's. And a pod that shared
+// its mount with the evicted one is evicted too, because no replacement gets a fresh mount while it
+// stays.
+func (s State) checkUnreplaced(a Ask, cfg config.Config, now time.Time) *Refusal {
 	var wait time.Duration
-	keys := []string{a.ownedBy()}
+	keys := []string{a.ownerName()}
 	if a.Cause.Recoverable() {
 		keys = append(keys, a.ownerKey())
 	}
 	for _, key := range keys {
 		t := s.Owners[key]
-		isNext := !a.Cause.Recoverable() && a.madeAfter(t.RemovedAt)
-		if shares := t.Case != "" && t.Case == a.caseKey(); !isNext && !shares {
-			wait = max(wait, t.ownerDelay(cfg, now))
+		isNext := !a.Cause.Recoverable() && a.createdAfter(t.RemovedAt)
+		if shares := t.Case != "" && t.Case == a.sharedMountKey(); !isNext && !shares {
+			wait = max(wait, t.remainingOwnerDelay(cfg, now))
 		}
 	}
 	if wait <= 0 {
@@ -46,20 +49,22 @@ func (s State) unreplaced(a Ask, cfg config.Config, now time.Time) *Refusal {
 		"tried in %s, or when the Lease %s is deleted, which forgets all trials and budgets", a.Owner, wait.Round(time.Second), ledgerName), wait}
 }
 
-// learnUnreplaced notes that the removal has no healthy replacement. A pod's own grace period holds its owner to its end, and nobody else.
+// learnUnreplaced records that the evicted pod has no healthy replacement. A pod's own grace period
+// holds its owner until it ends, and no other owner.
 func (s State) learnUnreplaced(key string, e Entry, now time.Time) {
-	t := s.Owners[key].failed(e.At, now)
+	t := s.Owners[key].withFailure(e.At, now)
 	if !e.At.Before(t.RemovedAt) {
-		t.RemovedAt, t.Case = e.At, e.caseKey()
+		t.RemovedAt, t.Case = e.At, e.sharedMountKey()
 	}
 	if over := e.At.Add(time.Duration(e.Grace) * time.Second); over.After(now) {
-		t.Until = later(t.Until, over)
+		t.Until = laterOf(t.Until, over)
 	}
 	s.Owners[key] = t
 }
 
-// ownerDelay returns for how long the owner's pods still stay; 0 or less when they need not.
-func (t Trial) ownerDelay(cfg config.Config, now time.Time) time.Duration {
+// remainingOwnerDelay returns for how long the owner's pods are still held; 0 or less when they are
+// not.
+func (t Trial) remainingOwnerDelay(cfg config.Config, now time.Time) time.Duration {
 	if t.Failures == 0 {
 		return 0
 	}
@@ -69,19 +74,21 @@ func (t Trial) ownerDelay(cfg config.Config, now time.Time) time.Duration {
 			break
 		}
 	}
-	return later(t.FailedAt.Add(min(delay, maxOwnerDelay)), t.Until).Sub(now)
+	return laterOf(t.FailedAt.Add(min(delay, maxOwnerDelay)), t.Until).Sub(now)
 }
 
-// forgetOwners drops the owners whose delay was over long ago and of which no pod is being tried, and the oldest of whichever namespace has
-// the most while there are too many.
-func (s State) forgetOwners(cfg config.Config, now time.Time) {
+// pruneOwners drops the owners whose delay was over long ago and of which no pod is being evicted.
+// While there are too many, it drops the oldest of the namespace that has the most.
+func (s State) pruneOwners(cfg config.Config, now time.Time) {
 	tried := map[string]bool{}
 	for _, e := range s.Entries {
-		if e.pending() {
-			tried[e.ownedBy()], tried[e.ownerKey()] = true, true
+		if e.isPending() {
+			tried[e.ownerName()], tried[e.ownerKey()] = true, true
 		}
 	}
-	maps.DeleteFunc(s.Owners, func(key string, t Trial) bool { return !tried[key] && t.ownerDelay(cfg, now) < -forgetTrialIn })
+	maps.DeleteFunc(s.Owners, func(key string, t Trial) bool {
+		return !tried[key] && t.remainingOwnerDelay(cfg, now) < -forgetTrialAfter
+	})
 	for len(s.Owners) > maxOwners {
 		largest := s.largestNamespace()
 		delete(s.Owners, slices.MinFunc(slices.Collect(maps.Keys(s.Owners)), func(a, b string) int {
@@ -96,7 +103,7 @@ func (s State) forgetOwners(cfg config.Config, now time.Time) {
 	}
 }
 
-// largestNamespace returns the namespace of the most owners; of equals the first by name.
+// largestNamespace returns the namespace of the most owners; among equals, the first by name.
 func (s State) largestNamespace() string {
 	counts := map[string]int{}
 	for key := range s.Owners {

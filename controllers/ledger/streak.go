@@ -1,0 +1,89 @@
+package ledger
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mountwarden/mountwarden/config"
+	"github.com/mountwarden/mountwarden/controllers"
+)
+
+// streak counts consecutive evictions of an owner's pods: each pod was created after the previous
+// one was evicted. Replicas that existed together count once. The zero value is an owner of which
+// nothing is known.
+type streak struct {
+	attempts      int
+	startedAt     time.Time // when the streak began
+	countedAt     time.Time // when an eviction was last counted
+	lastRemovedAt time.Time // when a pod was last evicted, counted or not
+	lastPod       types.UID // that pod
+}
+
+// checkReplacement holds back the replacement of an evicted pod: the longer the more have failed,
+// and indefinitely after MaxAttempts.
+func (r streak) checkReplacement(a Ask, b config.Backoff, now time.Time) *Refusal {
+	if r.lastPod == a.PodUID || !r.isContinuedBy(a, b) {
+		return nil
+	}
+	before := r.countBefore(a)
+	if before >= b.MaxAttempts {
+		return &Refusal{controllers.HeldGaveUp, fmt.Sprintf("%d pods of %s were removed in a row and their successors failed as well: find out why, then delete the Lease %s; "+
+			"a pod of it that fails after %s of health begins anew, too", before, a.Owner, ownerLeaseName(a.Entry), time.Duration(b.ForgetSeconds)*time.Second), time.Minute}
+	}
+	if wait := a.Since.Add(backoffDelay(before, b)).Sub(now); wait > 0 {
+		return &Refusal{controllers.HeldBackoff, fmt.Sprintf("%d pods of %s were removed in a row; this one waits %s", before, a.Owner, backoffDelay(before, b)), wait}
+	}
+	return nil
+}
+
+// isContinuedBy reports whether the pod was created within the streak, and its mounts were not
+// healthy for long enough to end it. The time of its creation is known to the second only.
+func (r streak) isContinuedBy(a Ask, b config.Backoff) bool {
+	return r.attempts > 0 && a.createdAfter(r.startedAt) && !wasHealthyLong(a, b)
+}
+
+// countBefore returns how many were evicted in a row before the pod, which continues the streak.
+// Replicas beside it that were evicted earlier are not counted.
+func (r streak) countBefore(a Ask) int {
+	if a.createdAfter(r.countedAt) {
+		return r.attempts
+	}
+	return r.attempts - 1
+}
+
+func (a Ask) createdAfter(t time.Time) bool { return a.Created.Add(maxClockSkew).After(t) }
+
+func wasHealthyLong(a Ask, b config.Backoff) bool {
+	return a.Healthy >= time.Duration(b.ForgetSeconds)*time.Second
+}
+
+// backoffDelay is how long a pod waits before which this many, at least one, were evicted.
+func backoffDelay(before int, b config.Backoff) time.Duration {
+	wait, longest := time.Duration(b.InitialSeconds)*time.Second, time.Duration(b.MaxSeconds)*time.Second
+	for range before - 1 {
+		if wait *= 2; wait >= longest {
+			break
+		}
+	}
+	return min(wait, longest)
+}
+
+// withRemoval is the streak with one more eviction. If the pod's mounts were healthy for long, the
+// streak begins again: evictions have helped. The length does not change if the pod was counted
+// already, if it existed when the latest one was counted, or if it is older than the streak.
+func (r streak) withRemoval(a Ask, b config.Backoff, now time.Time) streak {
+	forget := time.Duration(b.ForgetSeconds) * time.Second
+	switch {
+	case r.lastPod == a.PodUID:
+	case r.isContinuedBy(a, b):
+		if a.createdAfter(r.countedAt) {
+			r.attempts, r.countedAt = r.attempts+1, now
+		}
+	case r.attempts == 0 || now.Sub(r.lastRemovedAt) > forget || a.createdAfter(r.startedAt):
+		r.attempts, r.startedAt, r.countedAt = 1, now, now
+	}
+	r.lastRemovedAt, r.lastPod = now, a.PodUID
+	return r
+}
