@@ -65,7 +65,7 @@ func newManager(ctx context.Context, restConfig *rest.Config, kube kubernetes.In
 	meter, ledgerStore := metrics.New(ctrlmetrics.Registry), ledger.NewStore(kube, cfg, clock.Now)
 	recorder := mgr.GetEventRecorder("mountwarden")
 	follower := followup.New(followup.Options{
-		Client: kube, Books: ledgerStore, Diagnoser: stuck.New(cfg.ProcRoot), Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
+		Client: kube, Ledger: ledgerStore, Diagnoser: stuck.New(cfg.ProcRoot), Meter: meter, Recorder: recorder, Config: cfg, Now: clock.Now, Log: mgr.GetLogger(),
 	})
 	reconciler, err := podmount.New(podmount.Options{
 		Client: mgr.GetClient(),

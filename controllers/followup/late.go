@@ -7,47 +7,49 @@ import (
 )
 
 const (
-	// lateFor is for how long beyond its deadline a removal is followed that has no healthy successor: its owner's other pods are held
-	// until there is one, for so long at most (see package ledger).
-	lateFor = 4 * time.Hour
-	// maxLate is how many such removals one agent follows. Each costs a watch.
+	// lateTime is for how long after its deadline an eviction without a healthy replacement is
+	// followed. Its owner's other pods are held until there is one, for this long at most (see
+	// package ledger).
+	lateTime = 4 * time.Hour
+	// maxLate is how many such evictions one agent follows. Each costs a watch.
 	maxLate = 16
 )
 
-// mayHealLate reports whether a successor may be healthy after the end, and nobody else would tell: one that is broken for good is removed,
-// and followed, in turn.
-func (p *pursuit) mayHealLate() bool {
-	return p.end != nil && (p.end.isOfNothing() || p.end.aftermath == controllers.AftermathStillBroken && p.entry.Cause.Recoverable())
+// mayHealLate reports whether a replacement may become healthy after the result, and nothing else
+// would report it. One that is broken permanently is evicted, and followed, itself.
+func (t *tracker) mayHealLate() bool {
+	return t.result != nil && (t.result.isInconclusive() || t.result.aftermath == controllers.AftermathStillBroken && t.entry.Cause.Recoverable())
 }
 
-// isLate reports whether the removal is followed for a successor that becomes healthy after all.
-func (p *pursuit) isLate(now time.Time) bool {
-	return p.late && p.mayHealLate() && now.Before(p.deadline.Add(lateFor))
+// isLate reports whether the eviction is followed for a replacement that becomes healthy late.
+func (t *tracker) isLate(now time.Time) bool {
+	return t.late && t.mayHealLate() && now.Before(t.deadline.Add(lateTime))
 }
 
-// healLate replaces the end, which is noted and reported again.
-func (p *pursuit) healLate(f finding) {
-	p.end, p.noted, p.noteAt, p.noting = &f, false, time.Time{}, patience()
+// replaceResult replaces the result, which is written and reported again.
+func (t *tracker) replaceResult(f followUpResult) {
+	t.result, t.written, t.writeAt, t.writeBackoff = &f, false, time.Time{}, newBackoff()
 }
 
-// enterLate reports whether there is room for one more removal to be followed so.
-func (f *Follower) enterLate() bool {
+// reserveLate reports whether there is room to follow one more eviction beyond its result, and
+// takes it.
+func (f *Follower) reserveLate() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.late >= maxLate {
+	if f.lateCount >= maxLate {
 		return false
 	}
-	f.late++
+	f.lateCount++
 	return true
 }
 
-// leaveLate gives the room back.
-func (p *pursuit) leaveLate() {
-	if !p.late {
+// releaseLate gives that room back.
+func (t *tracker) releaseLate() {
+	if !t.late {
 		return
 	}
-	p.late = false
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.Follower.late--
+	t.late = false
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Follower.lateCount--
 }

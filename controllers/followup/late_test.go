@@ -18,9 +18,10 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// stage is a removal whose hours pass at once: an API server at the level of data, and a watch that tells what the test says.
-type stage struct {
-	*world
+// fakeScenario is an eviction whose hours pass at once: a fake clientset, and a watch whose events
+// the test chooses.
+type fakeScenario struct {
+	*fakeParts
 	t      *testing.T
 	f      *Follower
 	client *fake.Clientset
@@ -28,11 +29,12 @@ type stage struct {
 	old    *corev1.Pod
 }
 
-// onStage runs play in a bubble of time in which the pod web-1 was just removed for a cause.
-func onStage(t *testing.T, cause probes.Cause, wellFor time.Duration, play func(s *stage)) {
+// runFakeScenario runs play in a synctest bubble in which the pod web-1 was just evicted for a
+// cause.
+func runFakeScenario(t *testing.T, cause probes.Cause, wellFor time.Duration, play func(s *fakeScenario)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{world: newWorld(), t: t, old: podOf("web-1", 0), watch: watch.NewFakeWithOptions(watch.FakeOptions{ChannelSize: 100})}
+		s := &fakeScenario{fakeParts: newFakeParts(), t: t, old: podOf("web-1", 0), watch: watch.NewFakeWithOptions(watch.FakeOptions{ChannelSize: 100})}
 		s.old.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
 		s.old.ResourceVersion = "7"
 		ending(s.old)
@@ -41,14 +43,14 @@ func onStage(t *testing.T, cause probes.Cause, wellFor time.Duration, play func(
 		e := entryOf(s.old)
 		e.At, e.Cause, e.WellFor, e.Grace = time.Now(), cause, int64(wellFor.Seconds()), 0
 		e.Since = e.At.Add(-time.Minute)
-		s.f, _ = s.run(t, s.client)
+		s.f, _ = s.startFollower(t, s.client)
 		s.f.Follow(e, s.old)
 		play(s)
 	})
 }
 
-// vanish has the removed pod end.
-func (s *stage) vanish() {
+// endRemovedPod lets the evicted pod end.
+func (s *fakeScenario) endRemovedPod() {
 	s.t.Helper()
 	gone := s.old.DeepCopy()
 	gone.DeletionGracePeriodSeconds = new(int64)
@@ -56,18 +58,18 @@ func (s *stage) vanish() {
 		s.t.Fatal(err)
 	}
 	s.watch.Delete(gone)
-	leap(time.Second)
+	advanceTime(time.Second)
 }
 
-// tell makes a pod as it is from now on, and has the watch tell of it.
-func (s *stage) tell(name string, change ...func(*corev1.Pod)) {
+// updatePod stores a pod as it is from now on, and sends a watch event.
+func (s *fakeScenario) updatePod(name string, change ...func(*corev1.Pod)) {
 	s.t.Helper()
-	s.watch.Add(s.set(name, change...))
-	leap(time.Second)
+	s.watch.Add(s.storePod(name, change...))
+	advanceTime(time.Second)
 }
 
-// set is tell without the watch.
-func (s *stage) set(name string, change ...func(*corev1.Pod)) *corev1.Pod {
+// storePod stores a pod without a watch event.
+func (s *fakeScenario) storePod(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	s.t.Helper()
 	pod := podOf(name, 0, change...)
 	pod.CreationTimestamp = metav1.Now()
@@ -80,68 +82,70 @@ func (s *stage) set(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	return pod
 }
 
-// told is a condition of the pod's mounts that begins now; a pod that is up is ready, too.
-func told(status corev1.ConditionStatus) func(*corev1.Pod) {
+// mountsReported is a condition of the pod's mounts that begins now. A pod that is up is ready,
+// too.
+func mountsReported(status corev1.ConditionStatus) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) {
 		mounts(status, time.Since(removal))(pod)
 		ready(time.Since(removal))(pod)
 	}
 }
 
-func (s *stage) expect(want controllers.Aftermath, followed int) {
+func (s *fakeScenario) expect(want controllers.Aftermath, followed int) {
 	s.t.Helper()
-	if got := s.end(s.old.UID); got != want || s.f.following() != followed {
+	if got := s.closedAs(s.old.UID); got != want || s.f.following() != followed {
 		s.t.Errorf("closed as %q and %d followed, want %q and %d", got, s.f.following(), want, followed)
 	}
 }
 
 const proof = 105 * time.Second
 
-// A replacement after a hang is told healed only when it has proven itself; until then the books say that it is up.
+// A replacement after a hang is a success only when it has proven itself. Until then the ledger
+// says that it is up.
 func TestAReplacementProvesItself(t *testing.T) {
-	onStage(t, probes.CauseHung, proof, func(s *stage) {
-		s.vanish()
-		s.do(func() { s.deaf = errAway })
-		s.tell("web-2", told(corev1.ConditionTrue))
-		leap(10 * time.Second)
-		s.do(func() {
-			if len(s.up) != 0 || s.asked < 3 || s.asked > 20 {
-				t.Errorf("noted %v while the books are away, asked %d times", s.up, s.asked)
+	runFakeScenario(t, probes.CauseHung, proof, func(s *fakeScenario) {
+		s.endRemovedPod()
+		s.withLock(func() { s.ledgerErr = errAway })
+		s.updatePod("web-2", mountsReported(corev1.ConditionTrue))
+		advanceTime(10 * time.Second)
+		s.withLock(func() {
+			if len(s.up) != 0 || s.ledgerCalls < 3 || s.ledgerCalls > 20 {
+				t.Errorf("noted %v while the ledger is away, asked %d times", s.up, s.ledgerCalls)
 			}
-			s.deaf = nil
+			s.ledgerErr = nil
 		})
-		leap(80 * time.Second)
+		advanceTime(80 * time.Second)
 		s.expect("", 1)
-		s.do(func() {
+		s.withLock(func() {
 			if len(s.up) != 1 || len(s.events) > 0 {
 				t.Errorf("noted as up: %v, told: %q", s.up, s.events)
 			}
 		})
-		leap(20 * time.Second)
+		advanceTime(20 * time.Second)
 		s.expect(controllers.AftermathHealed, 0)
 		s.expectNote(t, "its mounts have been healthy for 1m45s")
 	})
 }
 
-// What was silent during the proof is asked for before a success: a watch may have died.
+// What was silent during the proof is read before it is a success: the watch may be dead.
 func TestASilentWatchProvesNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(s *stage)
+		change func(s *fakeScenario)
 		want   controllers.Aftermath
 	}{
-		"it is broken":  {func(s *stage) { s.set("web-2", told(corev1.ConditionFalse)) }, controllers.AftermathStillBroken},
-		"it crashed":    {func(s *stage) { s.set("web-2", mounts("True", 0)) }, ""},
-		"it is another": {func(s *stage) { s.set("web-2", told(corev1.ConditionTrue), uid("another")) }, ""},
-		"it is well":    {func(*stage) {}, controllers.AftermathHealed},
+		"it is broken":  {func(s *fakeScenario) { s.storePod("web-2", mountsReported(corev1.ConditionFalse)) }, controllers.AftermathStillBroken},
+		"it crashed":    {func(s *fakeScenario) { s.storePod("web-2", mounts("True", 0)) }, ""},
+		"it is another": {func(s *fakeScenario) { s.storePod("web-2", mountsReported(corev1.ConditionTrue), uid("another")) }, ""},
+		"it is well":    {func(*fakeScenario) {}, controllers.AftermathHealed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onStage(t, probes.CauseHung, proof, func(s *stage) {
-				s.vanish()
-				s.tell("web-2", told(corev1.ConditionTrue))
-				leap(time.Minute)
+			runFakeScenario(t, probes.CauseHung, proof, func(s *fakeScenario) {
+				s.endRemovedPod()
+				s.updatePod("web-2", mountsReported(corev1.ConditionTrue))
+				advanceTime(time.Minute)
 				tc.change(s)
-				leap(time.Minute)
-				if got := s.end(s.old.UID); got != tc.want {
+				advanceTime(time.Minute)
+				if got := s.closedAs(s.old.UID); got != tc.want {
 					t.Errorf("closed as %q, want %q", got, tc.want)
 				}
 			})
@@ -149,70 +153,71 @@ func TestASilentWatchProvesNothing(t *testing.T) {
 	}
 }
 
-// A replacement that is only late frees its owner all the same, whoever else is broken.
-func TestHealedAfterAll(t *testing.T) {
-	onStage(t, probes.CauseDisconnected, 0, func(s *stage) {
-		s.vanish()
-		leap(6 * time.Minute)
+// A late replacement frees its owner all the same, whichever other pods are broken.
+func TestHealedLate(t *testing.T) {
+	runFakeScenario(t, probes.CauseDisconnected, 0, func(s *fakeScenario) {
+		s.endRemovedPod()
+		advanceTime(6 * time.Minute)
 		s.expect(controllers.AftermathNoSuccessor, 1)
-		s.tell("web-2", told(corev1.ConditionFalse))
+		s.updatePod("web-2", mountsReported(corev1.ConditionFalse))
 		s.expect(controllers.AftermathNoSuccessor, 1)
-		leap(70 * time.Minute)
-		s.tell("web-3", told(corev1.ConditionTrue))
+		advanceTime(70 * time.Minute)
+		s.updatePod("web-3", mountsReported(corev1.ConditionTrue))
 		s.expect(controllers.AftermathHealed, 0)
 		if want := []controllers.Aftermath{"NoSuccessor", "Healed"}; !slices.Equal(s.ended, want) {
 			t.Errorf("counted %v, want %v", s.ended, want)
 		}
-		if s.f.late != 0 {
-			t.Errorf("%d are followed late", s.f.late)
+		if s.f.lateCount != 0 {
+			t.Errorf("%d are followed late", s.f.lateCount)
 		}
 	})
 }
 
-// The mount of a successor that was broken as well answers again when the backend does: nobody else would tell. One whose daemon is dead is
-// removed in turn.
-func TestASuccessorRecovers(t *testing.T) {
-	onStage(t, probes.CauseHung, proof, func(s *stage) {
-		s.vanish()
-		s.tell("web-2", told(corev1.ConditionFalse))
+// The mount of a replacement that was broken as well answers again when the backend does, and
+// nothing else would report that. One whose daemon is dead is evicted itself.
+func TestReplacementRecovers(t *testing.T) {
+	runFakeScenario(t, probes.CauseHung, proof, func(s *fakeScenario) {
+		s.endRemovedPod()
+		s.updatePod("web-2", mountsReported(corev1.ConditionFalse))
 		s.expect(controllers.AftermathStillBroken, 1)
-		leap(time.Hour)
-		s.tell("web-2", told(corev1.ConditionTrue))
-		leap(proof - 10*time.Second)
+		advanceTime(time.Hour)
+		s.updatePod("web-2", mountsReported(corev1.ConditionTrue))
+		advanceTime(proof - 10*time.Second)
 		s.expect(controllers.AftermathStillBroken, 1)
-		leap(10 * time.Second)
+		advanceTime(10 * time.Second)
 		s.expect(controllers.AftermathHealed, 0)
 	})
-	onStage(t, probes.CauseDisconnected, 0, func(s *stage) {
-		s.vanish()
-		s.tell("web-2", told(corev1.ConditionFalse))
+	runFakeScenario(t, probes.CauseDisconnected, 0, func(s *fakeScenario) {
+		s.endRemovedPod()
+		s.updatePod("web-2", mountsReported(corev1.ConditionFalse))
 		s.expect(controllers.AftermathStillBroken, 0)
 	})
 }
 
-// A removed pod that is still there is not healed by whatever becomes healthy long after.
+// An evicted pod that still exists is not healed by what becomes healthy long after.
 func TestWhatDoesNotEndIsNotHealedLate(t *testing.T) {
-	onStage(t, probes.CauseDisconnected, 0, func(s *stage) {
-		leap(6 * time.Minute)
+	runFakeScenario(t, probes.CauseDisconnected, 0, func(s *fakeScenario) {
+		advanceTime(6 * time.Minute)
 		s.expect(controllers.AftermathStuckTerminating, 1)
-		leap(50 * time.Minute)
-		s.tell("web-0", told(corev1.ConditionTrue))
+		advanceTime(50 * time.Minute)
+		s.updatePod("web-0", mountsReported(corev1.ConditionTrue))
 		s.expect(controllers.AftermathStuckTerminating, 1)
-		s.vanish()
+		s.endRemovedPod()
 		s.expect(controllers.AftermathHealed, 0)
 	})
 }
 
-// Pods that their authors keep from ending are followed as long as there is room, and the namespace with the most of them gives way.
+// Pods that their authors keep from ending are followed as long as there is room, and the namespace
+// with the most of them gives way.
 func TestFollowedIsBounded(t *testing.T) {
-	onStage(t, probes.CauseDisconnected, 0, func(s *stage) {
+	runFakeScenario(t, probes.CauseDisconnected, 0, func(s *fakeScenario) {
 		for i := range 3 * maxFollowed {
 			pod := podOf(fmt.Sprint("stays-", i), 0, ending)
 			e := entryOf(pod)
 			e.At, e.Namespace, e.Grace = time.Now(), "tenant", tenYears
 			s.f.Follow(e, pod)
 		}
-		leap(time.Second)
+		advanceTime(time.Second)
 		if n := s.f.following(); n != maxFollowed {
 			t.Errorf("%d are followed, want %d", n, maxFollowed)
 		}
@@ -224,30 +229,30 @@ func TestFollowedIsBounded(t *testing.T) {
 
 const tenYears = 10 * 365 * 24 * 60 * 60
 
-// To be followed for long is bounded, in time and in number.
+// Following beyond the result is bounded, in time and in number.
 func TestLateIsBounded(t *testing.T) {
-	onStage(t, probes.CauseDisconnected, 0, func(s *stage) {
+	runFakeScenario(t, probes.CauseDisconnected, 0, func(s *fakeScenario) {
 		s.f.mu.Lock()
-		s.f.late = maxLate - 1
+		s.f.lateCount = maxLate - 1
 		s.f.mu.Unlock()
-		s.vanish()
-		leap(6 * time.Minute)
+		s.endRemovedPod()
+		advanceTime(6 * time.Minute)
 		s.expect(controllers.AftermathNoSuccessor, 1)
-		if s.f.enterLate() {
+		if s.f.reserveLate() {
 			t.Error("one more than there is room for")
 		}
-		leap(lateFor)
+		advanceTime(lateTime)
 		s.expect(controllers.AftermathNoSuccessor, 0)
-		if s.f.late != maxLate-1 {
-			t.Errorf("%d are followed late, want %d", s.f.late, maxLate-1)
+		if s.f.lateCount != maxLate-1 {
+			t.Errorf("%d are followed late, want %d", s.f.lateCount, maxLate-1)
 		}
 	})
-	onStage(t, probes.CauseDisconnected, 0, func(s *stage) {
+	runFakeScenario(t, probes.CauseDisconnected, 0, func(s *fakeScenario) {
 		s.f.mu.Lock()
-		s.f.late = maxLate
+		s.f.lateCount = maxLate
 		s.f.mu.Unlock()
-		s.vanish()
-		leap(6 * time.Minute)
+		s.endRemovedPod()
+		advanceTime(6 * time.Minute)
 		s.expect(controllers.AftermathNoSuccessor, 0)
 	})
 }

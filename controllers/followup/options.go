@@ -15,23 +15,26 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// Books is where the end of a removal is noted, so that all agents know and an agent that starts again goes on. ledger.Store is one.
-type Books interface {
-	// MarkUp notes that a replacement is up and has to prove itself yet. It may be asked again.
+// Ledger is where the result of an eviction is written, so that all agents know it and an agent
+// that starts again can continue. ledger.Store implements it.
+type Ledger interface {
+	// MarkUp notes that a replacement is up and has to prove itself. It may be called again.
 	MarkUp(ctx context.Context, pod types.UID) error
-	// Close notes the end of a removal. It may be asked again, and later once more for one that has healed after all.
+	// Close notes the end of an eviction. It may be called again, and once more after a late
+	// success.
 	Close(ctx context.Context, e ledger.Entry, a controllers.Aftermath) error
-	// Release takes back a removal that was reserved at that time and never done.
+	// Release takes back an eviction that was reserved at that time and never done.
 	Release(ctx context.Context, pod types.UID, at time.Time) error
-	// Pending returns the removals of this node whose end was not noted yet.
+	// Pending returns the evictions of this node whose end was not noted yet.
 	Pending(ctx context.Context) ([]ledger.Entry, error)
 }
 
 // Diagnoser says why a pod of this node does not end.
 type Diagnoser interface {
-	// Why looks at the pod's processes and mounts, as text only.
+	// Why inspects the pod's processes and mounts, and returns text only.
 	Why(ctx context.Context, podUID string) probes.Stuck
-	// Abort ends a FUSE connection that only this pod uses, by its device: who waits for it gets an error. It refuses any other.
+	// Abort ends a FUSE connection that only this pod uses, by its device: processes that wait for
+	// it get an error. It refuses any other.
 	Abort(ctx context.Context, podUID, device string) error
 }
 
@@ -44,7 +47,7 @@ type Meter interface {
 // Options are the parts that a Follower is made of. All are required.
 type Options struct {
 	Client    kubernetes.Interface // must not read from a cache
-	Books     Books
+	Ledger    Ledger
 	Diagnoser Diagnoser
 	Meter     Meter
 	Recorder  events.EventRecorder

@@ -15,151 +15,155 @@ import (
 	"github.com/mountwarden/mountwarden/controllers"
 )
 
-// connect opens the watch when there is none and it is time to.
-func (p *pursuit) connect(ctx context.Context, now time.Time) {
-	if p.watch != nil || now.Before(p.openAt) {
+// connectWatch opens the watch if there is none and it is time to.
+func (t *tracker) connectWatch(ctx context.Context, now time.Time) {
+	if t.watch != nil || now.Before(t.openAt) {
 		return
 	}
-	err := p.open(ctx)
-	if err == nil && !p.ordered {
-		err = p.ask(ctx)
+	err := t.openWatch(ctx)
+	if err == nil && !t.ordered {
+		err = t.readRemovedPod(ctx)
 	}
 	if err != nil {
-		p.disconnect()
+		t.closeWatch()
 	}
-	if failed := err != nil; failed != p.blind && ctx.Err() == nil {
-		p.blind = failed
-		p.log.Info(sightLine(failed), controllers.KeyDetail, detail(err))
+	if failed := err != nil; failed != t.disconnected && ctx.Err() == nil {
+		t.disconnected = failed
+		t.log.Info(connectionMessage(failed), controllers.KeyDetail, errorDetail(err))
 	}
 }
 
-func sightLine(failed bool) string {
+func connectionMessage(failed bool) string {
 	if failed {
 		return "Followed pods are out of sight"
 	}
 	return "Followed pods are in sight again"
 }
 
-func detail(err error) string {
+func errorDetail(err error) string {
 	if err == nil {
 		return ""
 	}
 	return err.Error()
 }
 
-// open begins a watch. Its context lives as long as the watch does, so that the wait for its first answer has a clock of its own.
-func (p *pursuit) open(ctx context.Context) error {
-	ctx, hangUp := context.WithCancel(ctx)
-	late := time.AfterFunc(callTimeout, hangUp)
-	w, err := p.Client.CoreV1().Pods(p.entry.Namespace).Watch(ctx, p.selection())
+// openWatch starts a watch. Its context lives as long as the watch does, so the wait for the first
+// response has a timer of its own.
+func (t *tracker) openWatch(ctx context.Context) error {
+	ctx, cancelWatch := context.WithCancel(ctx)
+	late := time.AfterFunc(callTimeout, cancelWatch)
+	w, err := t.Client.CoreV1().Pods(t.entry.Namespace).Watch(ctx, t.buildWatchOptions())
 	inTime := late.Stop()
 	if err == nil && !inTime {
 		w.Stop()
 		err = context.DeadlineExceeded
 	}
 	if err != nil {
-		hangUp()
-		return fmt.Errorf("watch the pods that may replace %s/%s: %w", p.entry.Namespace, p.entry.Pod, err)
+		cancelWatch()
+		return fmt.Errorf("watch the pods that may replace %s/%s: %w", t.entry.Namespace, t.entry.Pod, err)
 	}
-	p.watch, p.hangUp, p.opened, p.news = w, hangUp, p.Now(), p.Now()
-	p.pods = map[types.UID]sight{}
+	t.watch, t.cancelWatch, t.openedAt, t.unjudgedSince = w, cancelWatch, t.Now(), t.Now()
+	t.pods = map[types.UID]podSnapshot{}
 	return nil
 }
 
-// selection is of all that has happened since the removed pod was last read, where that is known. Without a resourceVersion the state
-// of now comes first.
-func (p *pursuit) selection() metav1.ListOptions {
-	options := metav1.ListOptions{LabelSelector: p.entry.Selector, ResourceVersion: p.from}
-	p.ordered = p.from != ""
-	if p.narrow {
-		options.LabelSelector, options.FieldSelector = "", fields.OneTermEqualSelector(metav1.ObjectNameField, p.entry.Pod).String()
+// buildWatchOptions selects all that has happened since the evicted pod was last read, where that
+// is known. Without a resourceVersion the present state comes first.
+func (t *tracker) buildWatchOptions() metav1.ListOptions {
+	options := metav1.ListOptions{LabelSelector: t.entry.Selector, ResourceVersion: t.fromVersion}
+	t.ordered = t.fromVersion != ""
+	if t.removedOnly {
+		options.LabelSelector, options.FieldSelector = "", fields.OneTermEqualSelector(metav1.ObjectNameField, t.entry.Pod).String()
 	}
-	p.from = "" // it may be too old the next time
+	t.fromVersion = "" // it may be too old the next time
 	return options
 }
 
-// disconnect ends the watch, if there is one, and says when to open the next.
-func (p *pursuit) disconnect() {
-	now := p.Now()
-	if p.watch != nil {
-		p.watch.Stop()
-		p.hangUp()
-		p.watch = nil
-		if now.Sub(p.opened) > p.opening.Cap {
-			p.opening = patience()
+// closeWatch ends the watch, if there is one, and sets when to open the next.
+func (t *tracker) closeWatch() {
+	now := t.Now()
+	if t.watch != nil {
+		t.watch.Stop()
+		t.cancelWatch()
+		t.watch = nil
+		if now.Sub(t.openedAt) > t.openBackoff.Cap {
+			t.openBackoff = newBackoff()
 		}
 	}
-	p.openAt = now.Add(p.opening.Step())
+	t.openAt = now.Add(t.openBackoff.Step())
 }
 
-// ask reads whether the removed pod is still there: no watch tells that of the time before it.
-func (p *pursuit) ask(ctx context.Context) error {
+// readRemovedPod reads whether the evicted pod still exists: a watch does not show what happened
+// before it.
+func (t *tracker) readRemovedPod(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	pod, err := p.Client.CoreV1().Pods(p.entry.Namespace).Get(ctx, p.entry.Pod, metav1.GetOptions{})
+	pod, err := t.Client.CoreV1().Pods(t.entry.Namespace).Get(ctx, t.entry.Pod, metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err) || err == nil && pod.UID != p.entry.PodUID:
-		p.gone()
+	case apierrors.IsNotFound(err) || err == nil && pod.UID != t.entry.PodUID:
+		t.markGone()
 	case err != nil:
-		return fmt.Errorf("read pod %s/%s: %w", p.entry.Namespace, p.entry.Pod, err)
+		return fmt.Errorf("read pod %s/%s: %w", t.entry.Namespace, t.entry.Pod, err)
 	default:
-		p.see(pod, p.Now())
+		t.observePod(pod, t.Now())
 	}
 	return nil
 }
 
-// askFor reads a successor as it is now.
-func (p *pursuit) askFor(ctx context.Context, successor *sight) error {
+// readReplacement reads a replacement as it is now.
+func (t *tracker) readReplacement(ctx context.Context, replacement *podSnapshot) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	ref := successor.ref
-	pod, err := p.Client.CoreV1().Pods(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	ref := replacement.ref
+	pod, err := t.Client.CoreV1().Pods(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err) || err == nil && pod.UID != ref.UID:
-		p.lose(ref.UID)
+		t.discardPod(ref.UID)
 	case err != nil:
 		return fmt.Errorf("read pod %s/%s: %w", ref.Namespace, ref.Name, err)
 	default:
-		p.see(pod, p.Now())
+		t.observePod(pod, t.Now())
 	}
 	return nil
 }
 
-func (p *pursuit) gone() {
-	if p.presence == present {
-		took := p.Now().Sub(p.removedAt)
-		p.Meter.Took(controllers.PhaseTerminate, took)
-		p.log.Info("Removed pod is gone", controllers.KeyTook, span(took))
+// markGone notes that the evicted pod has left the API.
+func (t *tracker) markGone() {
+	if t.presence == present {
+		took := t.Now().Sub(t.removedAt)
+		t.Meter.Took(controllers.PhaseTerminate, took)
+		t.log.Info("Removed pod is gone", controllers.KeyTook, formatDuration(took))
 	}
-	p.presence = gone
+	t.presence = gone
 }
 
-// take takes one event in. What is not a change of a pod ends the watch.
-func (p *pursuit) take(ctx context.Context, e watch.Event, ok bool) {
+// handleEvent records one event. Anything but a change of a pod ends the watch.
+func (t *tracker) handleEvent(ctx context.Context, e watch.Event, ok bool) {
 	pod, isPod := e.Object.(*corev1.Pod)
 	if !ok || !isPod {
-		p.disconnect()
+		t.closeWatch()
 		return
 	}
-	if p.news.IsZero() {
-		p.news = p.Now()
+	if t.unjudgedSince.IsZero() {
+		t.unjudgedSince = t.Now()
 	}
-	if p.ordered {
-		p.meet(pod.UID, e.Type == watch.Added)
+	if t.ordered {
+		t.markSibling(pod.UID, e.Type == watch.Added)
 	}
 	switch {
 	case e.Type != watch.Deleted:
-		p.see(pod, p.Now())
-	case pod.UID != p.entry.PodUID:
-		p.lose(pod.UID)
+		t.observePod(pod, t.Now())
+	case pod.UID != t.entry.PodUID:
+		t.discardPod(pod.UID)
 	case hasEnded(pod):
-		p.gone()
-	case p.ask(ctx) != nil: // it is gone, or it has lost its labels
-		p.disconnect()
+		t.markGone()
+	case t.readRemovedPod(ctx) != nil: // it is gone, or it has lost its labels
+		t.closeWatch()
 	}
 }
 
-// hasEnded reports whether a pod was at the end of its grace when it left the watch: the kubelet has then taken it out of the API.
+// hasEnded reports whether a pod was at the end of its grace period when it left the watch: the
+// kubelet has then deleted it from the API.
 func hasEnded(pod *corev1.Pod) bool {
 	return pod.DeletionTimestamp != nil && pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds == 0
 }

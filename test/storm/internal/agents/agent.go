@@ -129,7 +129,7 @@ func (i *incarnation) wire() (err error) {
 	i.recorder = newRecorder(i.client.EventsV1(), i.config.NodeName, i.now, i.agent.fleet.Log)
 	store := ledger.NewStore(i.client, i.config, i.clock.Now)
 	i.follower = followup.New(followup.Options{
-		Client: i.client, Books: store, Diagnoser: i.node, Meter: meter{}, Recorder: i.recorder, Config: i.config, Now: i.clock.Now,
+		Client: i.client, Ledger: store, Diagnoser: i.node, Meter: meter{}, Recorder: i.recorder, Config: i.config, Now: i.clock.Now,
 		Log: i.agent.fleet.Log.WithValues("node", i.agent.node),
 	})
 	gates := remediate.New(remediate.Options{

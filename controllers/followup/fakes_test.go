@@ -32,94 +32,94 @@ var server apitest.Server
 
 func TestMain(m *testing.M) { server.Main(m) }
 
-// world is all that a Follower deals with but the API server, and notes what it is told.
-type world struct {
+// fakeParts is everything that a Follower uses except the API server. It records all calls.
+type fakeParts struct {
 	config config.Config
 
-	mu      sync.Mutex
-	ahead   time.Duration // of the machine's clock
-	pending []ledger.Entry
-	deaf    error // what the books answer
-	closed  map[types.UID]controllers.Aftermath
-	given   []types.UID // released
-	up      []types.UID // whose replacement proves itself
-	asked   int         // of the books
-	why     probes.Stuck
-	refusal error // of an abort
-	aborted []string
-	whys    int
-	ended   []controllers.Aftermath
-	took    map[controllers.Phase][]time.Duration
-	events  []string // "Kind/name Reason related"
-	notes   []string
-	logged  []string
+	mu          sync.Mutex
+	ahead       time.Duration // of the machine's clock
+	pending     []ledger.Entry
+	ledgerErr   error // the error that the ledger returns
+	closed      map[types.UID]controllers.Aftermath
+	released    []types.UID
+	up          []types.UID // marked up
+	ledgerCalls int
+	why         probes.Stuck
+	refusal     error // of an abort
+	aborted     []string
+	whys        int
+	ended       []controllers.Aftermath
+	took        map[controllers.Phase][]time.Duration
+	events      []string // "Kind/name Reason related"
+	notes       []string
+	logged      []string
 }
 
-func newWorld() *world {
-	w := &world{config: config.Default(), closed: map[types.UID]controllers.Aftermath{}, took: map[controllers.Phase][]time.Duration{}}
+func newFakeParts() *fakeParts {
+	w := &fakeParts{config: config.Default(), closed: map[types.UID]controllers.Aftermath{}, took: map[controllers.Phase][]time.Duration{}}
 	w.config.NodeName = apitest.Node
 	return w
 }
 
-func (w *world) options(client kubernetes.Interface) Options {
-	log := funcr.New(func(_, args string) { w.do(func() { w.logged = append(w.logged, args) }) }, funcr.Options{})
-	return Options{Client: client, Books: w, Diagnoser: w, Meter: w, Recorder: w, Config: w.config, Now: w.now, Log: log}
+func (w *fakeParts) options(client kubernetes.Interface) Options {
+	log := funcr.New(func(_, args string) { w.withLock(func() { w.logged = append(w.logged, args) }) }, funcr.Options{})
+	return Options{Client: client, Ledger: w, Diagnoser: w, Meter: w, Recorder: w, Config: w.config, Now: w.now, Log: log}
 }
 
-// do runs f alone.
-func (w *world) do(f func()) {
+// withLock runs f alone.
+func (w *fakeParts) withLock(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
 }
 
-func (w *world) now() (t time.Time) {
-	w.do(func() { t = time.Now().Add(w.ahead) })
+func (w *fakeParts) now() (t time.Time) {
+	w.withLock(func() { t = time.Now().Add(w.ahead) })
 	return t
 }
 
-// Close implements Books.
-func (w *world) Close(_ context.Context, e ledger.Entry, a controllers.Aftermath) error {
+// Close implements Ledger.
+func (w *fakeParts) Close(_ context.Context, e ledger.Entry, a controllers.Aftermath) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.asked++
-	if w.deaf == nil {
+	w.ledgerCalls++
+	if w.ledgerErr == nil {
 		w.closed[e.PodUID] = a
 	}
-	return w.deaf
+	return w.ledgerErr
 }
 
-// MarkUp implements Books.
-func (w *world) MarkUp(_ context.Context, pod types.UID) error {
+// MarkUp implements Ledger.
+func (w *fakeParts) MarkUp(_ context.Context, pod types.UID) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.asked++
-	if w.deaf == nil {
+	w.ledgerCalls++
+	if w.ledgerErr == nil {
 		w.up = append(w.up, pod)
 	}
-	return w.deaf
+	return w.ledgerErr
 }
 
-// Release implements Books.
-func (w *world) Release(_ context.Context, pod types.UID, _ time.Time) error {
+// Release implements Ledger.
+func (w *fakeParts) Release(_ context.Context, pod types.UID, _ time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.deaf == nil {
-		w.given = append(w.given, pod)
+	if w.ledgerErr == nil {
+		w.released = append(w.released, pod)
 	}
-	return w.deaf
+	return w.ledgerErr
 }
 
-// Pending implements Books.
-func (w *world) Pending(context.Context) ([]ledger.Entry, error) {
+// Pending implements Ledger.
+func (w *fakeParts) Pending(context.Context) ([]ledger.Entry, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.asked++
-	return w.pending, w.deaf
+	w.ledgerCalls++
+	return w.pending, w.ledgerErr
 }
 
 // Why implements Diagnoser.
-func (w *world) Why(context.Context, string) probes.Stuck {
+func (w *fakeParts) Why(context.Context, string) probes.Stuck {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.whys++
@@ -127,7 +127,7 @@ func (w *world) Why(context.Context, string) probes.Stuck {
 }
 
 // Abort implements Diagnoser.
-func (w *world) Abort(_ context.Context, podUID, device string) error {
+func (w *fakeParts) Abort(_ context.Context, podUID, device string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.aborted = append(w.aborted, podUID+" "+device)
@@ -135,15 +135,17 @@ func (w *world) Abort(_ context.Context, podUID, device string) error {
 }
 
 // Ended implements Meter.
-func (w *world) Ended(a controllers.Aftermath) { w.do(func() { w.ended = append(w.ended, a) }) }
+func (w *fakeParts) Ended(a controllers.Aftermath) {
+	w.withLock(func() { w.ended = append(w.ended, a) })
+}
 
 // Took implements Meter.
-func (w *world) Took(phase controllers.Phase, d time.Duration) {
-	w.do(func() { w.took[phase] = append(w.took[phase], d) })
+func (w *fakeParts) Took(phase controllers.Phase, d time.Duration) {
+	w.withLock(func() { w.took[phase] = append(w.took[phase], d) })
 }
 
 // Eventf implements events.EventRecorder.
-func (w *world) Eventf(regarding, related runtime.Object, eventType, reason, _, note string, args ...any) {
+func (w *fakeParts) Eventf(regarding, related runtime.Object, eventType, reason, _, note string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, fmt.Sprintf("%s %s %s %s", eventType, reason, name(regarding), name(related)))
@@ -158,13 +160,13 @@ func name(o runtime.Object) string {
 	return ref.Kind + "/" + ref.Name
 }
 
-func (w *world) end(pod types.UID) (a controllers.Aftermath) {
-	w.do(func() { a = w.closed[pod] })
+func (w *fakeParts) closedAs(pod types.UID) (a controllers.Aftermath) {
+	w.withLock(func() { a = w.closed[pod] })
 	return a
 }
 
 // expectEvents compares all events there were, in any order of the objects they are about.
-func (w *world) expectEvents(t *testing.T, want ...string) {
+func (w *fakeParts) expectEvents(t *testing.T, want ...string) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -180,8 +182,8 @@ func (w *world) expectEvents(t *testing.T, want ...string) {
 	}
 }
 
-// expectNote looks for a part of the first note.
-func (w *world) expectNote(t *testing.T, parts ...string) {
+// expectNote requires each part to be in the first note.
+func (w *fakeParts) expectNote(t *testing.T, parts ...string) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -192,7 +194,7 @@ func (w *world) expectNote(t *testing.T, parts ...string) {
 	}
 }
 
-func (w *world) expectTook(t *testing.T, want map[controllers.Phase]int) {
+func (w *fakeParts) expectTook(t *testing.T, want map[controllers.Phase]int) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -208,8 +210,8 @@ func (w *world) expectTook(t *testing.T, want map[controllers.Phase]int) {
 	}
 }
 
-// run starts a Follower until stop, or until the test ends; stop waits for it.
-func (w *world) run(t *testing.T, client kubernetes.Interface) (f *Follower, stop func()) {
+// startFollower starts a Follower until stop, or until the test ends; stop waits for it.
+func (w *fakeParts) startFollower(t *testing.T, client kubernetes.Interface) (f *Follower, stop func()) {
 	t.Helper()
 	f = New(w.options(client))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -225,8 +227,8 @@ func (w *world) run(t *testing.T, client kubernetes.Interface) (f *Follower, sto
 	return f, stop
 }
 
-// line is the connection to the API server, which a test may cut.
-type line struct {
+// cuttableTransport is the connection to the API server, which a test may cut.
+type cuttableTransport struct {
 	mu      sync.Mutex
 	down    bool
 	watches []io.Closer
@@ -237,7 +239,7 @@ type line struct {
 
 var errDown = errors.New("the line is down")
 
-func (l *line) client(t *testing.T) kubernetes.Interface {
+func (l *cuttableTransport) client(t *testing.T) kubernetes.Interface {
 	t.Helper()
 	cfg := rest.CopyConfig(server.Config)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -254,7 +256,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func (l *line) roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+func (l *cuttableTransport) roundTrip(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 	l.mu.Lock()
 	down := l.down
 	l.mu.Unlock()
@@ -276,8 +278,8 @@ func (l *line) roundTrip(next http.RoundTripper, r *http.Request) (*http.Respons
 	return answer, err
 }
 
-// cut ends all watches, and with down whatever comes later.
-func (l *line) cut(down bool) {
+// cutWatches ends all watches. With down, every later request fails too.
+func (l *cuttableTransport) cutWatches(down bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down = down
@@ -287,29 +289,30 @@ func (l *line) cut(down bool) {
 	l.watches = nil
 }
 
-func (l *line) open() int {
+func (l *cuttableTransport) countOpened() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.opened
 }
 
-// scene is one removal on the real API server.
-type scene struct {
-	*world
+// apiScenario is one eviction on the real API server.
+type apiScenario struct {
+	*fakeParts
 	t         *testing.T
 	namespace string
 	old       *corev1.Pod
 	entry     ledger.Entry
-	line      line
+	transport cuttableTransport
 	client    kubernetes.Interface
 }
 
-// newScene makes the pod web-1 and removes it, as a remediation does. There is no kubelet that would end it.
-func newScene(t *testing.T, change ...func(*corev1.Pod)) *scene {
+// newAPIScenario creates the pod web-1, which deletePod deletes as a remediation does. No kubelet
+// runs that would end it.
+func newAPIScenario(t *testing.T, change ...func(*corev1.Pod)) *apiScenario {
 	t.Helper()
 	server.Require(t)
 	t.Parallel()
-	s := &scene{world: newWorld(), t: t, namespace: server.Namespace(t, nil)}
+	s := &apiScenario{fakeParts: newFakeParts(), t: t, namespace: server.Namespace(t, nil)}
 	s.config.FollowUpSeconds = 300
 	pod := apitest.NewPod(s.namespace, "web-1")
 	pod.OwnerReferences[0].Name = "web"
@@ -318,12 +321,12 @@ func newScene(t *testing.T, change ...func(*corev1.Pod)) *scene {
 		c(pod)
 	}
 	s.old = server.Run(t, pod)
-	s.client = s.line.client(t)
+	s.client = s.transport.client(t)
 	return s
 }
 
-// remove removes the pod and returns its entry.
-func (s *scene) remove() ledger.Entry {
+// deletePod deletes the pod and returns its entry.
+func (s *apiScenario) deletePod() ledger.Entry {
 	s.t.Helper()
 	now := s.now()
 	s.entry = ledger.Entry{
@@ -334,8 +337,8 @@ func (s *scene) remove() ledger.Entry {
 	return s.entry
 }
 
-// successor makes a pod of the same owner.
-func (s *scene) successor(name string, change ...func(*corev1.Pod)) *corev1.Pod {
+// createReplacement creates a pod of the same owner.
+func (s *apiScenario) createReplacement(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	s.t.Helper()
 	pod := apitest.NewPod(s.namespace, name)
 	pod.OwnerReferences, pod.Labels = s.old.OwnerReferences, s.old.Labels
@@ -345,8 +348,8 @@ func (s *scene) successor(name string, change ...func(*corev1.Pod)) *corev1.Pod 
 	return server.Run(s.t, pod)
 }
 
-// tell writes the condition that the agent of the pod's node does.
-func (s *scene) tell(pod *corev1.Pod, status corev1.ConditionStatus, message string) {
+// setMountsCondition writes the condition as the agent of the pod's node does.
+func (s *apiScenario) setMountsCondition(pod *corev1.Pod, status corev1.ConditionStatus, message string) {
 	s.t.Helper()
 	server.ChangeStatus(s.t, pod, func(st *corev1.PodStatus) {
 		st.Conditions = append(st.Conditions, corev1.PodCondition{
@@ -355,15 +358,15 @@ func (s *scene) tell(pod *corev1.Pod, status corev1.ConditionStatus, message str
 	})
 }
 
-// expectEnd waits for the end in the books, and for the counter, which comes after all else that tells of it.
-func (s *scene) expectEnd(want controllers.Aftermath) {
+// expectEnd waits for the end in the ledger, and for the counter, which is the last to report it.
+func (s *apiScenario) expectEnd(want controllers.Aftermath) {
 	s.t.Helper()
-	apitest.Eventually(s.t, "the removal is closed", func() bool { return s.end(s.entry.PodUID) != "" })
+	apitest.Eventually(s.t, "the removal is closed", func() bool { return s.closedAs(s.entry.PodUID) != "" })
 	apitest.Eventually(s.t, "the end is counted", func() (counted bool) {
-		s.do(func() { counted = len(s.ended) > 0 })
+		s.withLock(func() { counted = len(s.ended) > 0 })
 		return counted
 	})
-	s.do(func() {
+	s.withLock(func() {
 		if s.closed[s.entry.PodUID] != want || len(s.ended) != 1 || s.ended[0] != want {
 			s.t.Errorf("closed as %v, counted as %v, want %s", s.closed, s.ended, want)
 		}

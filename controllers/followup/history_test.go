@@ -17,46 +17,46 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-func row(i int, a controllers.Aftermath) controllers.Removal {
+func newRemoval(i int, a controllers.Aftermath) controllers.Removal {
 	return controllers.Removal{PodUID: types.UID(fmt.Sprint(i)), Pod: fmt.Sprint("pod-", i), Aftermath: a}
 }
 
-// Those that are followed all stay; of those that are over the last ones do.
-func TestJournalIsBounded(t *testing.T) {
-	f := New(newWorld().options(nil))
-	f.journal.note(row(-1, controllers.AftermathPending))
+// All that are followed are kept, and the last of those that are over.
+func TestHistoryIsBounded(t *testing.T) {
+	f := New(newFakeParts().options(nil))
+	f.history.storeRemoval(newRemoval(-1, controllers.AftermathPending))
 	for i := range 100 {
-		f.journal.note(row(i, controllers.AftermathPending))
-		f.journal.note(row(i, controllers.AftermathHealed))
+		f.history.storeRemoval(newRemoval(i, controllers.AftermathPending))
+		f.history.storeRemoval(newRemoval(i, controllers.AftermathHealed))
 	}
 	got := f.Removals()
 	if len(got) != maxEnded+1 || got[0].PodUID != "-1" || got[1].PodUID != "80" || got[maxEnded].PodUID != "99" {
 		t.Errorf("remembers %+v", got)
 	}
-	f.journal.drop("-1")
-	f.journal.drop("nobody")
+	f.history.dropRemoval("-1")
+	f.history.dropRemoval("nobody")
 	if rest := f.Removals(); len(rest) != maxEnded || got[0].PodUID != "-1" {
 		t.Errorf("after a drop %+v; what was handed out begins with %+v", rest, got[0])
 	}
 }
 
-// pursued is a removal that was begun now, without its goroutine.
-func pursued(t *testing.T, change func(*pursuit)) (*Follower, *pursuit, time.Time) {
+// newTestTracker returns a tracker of an eviction that began now, without its goroutine.
+func newTestTracker(t *testing.T, change func(*tracker)) (*Follower, *tracker, time.Time) {
 	t.Helper()
-	f := New(newWorld().options(nil))
+	f := New(newFakeParts().options(nil))
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	e := ledger.Entry{
 		At: now, Namespace: "shop", Pod: "web-1", PodUID: "u1", Owner: ledger.Owner{Kind: "ReplicaSet", Name: "web", UID: "o1"}, Backend: "CSI/x",
 		Cause: probes.CauseStale, Since: now.Add(-time.Second), Grace: 30,
 	}
-	p := newPursuit(f, e, now)
+	p := newTracker(f, e, now)
 	change(p)
-	p.record(now)
+	p.updateHistory(now)
 	return f, p, now
 }
 
-func TestRecordOfARemoval(t *testing.T) {
-	f, p, now := pursued(t, func(*pursuit) {})
+func TestHistoryOfARemoval(t *testing.T) {
+	f, p, now := newTestTracker(t, func(*tracker) {})
 	got := f.Removals()
 	want := controllers.Removal{
 		Namespace: "shop", Pod: "web-1", PodUID: "u1", Owner: "ReplicaSet/web", Backend: "CSI/x", Cause: probes.CauseStale,
@@ -65,62 +65,64 @@ func TestRecordOfARemoval(t *testing.T) {
 	if !slices.Equal(got, []controllers.Removal{want}) {
 		t.Fatalf("recorded %+v, want %+v", got, want)
 	}
-	successor := sight{ref: &corev1.ObjectReference{Name: "web-2"}, created: now}
+	successor := podSnapshot{ref: &corev1.ObjectReference{Name: "web-2"}, created: now}
 	p.pods["u2"], p.presence = successor, gone
-	p.record(now)
+	p.updateHistory(now)
 	if got := f.Removals()[0]; got.Successor != "web-2" || !got.Gone || got.Aftermath != controllers.AftermathPending {
 		t.Errorf("with a successor: %+v", got)
 	}
-	p.end = &finding{aftermath: controllers.AftermathHealed, successor: &successor, at: now.Add(time.Second)}
+	p.result = &followUpResult{aftermath: controllers.AftermathHealed, replacement: &successor, at: now.Add(time.Second)}
 	delete(p.pods, "u2") // it may be gone again
-	p.record(now.Add(time.Minute))
+	p.updateHistory(now.Add(time.Minute))
 	if got := f.Removals()[0]; got.Successor != "web-2" || got.Aftermath != controllers.AftermathHealed || !got.Ended.Equal(now.Add(time.Second)) {
 		t.Errorf("in the end: %+v", got)
 	}
 }
 
-// What was reserved and perhaps never done is no removal before it is seen to be one, nor after it was given back.
-func TestDoubtfulRemovalsAreNotTold(t *testing.T) {
+// What was reserved and perhaps never done is not shown before it is seen to be an eviction, nor
+// after it was given back.
+func TestDoubtfulRemovalsAreNotShown(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(*pursuit)
+		change func(*tracker)
 		told   bool
 	}{
-		"of this agent":               {func(*pursuit) {}, true},
-		"from the books, not seen":    {func(p *pursuit) { p.unsure = true }, false},
-		"from the books, still there": {func(p *pursuit) { p.unsure, p.presence = true, present }, false},
-		"from the books, ending":      {func(p *pursuit) { p.unsure, p.presence, p.removed.ending = true, present, true }, true},
-		"from the books, gone":        {func(p *pursuit) { p.unsure, p.presence = true, gone }, true},
-		"given back":                  {func(p *pursuit) { p.end = &finding{} }, false},
+		"of this agent":                {func(*tracker) {}, true},
+		"from the ledger, not seen":    {func(p *tracker) { p.unconfirmed = true }, false},
+		"from the ledger, still there": {func(p *tracker) { p.unconfirmed, p.presence = true, present }, false},
+		"from the ledger, ending":      {func(p *tracker) { p.unconfirmed, p.presence, p.removedPod.terminating = true, present, true }, true},
+		"from the ledger, gone":        {func(p *tracker) { p.unconfirmed, p.presence = true, gone }, true},
+		"given back":                   {func(p *tracker) { p.result = &followUpResult{} }, false},
 	} {
-		if f, _, _ := pursued(t, tc.change); (len(f.Removals()) == 1) != tc.told {
+		if f, _, _ := newTestTracker(t, tc.change); (len(f.Removals()) == 1) != tc.told {
 			t.Errorf("%s: told %+v, want %v", name, f.Removals(), tc.told)
 		}
 	}
-	f, p, now := pursued(t, func(*pursuit) {})
-	p.end = &finding{}
-	p.record(now)
+	f, p, now := newTestTracker(t, func(*tracker) {})
+	p.result = &followUpResult{}
+	p.updateHistory(now)
 	if got := f.Removals(); len(got) != 0 {
 		t.Errorf("what was given back is still told: %+v", got)
 	}
 }
 
-func TestWhyItIsStuckIsTold(t *testing.T) {
-	f, p, now := pursued(t, func(p *pursuit) { p.why = "waits\nin fuse " + strings.Repeat("x", 5000) })
+func TestStuckReasonIsShown(t *testing.T) {
+	f, p, now := newTestTracker(t, func(p *tracker) { p.stuckReason = "waits\nin fuse " + strings.Repeat("x", 5000) })
 	if got := f.Removals()[0].Stuck; got != "" {
 		t.Errorf("told before its time: %q", got)
 	}
-	p.told, p.presence = true, present
-	p.record(now)
+	p.stuckReported, p.presence = true, present
+	p.updateHistory(now)
 	if got := f.Removals()[0].Stuck; !strings.HasPrefix(got, "waits in fuse") || len(got) > text.MaxNote {
 		t.Errorf("told %d bytes: %.40q", len(got), got)
 	}
 }
 
-// The whole way on a real API server: it ends, it is gone, it has a successor, and that is healthy.
+// The whole way on a real API server: the pod terminates, is gone, has a replacement, and that is
+// healthy.
 func TestRemovalsFromBeginningToEnd(t *testing.T) {
-	s := newScene(t)
-	f, _ := s.run(t, s.client)
-	f.Follow(s.remove(), s.old)
+	s := newAPIScenario(t)
+	f, _ := s.startFollower(t, s.client)
+	f.Follow(s.deletePod(), s.old)
 	told := func(is func(controllers.Removal) bool) func() bool {
 		return func() bool {
 			all := f.Removals()
@@ -128,10 +130,10 @@ func TestRemovalsFromBeginningToEnd(t *testing.T) {
 		}
 	}
 	apitest.Eventually(t, "it is told as ending", told(func(r controllers.Removal) bool { return !r.Gone && r.Pod == "web-1" && r.Aftermath == "" }))
-	successor := s.successor("web-2")
+	successor := s.createReplacement("web-2")
 	server.Vanish(t, s.old)
 	apitest.Eventually(t, "it is gone, with a successor", told(func(r controllers.Removal) bool { return r.Gone && r.Successor == "web-2" }))
-	s.tell(successor, corev1.ConditionTrue, "")
+	s.setMountsCondition(successor, corev1.ConditionTrue, "")
 	s.expectEnd(controllers.AftermathHealed)
 	apitest.Eventually(t, "it is told as healed", told(func(r controllers.Removal) bool {
 		return r.Aftermath == controllers.AftermathHealed && r.Successor == "web-2" && !r.Ended.IsZero()

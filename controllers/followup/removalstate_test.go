@@ -18,7 +18,7 @@ var removal = time.Date(2026, 1, 2, 3, 4, 5, 500e6, time.UTC)
 
 func after(d time.Duration) time.Time { return removal.Add(d) }
 
-// podOf returns a pod of a ReplicaSet that was made some time after the removal.
+// podOf returns a pod of a ReplicaSet that was created some time after the eviction.
 func podOf(name string, created time.Duration, change ...func(*corev1.Pod)) *corev1.Pod {
 	yes := true
 	pod := &corev1.Pod{
@@ -58,7 +58,8 @@ func ownedBy(uid types.UID) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.OwnerReferences[0].UID = uid }
 }
 
-// watched looks every 10 s; a mount that does not answer within 5 s hangs after 70 s: in 95 s its agent has told.
+// watched is probed every 10 s; a mount that does not answer within 5 s hangs after 70 s: in 95 s
+// its agent has reported.
 func watched(pod *corev1.Pod) {
 	pod.Annotations = map[string]string{
 		config.AnnotationWatch: "true", config.AnnotationPeriodSeconds: "10", config.AnnotationTimeoutSeconds: "5", config.AnnotationHangSeconds: "70",
@@ -73,7 +74,7 @@ func uid(u types.UID) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.UID = u }
 }
 
-// entryOf is the removal of a pod at the time removal; its grace period is 30 s.
+// entryOf is the eviction of a pod at the time removal; its grace period is 30 s.
 func entryOf(pod *corev1.Pod) ledger.Entry {
 	return ledger.Entry{
 		At: removal, Node: "node-1", Namespace: pod.Namespace, Pod: pod.Name, PodUID: pod.UID, Owner: ledger.OwnerOf(pod),
@@ -81,7 +82,8 @@ func entryOf(pod *corev1.Pod) ledger.Entry {
 	}
 }
 
-const beforeDeadline, afterDeadline = 100 * time.Second, 331 * time.Second // FollowUpSeconds and the grace period end at 330 s
+// FollowUpSeconds and the grace period end at 330 s.
+const beforeDeadline, afterDeadline = 100 * time.Second, 331 * time.Second
 
 func TestJudge(t *testing.T) {
 	old := podOf("old", -time.Hour, ending)
@@ -126,16 +128,17 @@ func TestJudge(t *testing.T) {
 		{"the oldest of several", []*corev1.Pod{podOf("a", 2*time.Second), podOf("b", 1)}, afterDeadline, "StuckCreating", "b", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			trail := newTrail(entryOf(old), removal, config.Default())
+			state := newRemovalState(entryOf(old), removal, config.Default())
 			for _, pod := range tc.seen {
-				trail.see(pod, after(0))
+				state.observePod(pod, after(0))
 			}
-			expect(t, trail.judge(after(tc.now)), tc.want, tc.best, after(max(tc.at, 0)), after(tc.now))
+			expect(t, state.judgeReplacements(after(tc.now)), tc.want, tc.best, after(max(tc.at, 0)), after(tc.now))
 		})
 	}
 }
 
-// A replacement after a cause that the backend may have is healthy only after it was well for long, by the follower's own clock.
+// A replacement after a cause that the backend may have is healthy only after it was healthy for
+// long, by the follower's own clock.
 func TestWhatMustProveItself(t *testing.T) {
 	const proof = 100 * time.Second
 	for _, tc := range []struct {
@@ -171,18 +174,18 @@ func TestWhatMustProveItself(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			e := entryOf(podOf("old", -time.Hour, ending))
 			e.WellFor = int64(proof.Seconds())
-			trail := newTrail(e, removal, config.Default())
+			state := newRemovalState(e, removal, config.Default())
 			for i, pod := range tc.seen {
-				trail.see(pod, after(tc.at[i]))
+				state.observePod(pod, after(tc.at[i]))
 			}
-			if got := trail.judge(after(tc.now)); got.aftermath != tc.want {
+			if got := state.judgeReplacements(after(tc.now)); got.aftermath != tc.want {
 				t.Errorf("%q, want %q", got.aftermath, tc.want)
 			}
 			want := time.Time{}
 			if tc.next > 0 {
 				want = after(tc.next)
 			}
-			if got := trail.next(after(tc.now)); !got.Equal(want) {
+			if got := state.nextChangeAt(after(tc.now)); !got.Equal(want) {
 				t.Errorf("judged next in %s, want %s", got.Sub(removal), tc.next)
 			}
 		})
@@ -193,22 +196,22 @@ func restarted(pod *corev1.Pod) {
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", RestartCount: 1}}
 }
 
-// expect compares a finding. When it is found at no other time, it is found now.
-func expect(t *testing.T, f finding, want controllers.Aftermath, best string, at, now time.Time) {
+// expect compares a result. Its time is now unless at is set.
+func expect(t *testing.T, f followUpResult, want controllers.Aftermath, best string, at, now time.Time) {
 	t.Helper()
 	if at.Equal(removal) {
 		at = now
 	}
 	name := ""
-	if f.successor != nil {
-		name = f.successor.ref.Name
+	if f.replacement != nil {
+		name = f.replacement.ref.Name
 	}
 	if f.aftermath != want || name != best || want != "" && !f.at.Equal(at) {
 		t.Errorf("%q by %q at %s, want %q by %q at %s", f.aftermath, name, f.at.Sub(removal), want, best, at.Sub(removal))
 	}
 }
 
-// A bare pod has no owner but its name; whoever makes it anew gives it another UID.
+// A bare pod has no owner but its name; its replacement has another UID.
 func TestJudgeBarePod(t *testing.T) {
 	old := podOf("old", -time.Hour, bare)
 	for _, tc := range []struct {
@@ -222,9 +225,9 @@ func TestJudgeBarePod(t *testing.T) {
 		{"itself", podOf("old", 1, bare, mounts("True", 1)), "StuckTerminating"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			trail := newTrail(entryOf(old), removal, config.Default())
-			trail.see(tc.pod, after(0))
-			if got := trail.judge(after(afterDeadline)); got.aftermath != tc.want {
+			state := newRemovalState(entryOf(old), removal, config.Default())
+			state.observePod(tc.pod, after(0))
+			if got := state.judgeReplacements(after(afterDeadline)); got.aftermath != tc.want {
 				t.Errorf("%q, want %q", got.aftermath, tc.want)
 			}
 		})
@@ -232,51 +235,52 @@ func TestJudgeBarePod(t *testing.T) {
 }
 
 func TestForgottenSuccessor(t *testing.T) {
-	trail := newTrail(entryOf(podOf("old", -time.Hour)), removal, config.Default())
+	state := newRemovalState(entryOf(podOf("old", -time.Hour)), removal, config.Default())
 	pod := podOf("new", 1, mounts("False", 1))
-	trail.see(pod, after(0))
-	trail.lose(pod.UID)
-	trail.see(nil, after(0))
-	if got := trail.judge(after(beforeDeadline)); got.aftermath != "" {
+	state.observePod(pod, after(0))
+	state.discardPod(pod.UID)
+	state.observePod(nil, after(0))
+	if got := state.judgeReplacements(after(beforeDeadline)); got.aftermath != "" {
 		t.Errorf("%q by a pod that is gone", got.aftermath)
 	}
 }
 
-// What an ordered watch tells of before the removed pod is ending, or as changed only, is no successor, however young it seems.
+// A pod that an ordered watch shows before the evicted pod is terminating, or as changed only, is
+// no replacement, however young it seems.
 func TestSiblingsAreNoSuccessors(t *testing.T) {
 	removed := podOf("old", -time.Hour)
 	healthy := mounts("True", 0)
-	trail := newTrail(entryOf(removed), removal, config.Default())
+	state := newRemovalState(entryOf(removed), removal, config.Default())
 	meet := func(pod *corev1.Pod, made bool) {
-		trail.meet(pod.UID, made)
-		trail.see(pod, after(0))
+		state.markSibling(pod.UID, made)
+		state.observePod(pod, after(0))
 	}
-	trail.see(removed, after(0))
+	state.observePod(removed, after(0))
 	meet(podOf("made before", -time.Second, healthy), true)
 	meet(podOf("old", -time.Hour, ending), false)
 	meet(podOf("changed only", -time.Second, healthy), false)
 	meet(podOf("made before", -time.Second, healthy), false)
-	if got := trail.judge(after(beforeDeadline)); got.aftermath != "" {
-		t.Errorf("%s by %s", got.aftermath, got.successor.ref.Name)
+	if got := state.judgeReplacements(after(beforeDeadline)); got.aftermath != "" {
+		t.Errorf("%s by %s", got.aftermath, got.replacement.ref.Name)
 	}
-	trail.pods = map[types.UID]sight{} // the next watch begins with what is there
-	trail.see(podOf("made before", -time.Second, healthy), after(0))
-	if got := trail.judge(after(beforeDeadline)); got.aftermath != "" {
-		t.Errorf("after another watch: %s by %s", got.aftermath, got.successor.ref.Name)
+	state.pods = map[types.UID]podSnapshot{} // the next watch begins with what is there
+	state.observePod(podOf("made before", -time.Second, healthy), after(0))
+	if got := state.judgeReplacements(after(beforeDeadline)); got.aftermath != "" {
+		t.Errorf("after another watch: %s by %s", got.aftermath, got.replacement.ref.Name)
 	}
 	made := podOf("new", 0)
 	meet(made, true)
 	meet(podOf("new", 0, mounts("True", time.Second)), false)
-	expect(t, trail.judge(after(beforeDeadline)), controllers.AftermathHealed, "new", after(time.Second), after(beforeDeadline))
+	expect(t, state.judgeReplacements(after(beforeDeadline)), controllers.AftermathHealed, "new", after(time.Second), after(beforeDeadline))
 }
 
-// What was gone once does not come back, although a watch may begin with the state of before.
+// A pod that was gone does not come back, although a watch may begin with an older state.
 func TestGoneStaysGone(t *testing.T) {
 	old := podOf("old", -time.Hour)
-	trail := newTrail(entryOf(old), removal, config.Default())
-	trail.presence = gone
-	trail.see(old, after(0))
-	if trail.presence != gone {
+	state := newRemovalState(entryOf(old), removal, config.Default())
+	state.presence = gone
+	state.observePod(old, after(0))
+	if state.presence != gone {
 		t.Error("back again")
 	}
 }
@@ -295,9 +299,9 @@ func TestWhenTimeAloneDecides(t *testing.T) {
 		{"ready and ending", podOf("new", 1, ready(5*time.Second), ending), 330 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			trail := newTrail(entryOf(podOf("old", -time.Hour)), removal, config.Default())
-			trail.see(tc.pod, after(0))
-			if got := trail.next(removal); !got.Equal(after(tc.want)) {
+			state := newRemovalState(entryOf(podOf("old", -time.Hour)), removal, config.Default())
+			state.observePod(tc.pod, after(0))
+			if got := state.nextChangeAt(removal); !got.Equal(after(tc.want)) {
 				t.Errorf("in %s, want %s", got.Sub(removal), tc.want)
 			}
 		})
@@ -312,13 +316,13 @@ func TestTimes(t *testing.T) {
 	}{
 		{300, 30, 330 * time.Second, 90 * time.Second},
 		{300, 3600, 3900 * time.Second, 3660 * time.Second},
-		{10, 0, 10 * time.Second, 10 * time.Second}, // told at the end at the latest
+		{10, 0, 10 * time.Second, 10 * time.Second}, // reported at the deadline at the latest
 	} {
 		cfg, e := config.Default(), entryOf(podOf("old", 0))
 		cfg.FollowUpSeconds, e.Grace = tc.followUp, tc.grace
-		trail := newTrail(e, removal, cfg)
-		if !trail.deadline.Equal(after(tc.deadline)) || !trail.stuckAt.Equal(after(tc.stuck)) {
-			t.Errorf("%+v: until %s, stuck at %s", tc, trail.deadline.Sub(removal), trail.stuckAt.Sub(removal))
+		state := newRemovalState(e, removal, cfg)
+		if !state.deadline.Equal(after(tc.deadline)) || !state.stuckAt.Equal(after(tc.stuck)) {
+			t.Errorf("%+v: until %s, stuck at %s", tc, state.deadline.Sub(removal), state.stuckAt.Sub(removal))
 		}
 	}
 }
@@ -336,7 +340,7 @@ func TestWhyNotUp(t *testing.T) {
 		"container app: ContainerCreating":       podOf("new", 1, waiting),
 		"Pending":                                podOf("new", 1, phase(corev1.PodPending)),
 	} {
-		if got := waitsFor(pod); got != want {
+		if got := describeWaiting(pod); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
