@@ -17,41 +17,42 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// budget makes a PodDisruptionBudget that selects the pod and allows so many disruptions.
-func (l *lab) budget(name string, allowed int32) {
-	l.t.Helper()
-	pdb := l.laggingBudget(name)
+// createBudget creates a PodDisruptionBudget that selects the pod and allows this many disruptions.
+func (s *scenario) createBudget(name string, allowed int32) {
+	s.t.Helper()
+	pdb := s.createLaggingBudget(name)
 	pdb.Status = policyv1.PodDisruptionBudgetStatus{
 		ObservedGeneration: pdb.Generation, DisruptionsAllowed: allowed, CurrentHealthy: allowed, DesiredHealthy: 1, ExpectedPods: 1,
 	}
-	if _, err := server.Client.PolicyV1().PodDisruptionBudgets(pdb.Namespace).UpdateStatus(apitest.Context(l.t), pdb, metav1.UpdateOptions{}); err != nil {
-		l.t.Fatal(err)
+	if _, err := server.Client.PolicyV1().PodDisruptionBudgets(pdb.Namespace).UpdateStatus(apitest.Context(s.t), pdb, metav1.UpdateOptions{}); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
-// laggingBudget makes one whose status nobody has written yet.
-func (l *lab) laggingBudget(name string) *policyv1.PodDisruptionBudget {
-	l.t.Helper()
+// createLaggingBudget creates a budget whose status nobody has written yet.
+func (s *scenario) createLaggingBudget(name string) *policyv1.PodDisruptionBudget {
+	s.t.Helper()
 	one := intstr.FromInt32(1)
 	pdb := &policyv1.PodDisruptionBudget{
-		ObjectMeta: metav1.ObjectMeta{Namespace: l.pod.Namespace, Name: name},
-		Spec:       policyv1.PodDisruptionBudgetSpec{MinAvailable: &one, Selector: &metav1.LabelSelector{MatchLabels: l.pod.Labels}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.pod.Namespace, Name: name},
+		Spec:       policyv1.PodDisruptionBudgetSpec{MinAvailable: &one, Selector: &metav1.LabelSelector{MatchLabels: s.pod.Labels}},
 	}
-	pdb, err := server.Client.PolicyV1().PodDisruptionBudgets(pdb.Namespace).Create(apitest.Context(l.t), pdb, metav1.CreateOptions{})
+	pdb, err := server.Client.PolicyV1().PodDisruptionBudgets(pdb.Namespace).Create(apitest.Context(s.t), pdb, metav1.CreateOptions{})
 	if err != nil {
-		l.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	return pdb
 }
 
 func TestBudgetThatAllowsIt(t *testing.T) {
-	l := newLab(t)
-	l.budget("one", 1)
-	l.requireResult(l.act(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
-	l.requireTerminating(30)
+	s := newScenario(t)
+	s.createBudget("one", 1)
+	s.requireResult(s.remediate(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
+	s.requireTerminating(30)
 }
 
-// Only a definitive cause wins over a budget, only after blockedSeconds, and only where the administrator permits it.
+// Only a permanent cause wins over a budget, only after blockedSeconds, and only where the
+// administrator permits it.
 func TestBlockedByBudget(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -77,23 +78,23 @@ func TestBlockedByBudget(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l := newLab(t)
-			l.budget("none", 0)
-			l.ask(tc.cause)
+			s := newScenario(t)
+			s.createBudget("none", 0)
+			s.setCause(tc.cause)
 			if tc.config != nil {
-				tc.config(&l.config)
+				tc.config(&s.config)
 			}
 			if tc.blocked > 0 {
-				l.request.BlockedSince = now.Add(-tc.blocked)
+				s.request.BlockedSince = now.Add(-tc.blocked)
 			}
-			got := l.act()
+			got := s.remediate()
 			if tc.deleted {
-				l.requireResult(got, controllers.OutcomeDeleted, config.ActionDelete, controllers.HeldNone)
-				l.requireRemovals("evict", "delete")
-				l.requireTerminating(30)
+				s.requireResult(got, controllers.OutcomeDeleted, config.ActionDelete, controllers.HeldNone)
+				s.requireRemovals("evict", "delete")
+				s.requireTerminating(30)
 				return
 			}
-			l.requireBlocked(got)
+			s.requireBlocked(got)
 			if tc.retry > 0 && got.RetryAfter != tc.retry {
 				t.Errorf("asks again after %s, want %s", got.RetryAfter, tc.retry)
 			}
@@ -101,26 +102,27 @@ func TestBlockedByBudget(t *testing.T) {
 	}
 }
 
-// requireBlocked checks that the eviction, and nothing else, was asked for, and refused.
-func (l *lab) requireBlocked(got controllers.Result) {
-	l.t.Helper()
-	l.requireResult(got, controllers.OutcomeBlocked, config.ActionEvict, controllers.HeldBudget)
-	l.requireRemovals("evict")
+// requireBlocked checks that only the eviction was requested, and refused.
+func (s *scenario) requireBlocked(got controllers.Result) {
+	s.t.Helper()
+	s.requireResult(got, controllers.OutcomeBlocked, config.ActionEvict, controllers.HeldBudget)
+	s.requireRemovals("evict")
 	if got.RetryAfter <= 0 || got.RetryAfter > time.Minute {
-		l.t.Errorf("asks again after %s", got.RetryAfter)
+		s.t.Errorf("asks again after %s", got.RetryAfter)
 	}
-	if server.Get(l.t, l.pod).DeletionTimestamp != nil {
-		l.t.Error("the pod is being removed")
+	if server.Get(s.t, s.pod).DeletionTimestamp != nil {
+		s.t.Error("the pod is being removed")
 	}
 }
 
-// A status that lags behind its budget is answered with Retry-After, on which client-go would sleep.
+// A status that lags behind its budget is answered with Retry-After, on which client-go would
+// sleep.
 func TestBudgetWhoseStatusLags(t *testing.T) {
-	l := newLab(t)
-	l.laggingBudget("new")
+	s := newScenario(t)
+	s.createLaggingBudget("new")
 	began := time.Now()
-	got := l.act()
-	l.requireBlocked(got)
+	got := s.remediate()
+	s.requireBlocked(got)
 	if took := time.Since(began); took >= got.RetryAfter {
 		t.Errorf("took %s: it slept on Retry-After, %s", took, got.RetryAfter)
 	}
@@ -129,25 +131,26 @@ func TestBudgetWhoseStatusLags(t *testing.T) {
 	}
 }
 
-// Several budgets make the API server refuse for ever; that is never a reason to go past them.
+// Several budgets make the API server refuse indefinitely. That is never a reason to delete the
+// pod.
 func TestSeveralBudgets(t *testing.T) {
-	l := newLab(t)
-	l.budget("one", 1)
-	l.budget("two", 1)
-	l.request.BlockedSince = now.Add(-time.Hour)
-	l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldBudgetConflict)
-	l.requireRemovals("evict")
-	if server.Get(t, l.pod).DeletionTimestamp != nil {
+	s := newScenario(t)
+	s.createBudget("one", 1)
+	s.createBudget("two", 1)
+	s.request.BlockedSince = now.Add(-time.Hour)
+	s.requireResult(s.remediate(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldBudgetConflict)
+	s.requireRemovals("evict")
+	if server.Get(t, s.pod).DeletionTimestamp != nil {
 		t.Error("the pod is being removed")
 	}
 }
 
 // Action Delete asks no budget.
 func TestDeleteGoesPastBudgets(t *testing.T) {
-	l := newLab(t, annotate(config.AnnotationAction, "Delete"))
-	l.budget("none", 0)
-	l.requireResult(l.act(), controllers.OutcomeDeleted, config.ActionDelete, controllers.HeldNone)
-	l.requireRemovals("delete")
+	s := newScenario(t, annotate(config.AnnotationAction, "Delete"))
+	s.createBudget("none", 0)
+	s.requireResult(s.remediate(), controllers.OutcomeDeleted, config.ActionDelete, controllers.HeldNone)
+	s.requireRemovals("delete")
 }
 
 // A busy API server answers 429 too. No budget has spoken, so the pod is never deleted for it.
@@ -157,14 +160,14 @@ func TestBusyServerIsNoBudget(t *testing.T) {
 		"status": `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"TooManyRequests","details":{"retryAfterSeconds":1},"code":429}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t)
-			l.request.BlockedSince = now.Add(-time.Hour)
-			l.traffic.Before = func(r *http.Request) (*http.Response, error) {
+			s := newScenario(t)
+			s.request.BlockedSince = now.Add(-time.Hour)
+			s.traffic.Before = func(r *http.Request) (*http.Response, error) {
 				header := http.Header{"Retry-After": {"1"}, "Content-Type": {"application/json"}}
 				return &http.Response{StatusCode: http.StatusTooManyRequests, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 			}
-			l.requireResult(l.act(), controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
-			l.requireRemovals("evict")
+			s.requireResult(s.remediate(), controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
+			s.requireRemovals("evict")
 		})
 	}
 }

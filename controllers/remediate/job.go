@@ -15,47 +15,51 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// defaultBackoffLimit is that of a Job which does not set one (batch/v1).
+// defaultBackoffLimit is that of a Job that does not set one (batch/v1).
 const defaultBackoffLimit = 6
 
-// retries reports whether the Job makes a new pod when this one is disrupted, however its containers end of the kubelet's signals.
-func retries(job *batchv1.Job, pod *corev1.Pod) bool {
+// willJobRetry reports whether the Job creates a new pod when this one is disrupted, however its
+// containers end after the kubelet's signals.
+func willJobRetry(job *batchv1.Job, pod *corev1.Pod) bool {
 	for _, code := range []int32{exitOfSIGTERM, exitOfSIGKILL} {
 		switch failureAction(job.Spec.PodFailurePolicy, pod, code) {
 		case batchv1.PodFailurePolicyActionIgnore:
 		case batchv1.PodFailurePolicyActionCount:
-			if !failureIsAllowed(job, pod) {
+			if !allowsFailure(job, pod) {
 				return false
 			}
-		default: // FailJob, FailIndex, and whatever comes to be
+		default: // FailJob, FailIndex, and any later action
 			return false
 		}
 	}
 	return true
 }
 
-// By convention of shells, runtimes and the kubelet a process that a signal ends has the exit code 128 + signal.
+// By convention of shells, runtimes and the kubelet, a process that a signal ends has the exit code
+// 128 + signal.
 const (
 	exitOfSIGTERM = 128 + int32(syscall.SIGTERM)
 	exitOfSIGKILL = 128 + int32(syscall.SIGKILL)
 )
 
-// failureAction returns what the policy says of a pod that is disrupted and whose running containers end with the code: the first
-// rule that matches counts (batch/v1, PodFailurePolicy.Rules).
+// failureAction returns what the policy says of a pod that is disrupted and whose running
+// containers end with the code. The first rule that matches counts (batch/v1,
+// PodFailurePolicy.Rules).
 func failureAction(policy *batchv1.PodFailurePolicy, pod *corev1.Pod, code int32) batchv1.PodFailurePolicyAction {
 	if policy == nil {
 		return batchv1.PodFailurePolicyActionCount
 	}
 	for _, rule := range policy.Rules {
-		if matchesExit(rule.OnExitCodes, pod, code) || matchesDisruption(rule.OnPodConditions, pod) {
+		if matchesExitCode(rule.OnExitCodes, pod, code) || matchesDisruption(rule.OnPodConditions, pod) {
 			return rule.Action
 		}
 	}
 	return batchv1.PodFailurePolicyActionCount
 }
 
-// matchesExit reports whether a container that has ended, or one that runs and ends with the code, matches. Exit code 0 never does.
-func matchesExit(r *batchv1.PodFailurePolicyOnExitCodesRequirement, pod *corev1.Pod, code int32) bool {
+// matchesExitCode reports whether a container matches that has ended, or that runs and ends with
+// the code. Exit code 0 never matches.
+func matchesExitCode(r *batchv1.PodFailurePolicyOnExitCodesRequirement, pod *corev1.Pod, code int32) bool {
 	if r == nil {
 		return false
 	}
@@ -69,7 +73,8 @@ func matchesExit(r *batchv1.PodFailurePolicyOnExitCodesRequirement, pod *corev1.
 	})
 }
 
-// matchesDisruption reports whether a condition matches that the pod has, or will have when it is removed.
+// matchesDisruption reports whether a condition matches that the pod has, or will have when it is
+// evicted.
 func matchesDisruption(patterns []batchv1.PodFailurePolicyOnPodConditionsPattern, pod *corev1.Pod) bool {
 	return slices.ContainsFunc(patterns, func(p batchv1.PodFailurePolicyOnPodConditionsPattern) bool {
 		if p.Type == corev1.DisruptionTarget {
@@ -79,8 +84,8 @@ func matchesDisruption(patterns []batchv1.PodFailurePolicyOnPodConditionsPattern
 	})
 }
 
-// failureIsAllowed reports whether the Job makes a new pod when this one counts as failed.
-func failureIsAllowed(job *batchv1.Job, pod *corev1.Pod) bool {
+// allowsFailure reports whether the Job creates a new pod when this one counts as failed.
+func allowsFailure(job *batchv1.Job, pod *corev1.Pod) bool {
 	if perIndex := job.Spec.BackoffLimitPerIndex; perIndex != nil {
 		failures, err := strconv.Atoi(pod.Annotations[batchv1.JobIndexFailureCountAnnotation])
 		if err != nil || failures >= int(*perIndex) {
@@ -94,8 +99,9 @@ func failureIsAllowed(job *batchv1.Job, pod *corev1.Pod) bool {
 	return job.Status.Failed < limit
 }
 
-// announceDisruption sets the condition by which a Job's podFailurePolicy tells a disruption from a failure (KEP-3329). The
-// API server sets it on an eviction; a deletion has to do so itself. It returns the pod as the API server has it then.
+// announceDisruption sets the condition by which a Job's podFailurePolicy tells a disruption from a
+// failure (KEP-3329). The API server sets it on an eviction, but not on a deletion. It returns the
+// pod as it is in the API then.
 func (r *Remediator) announceDisruption(ctx context.Context, live *corev1.Pod) (*corev1.Pod, error) {
 	condition := corev1.PodCondition{
 		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "DeletionByMountwarden", Message: "Mountwarden: a mount of the pod has failed",
@@ -111,7 +117,7 @@ func (r *Remediator) announceDisruption(ctx context.Context, live *corev1.Pod) (
 	return r.Client.CoreV1().Pods(live.Namespace).Patch(ctx, live.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 }
 
-func isOfJob(pod *corev1.Pod) bool {
+func isJobPod(pod *corev1.Pod) bool {
 	owner := metav1.GetControllerOf(pod)
 	return owner != nil && owner.Kind == "Job"
 }

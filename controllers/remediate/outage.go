@@ -18,40 +18,42 @@ type outage struct {
 }
 
 const (
-	shortestWait = time.Second
-	longestWait  = 30 * time.Second
-	forgotten    = 2 * time.Minute // more than the longest wait: nothing has failed in between
+	minRetryDelay = time.Second
+	maxRetryDelay = 30 * time.Second
+	outageReset   = 2 * time.Minute // longer than maxRetryDelay, so that no call has failed in between
 )
 
-// wait returns how long to wait after a call that failed now: half as long as the outage has lasted, so that each wait is half as
-// long again as the one before.
-func (o *outage) wait(now time.Time) time.Duration {
+// extendOutage notes a call that failed now, and returns how long to wait: half as long as the
+// outage has lasted, so that each delay is half as long again as the one before.
+func (o *outage) extendOutage(now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.since.IsZero() || now.Sub(o.last) > forgotten {
+	if o.since.IsZero() || now.Sub(o.last) > outageReset {
 		o.since = now
 	}
 	o.last = now
-	return spread(min(max(now.Sub(o.since)/2, shortestWait), longestWait))
+	return spreadDelay(min(max(now.Sub(o.since)/2, minRetryDelay), maxRetryDelay))
 }
 
-func (o *outage) over() {
+// endOutage notes a call that succeeded.
+func (o *outage) endOutage() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.since = time.Time{}
 }
 
-// failed is for an API server that is away or answers with an error. Nothing is lost: it is asked again.
-func (r *Remediator) failed(what string, err error) *controllers.Result {
-	return failure(what, err, r.outage.wait(r.Now()))
+// newReadFailure is the Result for an API server that is away or answers with an error. Nothing is
+// lost: the Request is made again.
+func (r *Remediator) newReadFailure(what string, err error) *controllers.Result {
+	return newFailedResult(what, err, r.readOutage.extendOutage(r.Now()))
 }
 
-// refused is failed for the removal itself.
-func (r *Remediator) refused(what string, err error) controllers.Result {
-	return *failure(what, err, r.refusals.wait(r.Now()))
+// newRemovalFailure is newReadFailure for the eviction itself.
+func (r *Remediator) newRemovalFailure(what string, err error) controllers.Result {
+	return *newFailedResult(what, err, r.removalOutage.extendOutage(r.Now()))
 }
 
-func failure(what string, err error, wait time.Duration) *controllers.Result {
+func newFailedResult(what string, err error, wait time.Duration) *controllers.Result {
 	message := fmt.Sprintf("could not %s: %v", what, err)
 	if errors.Is(err, context.DeadlineExceeded) {
 		message = fmt.Sprintf("could not %s: no answer within %s", what, callTimeout)
@@ -59,7 +61,7 @@ func failure(what string, err error, wait time.Duration) *controllers.Result {
 	return &controllers.Result{Outcome: controllers.OutcomeFailed, Held: controllers.HeldAPIError, Message: message, RetryAfter: wait}
 }
 
-// spread adds up to half, so that agents that were refused together do not come back together.
-func spread(d time.Duration) time.Duration {
+// spreadDelay adds up to half, so that agents that were refused together do not come back together.
+func spreadDelay(d time.Duration) time.Duration {
 	return d + rand.N(d/2+1)
 }

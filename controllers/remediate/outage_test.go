@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-func TestAnOutageIsAskedAboutEverLessOften(t *testing.T) {
+func TestRetriesSlowDownInAnOutage(t *testing.T) {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var o outage
 	clock := began
 	for n, last := 0, time.Duration(0); clock.Sub(began) < 5*time.Minute; n++ {
-		wait := o.wait(clock)
-		if wait < shortestWait || wait > longestWait*3/2 {
+		wait := o.extendOutage(clock)
+		if wait < minRetryDelay || wait > maxRetryDelay*3/2 {
 			t.Fatalf("waits %s after %s", wait, clock.Sub(began))
 		}
 		if wait < last/2 {
@@ -23,12 +23,12 @@ func TestAnOutageIsAskedAboutEverLessOften(t *testing.T) {
 		last = wait
 		clock = clock.Add(wait)
 	}
-	o.over()
-	if wait := o.wait(clock); wait > 2*shortestWait {
+	o.endOutage()
+	if wait := o.extendOutage(clock); wait > 2*minRetryDelay {
 		t.Errorf("waits %s at the beginning of the next outage", wait)
 	}
 	clock = clock.Add(time.Hour)
-	if wait := o.wait(clock); wait > 2*shortestWait {
+	if wait := o.extendOutage(clock); wait > 2*minRetryDelay {
 		t.Errorf("waits %s when nothing has failed for an hour", wait)
 	}
 }

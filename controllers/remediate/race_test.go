@@ -16,10 +16,11 @@ import (
 	"github.com/mountwarden/mountwarden/controllers/internal/apitest"
 )
 
-// meanwhile has something done between the look at the live object and the first request that would remove it.
-func (l *lab) meanwhile(do func()) {
+// beforeRemoval calls do between the read of the live object and the first request that would
+// remove it.
+func (s *scenario) beforeRemoval(do func()) {
 	done := false
-	l.traffic.Before = func(*http.Request) (*http.Response, error) {
+	s.traffic.Before = func(*http.Request) (*http.Response, error) {
 		if !done {
 			done = true
 			do()
@@ -28,78 +29,78 @@ func (l *lab) meanwhile(do func()) {
 	}
 }
 
-func (l *lab) replace() *corev1.Pod {
-	server.Vanish(l.t, l.pod)
-	return server.Run(l.t, apitest.NewPod(l.pod.Namespace, l.pod.Name))
+func (s *scenario) replacePod() *corev1.Pod {
+	server.Vanish(s.t, s.pod)
+	return server.Run(s.t, apitest.NewPod(s.pod.Namespace, s.pod.Name))
 }
 
-func (l *lab) requireUnharmed(pod *corev1.Pod) {
-	l.t.Helper()
-	if live := server.Get(l.t, pod); live.UID != pod.UID || live.DeletionTimestamp != nil {
-		l.t.Errorf("the successor was hit: %+v", live.ObjectMeta)
+func (s *scenario) requireUnharmed(pod *corev1.Pod) {
+	s.t.Helper()
+	if live := server.Get(s.t, pod); live.UID != pod.UID || live.DeletionTimestamp != nil {
+		s.t.Errorf("the successor was hit: %+v", live.ObjectMeta)
 	}
 }
 
-func TestReplacedBetweenLookAndEviction(t *testing.T) {
-	l := newLab(t)
+func TestReplacedBetweenReadAndEviction(t *testing.T) {
+	s := newScenario(t)
 	var successor *corev1.Pod
-	l.meanwhile(func() { successor = l.replace() })
-	l.requireResult(l.act(), controllers.OutcomeGone, config.ActionEvict, controllers.HeldNone)
-	l.requireRemovals("evict")
-	l.requireUnharmed(successor)
+	s.beforeRemoval(func() { successor = s.replacePod() })
+	s.requireResult(s.remediate(), controllers.OutcomeGone, config.ActionEvict, controllers.HeldNone)
+	s.requireRemovals("evict")
+	s.requireUnharmed(successor)
 }
 
-func TestGoneBetweenLookAndAct(t *testing.T) {
+func TestGoneBetweenReadAndEviction(t *testing.T) {
 	for action, removal := range map[config.Action]string{config.ActionEvict: "evict", config.ActionDelete: "delete"} {
 		t.Run(removal, func(t *testing.T) {
-			l := newLab(t, annotate(config.AnnotationAction, string(action)))
-			l.meanwhile(func() { server.Vanish(t, l.pod) })
-			l.requireResult(l.act(), controllers.OutcomeGone, action, controllers.HeldNone)
-			l.requireRemovals(removal)
+			s := newScenario(t, annotate(config.AnnotationAction, string(action)))
+			s.beforeRemoval(func() { server.Vanish(t, s.pod) })
+			s.requireResult(s.remediate(), controllers.OutcomeGone, action, controllers.HeldNone)
+			s.requireRemovals(removal)
 		})
 	}
 }
 
-func TestReplacedBetweenLookAndDeletion(t *testing.T) {
-	l := newLab(t, annotate(config.AnnotationAction, "Delete"))
+func TestReplacedBetweenReadAndDeletion(t *testing.T) {
+	s := newScenario(t, annotate(config.AnnotationAction, "Delete"))
 	var successor *corev1.Pod
-	l.meanwhile(func() { successor = l.replace() })
-	l.requireResult(l.act(), controllers.OutcomeFailed, config.ActionDelete, controllers.HeldAPIError)
-	l.requireUnharmed(successor)
-	l.requireResult(l.act(), controllers.OutcomeGone, config.ActionDelete, controllers.HeldNone)
-	l.requireUnharmed(successor)
-	l.requireRemovals("delete")
+	s.beforeRemoval(func() { successor = s.replacePod() })
+	s.requireResult(s.remediate(), controllers.OutcomeFailed, config.ActionDelete, controllers.HeldAPIError)
+	s.requireUnharmed(successor)
+	s.requireResult(s.remediate(), controllers.OutcomeGone, config.ActionDelete, controllers.HeldNone)
+	s.requireUnharmed(successor)
+	s.requireRemovals("delete")
 }
 
-// A deletion is for the very object that passed the gates; for any other they are asked again.
-func TestChangedBetweenLookAndDeletion(t *testing.T) {
-	l := newLab(t, annotate(config.AnnotationAction, "Delete"))
-	l.meanwhile(func() { server.Change(t, l.pod, annotate("example.com/touched", "yes")) })
-	l.requireResult(l.act(), controllers.OutcomeFailed, config.ActionDelete, controllers.HeldAPIError)
-	l.requireUnharmed(l.pod)
-	l.requireResult(l.act(), controllers.OutcomeDeleted, config.ActionDelete, controllers.HeldNone)
-	l.requireRemovals("delete", "delete")
-	l.requireTerminating(30)
+// A deletion is for the very object that passed the gates; any other must pass them again.
+func TestChangedBetweenReadAndDeletion(t *testing.T) {
+	s := newScenario(t, annotate(config.AnnotationAction, "Delete"))
+	s.beforeRemoval(func() { server.Change(t, s.pod, annotate("example.com/touched", "yes")) })
+	s.requireResult(s.remediate(), controllers.OutcomeFailed, config.ActionDelete, controllers.HeldAPIError)
+	s.requireUnharmed(s.pod)
+	s.requireResult(s.remediate(), controllers.OutcomeDeleted, config.ActionDelete, controllers.HeldNone)
+	s.requireRemovals("delete", "delete")
+	s.requireTerminating(30)
 }
 
-func TestOptedOutBetweenLookAndDeletion(t *testing.T) {
-	l := newLab(t, annotate(config.AnnotationAction, "Delete"))
-	l.meanwhile(func() { server.Change(t, l.pod, annotate(config.AnnotationWatch, "false")) })
-	l.requireResult(l.act(), controllers.OutcomeFailed, config.ActionDelete, controllers.HeldAPIError)
-	l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldOptedOut)
-	l.requireRemovals("delete")
-	l.requireUnharmed(l.pod)
+func TestOptedOutBetweenReadAndDeletion(t *testing.T) {
+	s := newScenario(t, annotate(config.AnnotationAction, "Delete"))
+	s.beforeRemoval(func() { server.Change(t, s.pod, annotate(config.AnnotationWatch, "false")) })
+	s.requireResult(s.remediate(), controllers.OutcomeFailed, config.ActionDelete, controllers.HeldAPIError)
+	s.requireResult(s.remediate(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldOptedOut)
+	s.requireRemovals("delete")
+	s.requireUnharmed(s.pod)
 }
 
 func TestServerThatRefuses(t *testing.T) {
-	l := newLab(t)
+	s := newScenario(t)
 	refused := server.User(t, "nobody")
-	got := l.remediator(refused).Remediate(apitest.Context(t), l.request)
-	l.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
+	got := s.newRemediator(refused).Remediate(apitest.Context(t), s.request)
+	s.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
 	if !strings.Contains(got.Message, "forbidden") {
 		t.Errorf("the message does not say that it is forbidden: %s", got.Message)
 	}
-	l.requireUntouched()
+	s.requireUntouched()
 }
 
 // deadline is generous: a call has 5 s.
@@ -135,21 +136,21 @@ func hungServer(t *testing.T) *rest.Config {
 }
 
 func TestServerThatNeverAnswers(t *testing.T) {
-	l := newLab(t)
+	s := newScenario(t)
 	began := time.Now()
-	got := l.remediator(hungServer(t)).Remediate(t.Context(), l.request)
+	got := s.newRemediator(hungServer(t)).Remediate(t.Context(), s.request)
 	if took := time.Since(began); took > deadline {
 		t.Errorf("took %s", took)
 	}
-	l.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
+	s.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
 	if !strings.Contains(got.Message, "no answer within") {
 		t.Errorf("the message does not say that there was no answer: %s", got.Message)
 	}
-	l.requireUntouched()
+	s.requireUntouched()
 }
 
-func TestServerThatIsAway(t *testing.T) {
-	l := newLab(t)
+func TestUnreachableServer(t *testing.T) {
+	s := newScenario(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -158,52 +159,54 @@ func TestServerThatIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	away := &rest.Config{Host: "http://" + listener.Addr().String()}
-	got := l.remediator(away).Remediate(t.Context(), l.request)
-	l.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
-	l.requireUntouched()
+	got := s.newRemediator(away).Remediate(t.Context(), s.request)
+	s.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
+	s.requireUntouched()
 }
 
-// The look was answered, the removal is not: nobody knows whether it was done, so it is asked again.
-func TestServerThatHangsInTheAct(t *testing.T) {
+// The read was answered, the eviction is not. It is not known whether it was done, so it is
+// requested again.
+func TestServerThatHangsAtTheEviction(t *testing.T) {
 	for action, removal := range map[config.Action]string{config.ActionEvict: "evict", config.ActionDelete: "delete"} {
 		t.Run(removal, func(t *testing.T) {
-			l := newLab(t, annotate(config.AnnotationAction, string(action)))
-			l.traffic.Before = func(r *http.Request) (*http.Response, error) {
+			s := newScenario(t, annotate(config.AnnotationAction, string(action)))
+			s.traffic.Before = func(r *http.Request) (*http.Response, error) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}
 			began := time.Now()
-			l.requireResult(l.act(), controllers.OutcomeFailed, action, controllers.HeldAPIError)
+			s.requireResult(s.remediate(), controllers.OutcomeFailed, action, controllers.HeldAPIError)
 			if took := time.Since(began); took > deadline {
 				t.Errorf("took %s", took)
 			}
-			l.requireRemovals(removal)
-			l.requireUnharmed(l.pod)
-			if len(l.world.followed) > 0 || l.world.recalled != 1 {
-				t.Errorf("follows %v as removed, and has the ledger read %d times, want once", l.world.followed, l.world.recalled)
+			s.requireRemovals(removal)
+			s.requireUnharmed(s.pod)
+			if len(s.fakes.followed) > 0 || s.fakes.recalled != 1 {
+				t.Errorf("follows %v as removed, and has the ledger read %d times, want once", s.fakes.followed, s.fakes.recalled)
 			}
 		})
 	}
 }
 
-// A server that is read from, and refuses every removal: it is asked ever less often, and each time it is read from the ledger what may have been done.
-func TestRemovalsThatFailAreAskedForEverLessOften(t *testing.T) {
-	l := newLab(t)
-	l.traffic.Before = func(r *http.Request) (*http.Response, error) {
+// A server that answers reads and fails every eviction is asked less and less often. Each time,
+// what may have been done is read from the ledger.
+func TestRetriesSlowDownForFailedRemovals(t *testing.T) {
+	s := newScenario(t)
+	s.traffic.Before = func(r *http.Request) (*http.Response, error) {
 		body := `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Internal error occurred: failed calling webhook","reason":"InternalError","code":500}`
 		header := http.Header{"Content-Type": {"application/json"}}
 		return &http.Response{StatusCode: http.StatusInternalServerError, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 	}
-	r := l.remediator(server.Config)
-	for n := 1; l.later < 2*time.Minute; n++ {
-		got := r.Remediate(apitest.Context(t), l.request)
-		l.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
-		if l.later += got.RetryAfter; n > 20 {
-			t.Fatalf("asked %d times in %s", n, l.later)
+	r := s.newRemediator(server.Config)
+	for n := 1; s.elapsed < 2*time.Minute; n++ {
+		got := r.Remediate(apitest.Context(t), s.request)
+		s.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
+		if s.elapsed += got.RetryAfter; n > 20 {
+			t.Fatalf("asked %d times in %s", n, s.elapsed)
 		}
-		if l.world.recalled != n || len(l.world.followed) > 0 {
-			t.Fatalf("the ledger was read %d times after %d tries; followed as removed are %v", l.world.recalled, n, l.world.followed)
+		if s.fakes.recalled != n || len(s.fakes.followed) > 0 {
+			t.Fatalf("the ledger was read %d times after %d tries; followed as removed are %v", s.fakes.recalled, n, s.fakes.followed)
 		}
 	}
-	l.requireUnharmed(l.pod)
+	s.requireUnharmed(s.pod)
 }

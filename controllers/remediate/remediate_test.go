@@ -26,19 +26,20 @@ func TestMain(m *testing.M) { server.Main(m) }
 // now is what the Remediator's clock shows.
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// lab is one test's pod, settings, traffic and Request, all of which a case may change before the act.
-type lab struct {
+// scenario is one test's pod, settings, traffic and Request, all of which a case may change before
+// it calls remediate.
+type scenario struct {
 	t       *testing.T
 	pod     *corev1.Pod // as cached
 	config  config.Config
 	request controllers.Request
 	traffic apitest.Traffic
-	world   world
-	later   time.Duration // than now
+	fakes   fakes
+	elapsed time.Duration // since now
 }
 
-// newLab runs a pod after prepare and makes a Request for it that passes every gate.
-func newLab(t *testing.T, prepare ...func(*corev1.Pod)) *lab {
+// newScenario runs a pod after prepare, and creates a Request for it that passes every gate.
+func newScenario(t *testing.T, prepare ...func(*corev1.Pod)) *scenario {
 	t.Helper()
 	server.Require(t)
 	t.Parallel()
@@ -46,82 +47,83 @@ func newLab(t *testing.T, prepare ...func(*corev1.Pod)) *lab {
 	for _, p := range prepare {
 		p(pod)
 	}
-	l := &lab{t: t, pod: server.Run(t, pod), config: config.Default()}
-	l.config.NodeName, l.config.Namespace = apitest.Node, l.pod.Namespace
-	l.ask(probes.CauseDisconnected)
-	return l
+	s := &scenario{t: t, pod: server.Run(t, pod), config: config.Default()}
+	s.config.NodeName, s.config.Namespace = apitest.Node, s.pod.Namespace
+	s.setCause(probes.CauseDisconnected)
+	return s
 }
 
-// ask makes the Request anew, from the cached pod, for a cause.
-func (l *lab) ask(cause probes.Cause) {
-	l.t.Helper()
-	policy, err := config.ParsePolicy(l.pod, l.config)
+// setCause creates the Request again, from the cached pod, for a cause.
+func (s *scenario) setCause(cause probes.Cause) {
+	s.t.Helper()
+	policy, err := config.ParsePolicy(s.pod, s.config)
 	if err != nil {
-		l.t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	l.request = controllers.Request{Pod: l.pod, Policy: policy, Decision: decision(cause), State: failed(cause), Volume: probes.Volume{
-		Backend: probes.Backend{Kind: probes.BackendCSI, Name: "fuse.csi.example"}, PodUID: string(l.pod.UID), Device: "0:77", Source: "src",
+	s.request = controllers.Request{Pod: s.pod, Policy: policy, Decision: newDecision(cause), State: newFailedState(cause), Volume: probes.Volume{
+		Backend: probes.Backend{Kind: probes.BackendCSI, Name: "fuse.csi.example"}, PodUID: string(s.pod.UID), Device: "0:77", Source: "src",
 	}}
 }
 
 // target is the mount of every pod.
 var target = probes.Target{Container: "app", Volume: "data", Path: "/data"}
 
-func broken(cause probes.Cause) probes.Observation {
+func newBroken(cause probes.Cause) probes.Observation {
 	return probes.Observation{Target: target, Health: probes.Broken, Cause: cause}
 }
 
-func decision(cause probes.Cause) verdict.Decision {
-	return verdict.Decision{Remediate: true, Failures: []verdict.Failure{{Observation: broken(cause), Looks: 3, Definitive: cause.Definitive()}}}
+func newDecision(cause probes.Cause) verdict.Decision {
+	return verdict.Decision{Remediate: true, Failures: []verdict.Failure{{Observation: newBroken(cause), Looks: 3, Definitive: cause.Definitive()}}}
 }
 
-// failed is the state that the decision is made from.
-func failed(cause probes.Cause) verdict.State {
-	return verdict.State{target: {Phase: verdict.Failed, Looks: 3, Observation: broken(cause)}}
+// newFailedState is the state that the decision is made from.
+func newFailedState(cause probes.Cause) verdict.State {
+	return verdict.State{target: {Phase: verdict.Failed, Looks: 3, Observation: newBroken(cause)}}
 }
 
-func (l *lab) act() controllers.Result {
-	l.t.Helper()
-	return l.remediator(server.Config).Remediate(apitest.Context(l.t), l.request)
+func (s *scenario) remediate() controllers.Result {
+	s.t.Helper()
+	return s.newRemediator(server.Config).Remediate(apitest.Context(s.t), s.request)
 }
 
-// remediator returns one that talks to the API server of config, with a ledger of the test's own.
-func (l *lab) remediator(config *rest.Config) *remediate.Remediator {
-	l.t.Helper()
-	client := l.traffic.Client(l.t, config)
-	clock := func() time.Time { return now.Add(l.later) }
+// newRemediator returns one that talks to the API server of config, with a ledger of the test's
+// own.
+func (s *scenario) newRemediator(config *rest.Config) *remediate.Remediator {
+	s.t.Helper()
+	client := s.traffic.Client(s.t, config)
+	clock := func() time.Time { return now.Add(s.elapsed) }
 	return remediate.New(remediate.Options{
-		Client: client, Cached: &l.world, Node: &l.world, Follower: &l.world, Ledger: ledger.NewStore(client, l.config, clock), Config: l.config,
+		Client: client, Cached: &s.fakes, Node: &s.fakes, Follower: &s.fakes, Ledger: ledger.NewStore(client, s.config, clock), Config: s.config,
 		Now: clock, ClusterTime: func(local time.Time) time.Time { return local },
 	})
 }
 
-// requireUntouched checks that nothing was asked of the API server that could have removed the pod, and that the
-// pod is as it was.
-func (l *lab) requireUntouched() {
-	l.t.Helper()
-	if sent := l.traffic.Removals(); len(sent) > 0 {
-		l.t.Errorf("sent %v, want no request that removes a pod", sent)
+// requireUntouched checks that no request could have evicted or deleted the pod, and that the pod
+// is as it was.
+func (s *scenario) requireUntouched() {
+	s.t.Helper()
+	if sent := s.traffic.Removals(); len(sent) > 0 {
+		s.t.Errorf("sent %v, want no request that removes a pod", sent)
 	}
-	if live := server.Get(l.t, l.pod); live.UID != l.pod.UID || live.DeletionTimestamp != nil {
-		l.t.Errorf("the pod is not as it was: UID %s, deleted at %v", live.UID, live.DeletionTimestamp)
+	if live := server.Get(s.t, s.pod); live.UID != s.pod.UID || live.DeletionTimestamp != nil {
+		s.t.Errorf("the pod is not as it was: UID %s, deleted at %v", live.UID, live.DeletionTimestamp)
 	}
 }
 
-func (l *lab) requireResult(got controllers.Result, outcome controllers.Outcome, action config.Action, held controllers.Held) {
-	l.t.Helper()
+func (s *scenario) requireResult(got controllers.Result, outcome controllers.Outcome, action config.Action, held controllers.Held) {
+	s.t.Helper()
 	if got.Outcome != outcome || got.Action != action || got.Held != held {
-		l.t.Errorf("got %+v, want outcome %q, action %q, held %q", got, outcome, action, held)
+		s.t.Errorf("got %+v, want outcome %q, action %q, held %q", got, outcome, action, held)
 	}
 	if got.Message == "" {
-		l.t.Error("the Result has no message")
+		s.t.Error("the Result has no message")
 	}
 }
 
-func (l *lab) requireRemovals(want ...string) {
-	l.t.Helper()
-	if got := l.traffic.Removals(); fmt.Sprint(got) != fmt.Sprint(want) {
-		l.t.Errorf("requests that remove a pod: %v, want %v", got, want)
+func (s *scenario) requireRemovals(want ...string) {
+	s.t.Helper()
+	if got := s.traffic.Removals(); fmt.Sprint(got) != fmt.Sprint(want) {
+		s.t.Errorf("requests that remove a pod: %v, want %v", got, want)
 	}
 }
 
@@ -129,7 +131,7 @@ func annotate(key, value string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Annotations[key] = value }
 }
 
-func bare(p *corev1.Pod) { p.OwnerReferences = nil }
+func withoutOwner(p *corev1.Pod) { p.OwnerReferences = nil }
 
 // A refusal costs no request that could remove the pod.
 func TestGates(t *testing.T) {
@@ -156,29 +158,29 @@ func TestGates(t *testing.T) {
 			change: annotate(config.AnnotationVolumes, "other"),
 		},
 		{name: "dry run", config: func(c *config.Config) { c.DryRun = true }, held: controllers.HeldDryRun},
-		{name: "bare pod", prepare: []func(*corev1.Pod){bare}, held: controllers.HeldNoController},
+		{name: "bare pod", prepare: []func(*corev1.Pod){withoutOwner}, held: controllers.HeldNoController},
 		{name: "owner that is no controller", prepare: []func(*corev1.Pod){func(p *corev1.Pod) { p.OwnerReferences[0].Controller = nil }}, held: controllers.HeldNoController},
 		{
-			name: "bare pod, no longer allowed", prepare: []func(*corev1.Pod){bare, annotate(config.AnnotationAllowUnmanaged, "true")},
+			name: "bare pod, no longer allowed", prepare: []func(*corev1.Pod){withoutOwner, annotate(config.AnnotationAllowUnmanaged, "true")},
 			change: annotate(config.AnnotationAllowUnmanaged, "false"), held: controllers.HeldNoController,
 		},
 		{name: "mirror pod", prepare: []func(*corev1.Pod){mirror}, held: controllers.HeldStaticPod},
 		{name: "mirror pod, unmanaged allowed", prepare: []func(*corev1.Pod){mirror, annotate(config.AnnotationAllowUnmanaged, "true")}, held: controllers.HeldStaticPod},
 		{
-			name: "dry run tells the other gate's reason", prepare: []func(*corev1.Pod){bare},
+			name: "dry run tells the other gate's reason", prepare: []func(*corev1.Pod){withoutOwner},
 			config: func(c *config.Config) { c.DryRun = true }, held: controllers.HeldNoController,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l := newLab(t, tc.prepare...)
+			s := newScenario(t, tc.prepare...)
 			if tc.config != nil {
-				tc.config(&l.config)
+				tc.config(&s.config)
 			}
 			if tc.change != nil {
-				server.Change(t, l.pod, tc.change)
+				server.Change(t, s.pod, tc.change)
 			}
-			l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, tc.held)
-			l.requireUntouched()
+			s.requireResult(s.remediate(), controllers.OutcomeHeld, config.ActionEvict, tc.held)
+			s.requireUntouched()
 		})
 	}
 }
@@ -186,49 +188,49 @@ func TestGates(t *testing.T) {
 func TestOnlyRunningPods(t *testing.T) {
 	for _, phase := range []corev1.PodPhase{corev1.PodPending, corev1.PodSucceeded, corev1.PodFailed, corev1.PodUnknown} {
 		t.Run(string(phase), func(t *testing.T) {
-			l := newLab(t)
-			server.ChangeStatus(t, l.pod, func(s *corev1.PodStatus) { s.Phase = phase })
-			l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldNotRunning)
-			l.requireUntouched()
+			s := newScenario(t)
+			server.ChangeStatus(t, s.pod, func(s *corev1.PodStatus) { s.Phase = phase })
+			s.requireResult(s.remediate(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldNotRunning)
+			s.requireUntouched()
 		})
 	}
 }
 
 func TestTerminatingPodIsLeftAlone(t *testing.T) {
-	l := newLab(t)
-	server.Delete(t, l.pod)
-	l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldNotRunning)
-	l.requireRemovals()
+	s := newScenario(t)
+	server.Delete(t, s.pod)
+	s.requireResult(s.remediate(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldNotRunning)
+	s.requireRemovals()
 }
 
 func TestRequestWithoutEvidenceRemovesNothing(t *testing.T) {
-	l := newLab(t)
-	l.request.Decision = verdict.Decision{}
-	l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldNotConfirmed)
-	l.requireUntouched()
+	s := newScenario(t)
+	s.request.Decision = verdict.Decision{}
+	s.requireResult(s.remediate(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldNotConfirmed)
+	s.requireUntouched()
 }
 
 func TestZeroPolicyRemovesNothing(t *testing.T) {
-	l := newLab(t)
-	l.request.Policy = config.Policy{}
-	l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldReportMode)
-	l.requireUntouched()
+	s := newScenario(t)
+	s.request.Policy = config.Policy{}
+	s.requireResult(s.remediate(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldReportMode)
+	s.requireUntouched()
 }
 
 func TestGonePod(t *testing.T) {
-	l := newLab(t)
-	server.Vanish(t, l.pod)
-	l.requireResult(l.act(), controllers.OutcomeGone, config.ActionEvict, controllers.HeldNone)
-	l.requireRemovals()
+	s := newScenario(t)
+	server.Vanish(t, s.pod)
+	s.requireResult(s.remediate(), controllers.OutcomeGone, config.ActionEvict, controllers.HeldNone)
+	s.requireRemovals()
 }
 
 func TestAnotherPodUnderTheSameName(t *testing.T) {
-	l := newLab(t)
-	server.Vanish(t, l.pod)
-	successor := server.Run(t, apitest.NewPod(l.pod.Namespace, l.pod.Name))
-	l.requireResult(l.act(), controllers.OutcomeGone, config.ActionEvict, controllers.HeldNone)
-	l.pod = successor
-	l.requireUntouched()
+	s := newScenario(t)
+	server.Vanish(t, s.pod)
+	successor := server.Run(t, apitest.NewPod(s.pod.Namespace, s.pod.Name))
+	s.requireResult(s.remediate(), controllers.OutcomeGone, config.ActionEvict, controllers.HeldNone)
+	s.pod = successor
+	s.requireUntouched()
 }
 
 func TestEvict(t *testing.T) {
@@ -241,13 +243,13 @@ func TestEvict(t *testing.T) {
 		{"the pod's own grace", withGrace(77), 77},
 		{"grace 1", withGrace(1), 1},
 		{"grace 0 becomes 1", withGrace(0), 1},
-		{"unmanaged, allowed", func(p *corev1.Pod) { bare(p); annotate(config.AnnotationAllowUnmanaged, "true")(p) }, 30},
+		{"unmanaged, allowed", func(p *corev1.Pod) { withoutOwner(p); annotate(config.AnnotationAllowUnmanaged, "true")(p) }, 30},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l := newLab(t, tc.prepare)
-			l.requireResult(l.act(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
-			l.requireRemovals("evict")
-			l.requireTerminating(tc.grace)
+			s := newScenario(t, tc.prepare)
+			s.requireResult(s.remediate(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
+			s.requireRemovals("evict")
+			s.requireTerminating(tc.grace)
 		})
 	}
 }
@@ -255,58 +257,59 @@ func TestEvict(t *testing.T) {
 func TestDelete(t *testing.T) {
 	for _, tc := range []struct{ own, grace int64 }{{30, 30}, {5, 5}, {0, 1}} {
 		t.Run(fmt.Sprintf("grace %d", tc.own), func(t *testing.T) {
-			l := newLab(t, withGrace(tc.own), annotate(config.AnnotationAction, "Delete"))
-			l.requireResult(l.act(), controllers.OutcomeDeleted, config.ActionDelete, controllers.HeldNone)
-			l.requireRemovals("delete")
-			l.requireTerminating(tc.grace)
+			s := newScenario(t, withGrace(tc.own), annotate(config.AnnotationAction, "Delete"))
+			s.requireResult(s.remediate(), controllers.OutcomeDeleted, config.ActionDelete, controllers.HeldNone)
+			s.requireRemovals("delete")
+			s.requireTerminating(tc.grace)
 		})
 	}
 }
 
-// The live object's action counts: its owner may just have decided against a deletion past the budgets.
+// The live object's action counts: its owner may just have decided against a deletion in spite of
+// budgets.
 func TestActionIsTheLiveObjects(t *testing.T) {
-	l := newLab(t, annotate(config.AnnotationAction, "Delete"))
-	server.Change(t, l.pod, annotate(config.AnnotationAction, "Evict"))
-	l.requireResult(l.act(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
-	l.requireRemovals("evict")
+	s := newScenario(t, annotate(config.AnnotationAction, "Delete"))
+	server.Change(t, s.pod, annotate(config.AnnotationAction, "Evict"))
+	s.requireResult(s.remediate(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
+	s.requireRemovals("evict")
 }
 
 func withGrace(seconds int64) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Spec.TerminationGracePeriodSeconds = &seconds }
 }
 
-func (l *lab) requireTerminating(grace int64) {
-	l.t.Helper()
-	live := server.Get(l.t, l.pod)
-	if live.UID != l.pod.UID || live.DeletionTimestamp == nil {
-		l.t.Fatalf("the pod is not terminating: %+v", live.ObjectMeta)
+func (s *scenario) requireTerminating(grace int64) {
+	s.t.Helper()
+	live := server.Get(s.t, s.pod)
+	if live.UID != s.pod.UID || live.DeletionTimestamp == nil {
+		s.t.Fatalf("the pod is not terminating: %+v", live.ObjectMeta)
 	}
 	if got := live.DeletionGracePeriodSeconds; got == nil || *got != grace {
-		l.t.Errorf("grace is %v, want %d", got, grace)
+		s.t.Errorf("grace is %v, want %d", got, grace)
 	}
 }
 
 // The same Request again must not remove anything twice.
 func TestAskedTwice(t *testing.T) {
-	l := newLab(t)
-	l.requireResult(l.act(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
-	l.requireResult(l.act(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldNotRunning)
-	l.requireRemovals("evict")
+	s := newScenario(t)
+	s.requireResult(s.remediate(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
+	s.requireResult(s.remediate(), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldNotRunning)
+	s.requireRemovals("evict")
 }
 
 func TestForeignUIDIsNeverHit(t *testing.T) {
-	l := newLab(t)
-	l.request.Pod = l.request.Pod.DeepCopy()
-	l.request.Pod.UID = types.UID("judged")
-	l.requireResult(l.act(), controllers.OutcomeGone, config.ActionEvict, controllers.HeldNone)
-	l.requireUntouched()
+	s := newScenario(t)
+	s.request.Pod = s.request.Pod.DeepCopy()
+	s.request.Pod.UID = types.UID("judged")
+	s.requireResult(s.remediate(), controllers.OutcomeGone, config.ActionEvict, controllers.HeldNone)
+	s.requireUntouched()
 }
 
 func TestStoppedAgentRemovesNothing(t *testing.T) {
-	l := newLab(t)
+	s := newScenario(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	got := l.remediator(server.Config).Remediate(ctx, l.request)
-	l.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
-	l.requireUntouched()
+	got := s.newRemediator(server.Config).Remediate(ctx, s.request)
+	s.requireResult(got, controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
+	s.requireUntouched()
 }

@@ -21,35 +21,35 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// requireHeld checks that the pod stays for that reason, that nothing was asked that could remove it, and that its removal does not
-// count in any budget.
-func (l *lab) requireHeld(reason controllers.Held, says ...string) {
-	l.t.Helper()
-	got := l.act()
-	l.requireResult(got, controllers.OutcomeHeld, config.ActionEvict, reason)
+// requireHeld checks that the pod is held for that reason, that no request could have evicted it,
+// and that its eviction does not count in any budget.
+func (s *scenario) requireHeld(reason controllers.Held, says ...string) {
+	s.t.Helper()
+	got := s.remediate()
+	s.requireResult(got, controllers.OutcomeHeld, config.ActionEvict, reason)
 	for _, text := range says {
 		if !strings.Contains(got.Message, text) {
-			l.t.Errorf("%q does not say %q", got.Message, text)
+			s.t.Errorf("%q does not say %q", got.Message, text)
 		}
 	}
-	l.requireUntouched()
-	l.requireNoEntry()
+	s.requireUntouched()
+	s.requireNoEntry()
 }
 
-func (l *lab) requireNoEntry() {
-	l.t.Helper()
-	lease, err := server.Client.CoordinationV1().Leases(l.config.Namespace).Get(l.t.Context(), "mountwarden-ledger", metav1.GetOptions{})
-	if err == nil && strings.Contains(lease.Annotations["mountwarden.io/ledger"], string(l.pod.UID)) {
-		l.t.Errorf("the pod stands in the ledger: %s", lease.Annotations["mountwarden.io/ledger"])
+func (s *scenario) requireNoEntry() {
+	s.t.Helper()
+	lease, err := server.Client.CoordinationV1().Leases(s.config.Namespace).Get(s.t.Context(), "mountwarden-ledger", metav1.GetOptions{})
+	if err == nil && strings.Contains(lease.Annotations["mountwarden.io/ledger"], string(s.pod.UID)) {
+		s.t.Errorf("the pod stands in the ledger: %s", lease.Annotations["mountwarden.io/ledger"])
 	}
 }
 
-func (l *lab) requireEvicted() {
-	l.t.Helper()
-	l.requireResult(l.act(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
-	l.requireRemovals("evict")
-	if f := l.world.followed; len(f) != 1 || f[0].PodUID != l.pod.UID || f[0].Node != l.config.NodeName || f[0].Owner.UID != l.pod.OwnerReferences[0].UID {
-		l.t.Errorf("followed are %+v, want the pod", f)
+func (s *scenario) requireEvicted() {
+	s.t.Helper()
+	s.requireResult(s.remediate(), controllers.OutcomeEvicted, config.ActionEvict, controllers.HeldNone)
+	s.requireRemovals("evict")
+	if f := s.fakes.followed; len(f) != 1 || f[0].PodUID != s.pod.UID || f[0].Node != s.config.NodeName || f[0].Owner.UID != s.pod.OwnerReferences[0].UID {
+		s.t.Errorf("followed are %+v, want the pod", f)
 	}
 }
 
@@ -57,32 +57,32 @@ func TestPaused(t *testing.T) {
 	for _, kind := range []string{"Namespace", "Node"} {
 		for _, why := range []string{"maintenance of the store", ""} {
 			t.Run(kind+why, func(t *testing.T) {
-				l := newLab(t)
-				name := map[string]string{"Namespace": l.pod.Namespace, "Node": l.config.NodeName}[kind]
-				l.world.paused = map[string]string{kind + "/" + name: why}
-				l.requireHeld(controllers.HeldPaused, kind, name, why)
-				l.world.paused = nil
-				l.requireEvicted()
+				s := newScenario(t)
+				name := map[string]string{"Namespace": s.pod.Namespace, "Node": s.config.NodeName}[kind]
+				s.fakes.paused = map[string]string{kind + "/" + name: why}
+				s.requireHeld(controllers.HeldPaused, kind, name, why)
+				s.fakes.paused = nil
+				s.requireEvicted()
 			})
 		}
 	}
 }
 
 func TestPausesOfOthers(t *testing.T) {
-	l := newLab(t)
-	l.world.paused = map[string]string{"Namespace/other": "x", "Node/other": "x"}
-	l.requireEvicted()
+	s := newScenario(t)
+	s.fakes.paused = map[string]string{"Namespace/other": "x", "Node/other": "x"}
+	s.requireEvicted()
 }
 
-// Whether something is paused is not known, so nothing is removed.
+// It is not known whether something is paused, so nothing is evicted.
 func TestACacheThatCannotBeRead(t *testing.T) {
-	l := newLab(t)
-	l.world.blind = errors.New("no such informer")
-	l.requireResult(l.act(), controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
-	l.requireUntouched()
+	s := newScenario(t)
+	s.fakes.cacheErr = errors.New("no such informer")
+	s.requireResult(s.remediate(), controllers.OutcomeFailed, config.ActionEvict, controllers.HeldAPIError)
+	s.requireUntouched()
 }
 
-func TestFreshMount(t *testing.T) {
+func TestBackendReady(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer  probes.MountReadiness
 		backend probes.BackendKind
@@ -95,68 +95,69 @@ func TestFreshMount(t *testing.T) {
 		"not ready":         {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendCSI, controllers.Status{}, true, true},
 		"not to be checked": {probes.MountReadiness{Readiness: probes.NotReady}, probes.BackendCSI, controllers.Status{}, false, false},
 		"a driver that is away, while older mounts live": {
-			probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendCSI, sibling(verdict.Healthy, "src", 0), true, true,
+			probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendCSI, newSibling(verdict.Healthy, "src", 0), true, true,
 		},
-		"a server that is out of the agent's reach only": {probes.MountReadiness{Readiness: probes.NotReady}, probes.BackendNFS, sibling(verdict.Healthy, "src", 0), true, false},
-		"a sibling of another source":                    {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, sibling(verdict.Healthy, "other", 0), true, true},
-		"a sibling that is broken too":                   {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, sibling(verdict.Failed, "src", 0), true, true},
-		"a sibling out of sight":                         {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, sibling(verdict.Healthy, "src", 1), true, true},
+		"a server that is out of the agent's reach only": {probes.MountReadiness{Readiness: probes.NotReady}, probes.BackendNFS, newSibling(verdict.Healthy, "src", 0), true, false},
+		"a sibling of another source":                    {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, newSibling(verdict.Healthy, "other", 0), true, true},
+		"a sibling that is broken too":                   {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, newSibling(verdict.Failed, "src", 0), true, true},
+		"a sibling out of sight":                         {probes.MountReadiness{Readiness: probes.NotReady, Detail: "the driver is away"}, probes.BackendNFS, newSibling(verdict.Healthy, "src", 1), true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t)
-			l.world.freshness, l.config.CheckBackends = tc.answer, tc.check
-			l.request.Volume.Backend.Kind = tc.backend
-			l.request.Mounts = []controllers.Status{tc.sibling}
+			s := newScenario(t)
+			s.fakes.freshness, s.config.CheckBackends = tc.answer, tc.check
+			s.request.Volume.Backend.Kind = tc.backend
+			s.request.Mounts = []controllers.Status{tc.sibling}
 			if tc.held {
-				l.requireHeld(controllers.HeldNoFreshMount, "the driver is away")
+				s.requireHeld(controllers.HeldNoFreshMount, "the driver is away")
 			} else {
-				l.requireEvicted()
+				s.requireEvicted()
 			}
-			if asked := l.world.asked; tc.check != (len(asked) == 1 && asked[0] == l.request.Volume) {
+			if asked := s.fakes.asked; tc.check != (len(asked) == 1 && asked[0] == s.request.Volume) {
 				t.Errorf("asked %+v", asked)
 			}
 		})
 	}
 }
 
-// The successor needs every mount of the pod: one that is broken beside the reason is asked about, too.
+// The replacement needs every mount of the pod: one that is broken beside the reason is asked
+// about, too.
 func TestAnotherBrokenMount(t *testing.T) {
 	away := probes.MountReadiness{Readiness: probes.NotReady, Detail: "the server is away"}
 	for name, tc := range map[string]struct {
-		other answers
+		other volumeAnswers
 		count int // of broken mounts beside the reason, of one volume
 		held  controllers.Held
 		says  string
 	}{
-		"none, where it would fail":    {answers{freshness: away}, 0, "", ""},
-		"a fresh one would succeed":    {answers{}, 2, "", ""},
-		"a fresh one would fail":       {answers{freshness: away}, 2, controllers.HeldNoFreshMount, "the server is away"},
-		"its staged volume is in use":  {answers{consumers: probes.Consumers{Staged: "/global", PodUIDs: []string{"stranger"}}}, 1, controllers.HeldSharedVolume, "UID stranger"},
-		"its staged volume is its own": {answers{consumers: probes.Consumers{Staged: "/global"}}, 1, "", ""},
+		"none, where it would fail":    {volumeAnswers{freshness: away}, 0, "", ""},
+		"a fresh one would succeed":    {volumeAnswers{}, 2, "", ""},
+		"a fresh one would fail":       {volumeAnswers{freshness: away}, 2, controllers.HeldNoFreshMount, "the server is away"},
+		"its staged volume is in use":  {volumeAnswers{consumers: probes.Consumers{Staged: "/global", PodUIDs: []string{"stranger"}}}, 1, controllers.HeldSharedVolume, "UID stranger"},
+		"its staged volume is its own": {volumeAnswers{consumers: probes.Consumers{Staged: "/global"}}, 1, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t)
-			l.world.other = &tc.other
+			s := newScenario(t)
+			s.fakes.other = &tc.other
 			for range tc.count {
-				l.request.Others = append(l.request.Others, probes.Volume{Backend: probes.Backend{Kind: probes.BackendNFS}, PodUID: string(l.pod.UID), Source: "other", Device: otherDevice})
+				s.request.Others = append(s.request.Others, probes.Volume{Backend: probes.Backend{Kind: probes.BackendNFS}, PodUID: string(s.pod.UID), Source: "other", Device: otherDevice})
 			}
 			if tc.held != "" {
-				l.requireHeld(tc.held, tc.says)
+				s.requireHeld(tc.held, tc.says)
 				return
 			}
-			l.requireEvicted()
-			if want := 1 + min(tc.count, 1); len(l.world.asked) != want {
-				t.Errorf("asked about %+v, want %d volumes", l.world.asked, want)
+			s.requireEvicted()
+			if want := 1 + min(tc.count, 1); len(s.fakes.asked) != want {
+				t.Errorf("asked about %+v, want %d volumes", s.fakes.asked, want)
 			}
 		})
 	}
 }
 
-func sibling(phase verdict.Phase, source string, unseen int) controllers.Status {
+func newSibling(phase verdict.Phase, source string, unseen int) controllers.Status {
 	return controllers.Status{PodUID: "sibling", Mount: verdict.Mount{Phase: phase, Unseen: unseen, Observation: probes.Observation{Source: source}}}
 }
 
-// All who use a staged mount go together, or none does.
+// All pods that use a staged mount are evicted together, or none is.
 func TestSharedVolume(t *testing.T) {
 	ending := metav1.NewTime(now)
 	other := *apitest.NewPod("b", "other")
@@ -198,7 +199,7 @@ func TestSharedVolume(t *testing.T) {
 		"another has failed too":   {"/global", []corev1.Pod{other}, []controllers.Status{status(verdict.Failed, config.ModeRemediate, "0:77")}, ""},
 		"another is ending":        {"/global", endingPod, nil, ""},
 
-		// They wait for each other for ever if that counts.
+		// They would wait for each other indefinitely if that counted.
 		"another waits for this one": {"/global", []corev1.Pod{other}, heldFor(controllers.HeldSharedVolume), ""},
 		"another waits for its turn": {"/global", []corev1.Pod{other}, heldFor(controllers.HeldRateLimit), ""},
 		"another is deleted soon":    {"/global", []corev1.Pod{other}, blockedPeer(probes.CauseStale), ""},
@@ -216,16 +217,16 @@ func TestSharedVolume(t *testing.T) {
 		"another is annotated wrongly": {"/global", changed(func(p *corev1.Pod) { p.Annotations[config.AnnotationAction] = "Kill" }), heldFor(""), "not valid"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t)
-			l.world.consumers = probes.Consumers{Staged: tc.staged, PodUIDs: []string{string(l.pod.UID), "other"}}
-			l.world.pods, l.request.Mounts = tc.pods, tc.mounts
+			s := newScenario(t)
+			s.fakes.consumers = probes.Consumers{Staged: tc.staged, PodUIDs: []string{string(s.pod.UID), "other"}}
+			s.fakes.pods, s.request.Mounts = tc.pods, tc.mounts
 			if tc.says != "" {
-				l.requireHeld(controllers.HeldSharedVolume, tc.says)
+				s.requireHeld(controllers.HeldSharedVolume, tc.says)
 				return
 			}
-			l.requireEvicted()
-			if shares := l.world.followed[0].Case != ""; shares != (tc.staged != "") {
-				t.Errorf("the case is %q", l.world.followed[0].Case)
+			s.requireEvicted()
+			if shares := s.fakes.followed[0].Case != ""; shares != (tc.staged != "") {
+				t.Errorf("the case is %q", s.fakes.followed[0].Case)
 			}
 		})
 	}
@@ -251,134 +252,135 @@ func TestLeavesItsServicesFirst(t *testing.T) {
 		"the kubelet has a moment longer": {controllers.ConditionMountsHealthy, condition(corev1.ConditionTrue, time.Hour), 10 * time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t)
-			l.request.Pod = l.request.Pod.DeepCopy()
-			l.request.Pod.Status.Conditions = tc.ready
+			s := newScenario(t)
+			s.request.Pod = s.request.Pod.DeepCopy()
+			s.request.Pod.Status.Conditions = tc.ready
 			if tc.gate != "" {
-				l.request.Pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: tc.gate}}
+				s.request.Pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: tc.gate}}
 			}
-			l.request.Decision.Failures[0].Confirmed = now.Add(-tc.confirmed)
+			s.request.Decision.Failures[0].Confirmed = now.Add(-tc.confirmed)
 			if !tc.held {
-				l.requireEvicted()
+				s.requireEvicted()
 				return
 			}
-			l.requireHeld(controllers.HeldLeavingService)
-			if got := l.act(); got.RetryAfter > 2*time.Second {
+			s.requireHeld(controllers.HeldLeavingService)
+			if got := s.remediate(); got.RetryAfter > 2*time.Second {
 				t.Errorf("asks again only after %s", got.RetryAfter)
 			}
 		})
 	}
 }
 
-// asked is a ledger that notes what it is asked, and refuses.
-type asked struct {
-	deaf
+// recordingLedger is a ledger that records what it is asked, and refuses.
+type recordingLedger struct {
+	grantingLedger
 	ask ledger.Ask
 }
 
-func (l *asked) Refuse(_ context.Context, a ledger.Ask) (*ledger.Refusal, error) {
+func (l *recordingLedger) Refuse(_ context.Context, a ledger.Ask) (*ledger.Refusal, error) {
 	l.ask = a
 	return &ledger.Refusal{Held: controllers.HeldBackendStorm, Message: "no", RetryAfter: time.Second}, nil
 }
 
-// Pods that hang, and may recover, do not make one whose daemon has died wait as one of many; the reverse is no proof either way.
+// Pods that hang, and may recover, do not make one whose daemon has died wait as one of many. Pods
+// whose daemon has died do count for one that hangs.
 func TestWhatFailsTogether(t *testing.T) {
 	backend := probes.Backend{Kind: probes.BackendCSI, Name: "fuse.csi.example"}
 	var mounts []controllers.Status
 	for i, cause := range []probes.Cause{probes.CauseHung, probes.CauseIOError, probes.CauseDisconnected, probes.CauseHung, probes.CauseNotMounted} {
 		mounts = append(mounts, controllers.Status{
-			PodUID: types.UID(fmt.Sprint(i)), Backend: backend, Mount: verdict.Mount{Phase: verdict.Failed, Observation: broken(cause)},
+			PodUID: types.UID(fmt.Sprint(i)), Backend: backend, Mount: verdict.Mount{Phase: verdict.Failed, Observation: newBroken(cause)},
 		})
 	}
 	for cause, want := range map[probes.Cause]int{probes.CauseDisconnected: 2, probes.CauseHung: 5} {
 		t.Run(string(cause), func(t *testing.T) {
-			l := newLab(t)
-			l.ask(cause)
-			l.request.Volume.Backend, l.request.Mounts = backend, mounts
-			books := &asked{}
-			o := l.remediator(server.Config).Options
-			o.Ledger = books
-			l.requireResult(remediate.New(o).Remediate(apitest.Context(t), l.request), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldBackendStorm)
-			if books.ask.Failing != want {
-				t.Errorf("%d fail together, want %d", books.ask.Failing, want)
+			s := newScenario(t)
+			s.setCause(cause)
+			s.request.Volume.Backend, s.request.Mounts = backend, mounts
+			recorder := &recordingLedger{}
+			o := s.newRemediator(server.Config).Options
+			o.Ledger = recorder
+			s.requireResult(remediate.New(o).Remediate(apitest.Context(t), s.request), controllers.OutcomeHeld, config.ActionEvict, controllers.HeldBackendStorm)
+			if recorder.ask.Failing != want {
+				t.Errorf("%d fail together, want %d", recorder.ask.Failing, want)
 			}
 		})
 	}
 }
 
-// deaf is a ledger that grants everything and does not hear of the rest.
-type deaf struct{ reserve, release error }
+// grantingLedger is a ledger that grants everything, and may fail to reserve or release it.
+type grantingLedger struct{ reserve, release error }
 
-func (d deaf) Refuse(context.Context, ledger.Ask) (*ledger.Refusal, error) { return nil, nil }
-func (d deaf) Release(context.Context, types.UID, time.Time) error         { return d.release }
-func (d deaf) Reserve(context.Context, ledger.Ask) (time.Duration, *ledger.Refusal, error) {
+func (d grantingLedger) Refuse(context.Context, ledger.Ask) (*ledger.Refusal, error) { return nil, nil }
+func (d grantingLedger) Release(context.Context, types.UID, time.Time) error         { return d.release }
+func (d grantingLedger) Reserve(context.Context, ledger.Ask) (time.Duration, *ledger.Refusal, error) {
 	return ledger.ActWithin, nil, d.reserve
 }
 
-// What may stand in the ledger and is not done is left to the follower to give back.
+// What may be in the ledger and is not done is left to the follower to give back.
 func TestWhatCannotBeGivenBack(t *testing.T) {
 	for name, tc := range map[string]struct {
-		ledger   deaf
+		ledger   grantingLedger
 		recalled int
 	}{
-		"given back":            {deaf{}, 0},
-		"not given back":        {deaf{release: errors.New("conflict")}, 1},
-		"not known to be noted": {deaf{reserve: errors.New("timeout")}, 1},
+		"given back":            {grantingLedger{}, 0},
+		"not given back":        {grantingLedger{release: errors.New("conflict")}, 1},
+		"not known to be noted": {grantingLedger{reserve: errors.New("timeout")}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t)
-			l.budget("none", 0)
-			o := l.remediator(server.Config).Options
+			s := newScenario(t)
+			s.createBudget("none", 0)
+			o := s.newRemediator(server.Config).Options
 			o.Ledger = tc.ledger
-			remediate.New(o).Remediate(apitest.Context(t), l.request)
-			if live := server.Get(t, l.pod); live.DeletionTimestamp != nil {
+			remediate.New(o).Remediate(apitest.Context(t), s.request)
+			if live := server.Get(t, s.pod); live.DeletionTimestamp != nil {
 				t.Error("the pod was removed")
 			}
-			if l.world.recalled != tc.recalled {
-				t.Errorf("recalled %d times, want %d", l.world.recalled, tc.recalled)
+			if s.fakes.recalled != tc.recalled {
+				t.Errorf("recalled %d times, want %d", s.fakes.recalled, tc.recalled)
 			}
 		})
 	}
 }
 
-// What the ledger refuses is told with its reason, and asked again when it can change.
+// What the ledger refuses has its reason, and is asked again when it can change.
 func TestTheLedgerRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		config func(*config.Config)
-		second func(l *lab) // changes the request for a second pod
+		second func(s *scenario) // changes the request for a second pod
 		held   controllers.Held
 	}{
-		"budget": {func(c *config.Config) { c.Budgets.Node = 1 }, func(l *lab) {
-			l.request.Pod.OwnerReferences[0].UID = "another"
-			l.request.Volume.Backend.Name = "another"
+		"budget": {func(c *config.Config) { c.Budgets.Node = 1 }, func(s *scenario) {
+			s.request.Pod.OwnerReferences[0].UID = "another"
+			s.request.Volume.Backend.Name = "another"
 		}, controllers.HeldRateLimit},
-		"owner": {func(*config.Config) {}, func(l *lab) { l.request.Volume.Backend.Name = "another" }, controllers.HeldOwnerBusy},
-		"storm": {func(c *config.Config) { c.Storm.Threshold = 1 }, func(l *lab) { l.request.Pod.OwnerReferences[0].UID = "another" }, controllers.HeldBackendStorm},
+		"owner": {func(*config.Config) {}, func(s *scenario) { s.request.Volume.Backend.Name = "another" }, controllers.HeldOwnerBusy},
+		"storm": {func(c *config.Config) { c.Storm.Threshold = 1 }, func(s *scenario) { s.request.Pod.OwnerReferences[0].UID = "another" }, controllers.HeldBackendStorm},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t)
-			tc.config(&l.config)
-			l.requireEvicted()
-			first := l.pod
-			l.request.Pod = first.DeepCopy()
-			l.request.Pod.UID = types.UID("second")
-			tc.second(l)
-			got := l.act()
-			l.requireResult(got, controllers.OutcomeHeld, config.ActionEvict, tc.held)
-			l.requireRemovals("evict")
-			if got.RetryAfter <= 0 || len(l.world.followed) != 1 {
-				t.Errorf("%+v, followed %d", got, len(l.world.followed))
+			s := newScenario(t)
+			tc.config(&s.config)
+			s.requireEvicted()
+			first := s.pod
+			s.request.Pod = first.DeepCopy()
+			s.request.Pod.UID = types.UID("second")
+			tc.second(s)
+			got := s.remediate()
+			s.requireResult(got, controllers.OutcomeHeld, config.ActionEvict, tc.held)
+			s.requireRemovals("evict")
+			if got.RetryAfter <= 0 || len(s.fakes.followed) != 1 {
+				t.Errorf("%+v, followed %d", got, len(s.fakes.followed))
 			}
 		})
 	}
 }
 
-// A dry run takes nothing from anybody, and needs no right to.
+// A dry run takes nothing from any budget, and needs no permission for it.
 func TestADryRunKeepsNoLedger(t *testing.T) {
-	l := newLab(t)
-	l.config.DryRun = true
-	l.requireHeld(controllers.HeldDryRun, "evict")
-	list, err := server.Client.CoordinationV1().Leases(l.config.Namespace).List(t.Context(), metav1.ListOptions{})
+	s := newScenario(t)
+	s.config.DryRun = true
+	s.requireHeld(controllers.HeldDryRun, "evict")
+	list, err := server.Client.CoordinationV1().Leases(s.config.Namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) > 0 {
 		t.Errorf("%d leases, %v", len(list.Items), err)
 	}

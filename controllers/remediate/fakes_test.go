@@ -15,18 +15,19 @@ import (
 	"github.com/mountwarden/mountwarden/probes"
 )
 
-// world plays what a Remediator asks beside the API server: the cache, the node and the follower. In its zero value nothing is
-// paused, a fresh mount would succeed as far as anybody knows, nothing is shared, and the last look finds the mount broken.
-type world struct {
-	paused    map[string]string // annotations that pause, by kind and name
-	blind     error             // what the cache answers
-	pods      []corev1.Pod      // of the node
-	freshness probes.MountReadiness
-	consumers probes.Consumers
-	other     *answers            // of the node, for a volume whose source is "other"
-	look      *probes.Observation // the last look; nil is broken
-	unlooked  bool                // the last look tells nothing of the mount
-	waited    time.Duration       // by the last look
+// fakes answers what a Remediator asks beside the API server: the cache, the node and the follower.
+// By its zero value nothing is paused, a fresh mount would succeed as far as is known, nothing is
+// shared, and the last probe finds the mount broken.
+type fakes struct {
+	paused       map[string]string // annotations that pause, by kind and name
+	cacheErr     error             // the error that the cache returns
+	pods         []corev1.Pod      // of the node
+	freshness    probes.MountReadiness
+	consumers    probes.Consumers
+	other        *volumeAnswers      // of the node, for a volume whose source is "other"
+	lastProbe    *probes.Observation // its result; nil is broken
+	omitsMount   bool                // the last probe does not find the mount
+	probeTimeout time.Duration       // of the last probe
 
 	mu       sync.Mutex
 	asked    []probes.Volume
@@ -34,8 +35,8 @@ type world struct {
 	recalled int
 }
 
-// answers are what the node says of a volume.
-type answers struct {
+// volumeAnswers are what the node says of a volume.
+type volumeAnswers struct {
 	freshness probes.MountReadiness
 	consumers probes.Consumers
 }
@@ -44,14 +45,14 @@ type answers struct {
 const otherDevice = "0:78"
 
 // Recall implements remediate.Follower.
-func (w *world) Recall() {
+func (w *fakes) Recall() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.recalled++
 }
 
 // Get implements client.Reader for the metadata of namespaces and nodes.
-func (w *world) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+func (w *fakes) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 	object, ok := into.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
@@ -59,31 +60,31 @@ func (w *world) Get(_ context.Context, key client.ObjectKey, into client.Object,
 	if why, set := w.paused[object.Kind+"/"+key.Name]; set {
 		object.Annotations = map[string]string{"mountwarden.io/paused": why}
 	}
-	return w.blind
+	return w.cacheErr
 }
 
 // List implements client.Reader for the pods of the node.
-func (w *world) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
+func (w *fakes) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
 	into.(*corev1.PodList).Items = w.pods
-	return w.blind
+	return w.cacheErr
 }
 
 // Probe implements remediate.Node.
-func (w *world) Probe(_ context.Context, _ probes.Pod, timeout time.Duration) []probes.Observation {
-	w.waited = timeout
+func (w *fakes) Probe(_ context.Context, _ probes.Pod, timeout time.Duration) []probes.Observation {
+	w.probeTimeout = timeout
 	o := probes.Observation{Health: probes.Broken, Cause: probes.CauseDisconnected}
-	if w.look != nil {
-		o = *w.look
+	if w.lastProbe != nil {
+		o = *w.lastProbe
 	}
 	o.Target = target
-	if w.unlooked {
+	if w.omitsMount {
 		o.Target.Path = "/other"
 	}
 	return []probes.Observation{{Target: probes.Target{Container: "other"}, Health: probes.Healthy}, o}
 }
 
 // CheckReadiness implements remediate.Node.
-func (w *world) CheckReadiness(_ context.Context, v probes.Volume) probes.MountReadiness {
+func (w *fakes) CheckReadiness(_ context.Context, v probes.Volume) probes.MountReadiness {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked = append(w.asked, v)
@@ -94,7 +95,7 @@ func (w *world) CheckReadiness(_ context.Context, v probes.Volume) probes.MountR
 }
 
 // Consumers implements remediate.Node.
-func (w *world) Consumers(device string) probes.Consumers {
+func (w *fakes) Consumers(device string) probes.Consumers {
 	if w.other != nil && device == otherDevice {
 		return w.other.consumers
 	}
@@ -102,7 +103,7 @@ func (w *world) Consumers(device string) probes.Consumers {
 }
 
 // Follow implements remediate.Follower.
-func (w *world) Follow(e ledger.Entry, _ *corev1.Pod) {
+func (w *fakes) Follow(e ledger.Entry, _ *corev1.Pod) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.followed = append(w.followed, e)
