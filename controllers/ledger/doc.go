@@ -10,7 +10,7 @@
 //
 // An eviction goes through these states:
 //
-//	Refuse   a copy of the ledger is asked, which costs nothing; it can only refuse
+//	Refuse   a copy of the ledger is asked, which costs at most one read; it can only refuse
 //	Reserve  the entry is written: pending
 //	  +-- Release  it was not done: the entry is deleted
 //	  +-- MarkUp   a replacement pod is healthy, but not for long enough yet: still pending

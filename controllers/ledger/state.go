@@ -124,8 +124,8 @@ func (s State) checkBudgets(a Ask, b config.Budgets, now time.Time) *Refusal {
 }
 
 // namespaceShare returns how much of a limit of the ledger one namespace may use: half of what
-// others leave of it, so that there is room for the next one. A namespace whose budget is more than
-// half of the ledger gets as much as that.
+// others leave of it, so that there is room for the next one. If the namespace budget is more than
+// half of maxEntries, it is that fraction of the limit.
 func namespaceShare(limit, others int, b config.Budgets) int {
 	if b.Namespace > maxEntries/2 {
 		return limit * b.Namespace / maxEntries

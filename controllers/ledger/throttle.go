@@ -14,8 +14,8 @@ const (
 
 // throttle limits how often an agent asks the ledger for pods that are refused. Hundreds of agents
 // whose pods wait for one backend or budget would otherwise keep the API server busy, and keep each
-// other from writing (docs/adr/0017). It slows reads after refusals, and blocks everything after
-// contention.
+// other from writing (docs/adr/0017). Refusals make reads of the ledger rarer. Contention blocks
+// all asks and writes of the agent for a while.
 type throttle struct {
 	refusedSince, refusedLast time.Time     // the first and the latest of the refusals
 	nextRead                  time.Time     // when to read the ledger again

@@ -6,7 +6,7 @@
 //	checkMode            does the pod's policy permit an eviction?
 //	checkRecreated       would something create a replacement pod?
 //	checkPaused          is the namespace or the node paused?
-//	checkServicesLeft    has the pod left its Services, if it waits for its mounts to be ready?
+//	checkServicesLeft    has a pod with the readiness gate left its Services?
 //	checkSharedVolumes   would another pod keep the broken mount in use?
 //	checkBackendsReady   would the replacement get a healthy mount?
 //	checkLedger          is it one eviction too many for the owner, the backend or the cluster?
