@@ -22,35 +22,35 @@ type history struct {
 }
 
 // storeRemoval adds or replaces what is known of an eviction.
-func (j *history) storeRemoval(r controllers.Removal) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if i := j.findRemoval(r.PodUID); i >= 0 {
-		j.removals[i] = r
+func (h *history) storeRemoval(r controllers.Removal) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i := h.findRemoval(r.PodUID); i >= 0 {
+		h.removals[i] = r
 	} else {
-		j.removals = append(j.removals, r)
+		h.removals = append(h.removals, r)
 	}
 	over := func(r controllers.Removal) bool { return r.Aftermath != controllers.AftermathPending }
 	ended := 0
-	for _, row := range j.removals {
+	for _, row := range h.removals {
 		if over(row) {
 			ended++
 		}
 	}
 	if ended > maxEnded {
-		j.removals = slices.Delete(j.removals, slices.IndexFunc(j.removals, over), slices.IndexFunc(j.removals, over)+1)
+		h.removals = slices.Delete(h.removals, slices.IndexFunc(h.removals, over), slices.IndexFunc(h.removals, over)+1)
 	}
 }
 
 // dropRemoval forgets what turned out to be no eviction.
-func (j *history) dropRemoval(pod types.UID) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.removals = slices.DeleteFunc(j.removals, func(r controllers.Removal) bool { return r.PodUID == pod })
+func (h *history) dropRemoval(pod types.UID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.removals = slices.DeleteFunc(h.removals, func(r controllers.Removal) bool { return r.PodUID == pod })
 }
 
-func (j *history) findRemoval(pod types.UID) int {
-	return slices.IndexFunc(j.removals, func(r controllers.Removal) bool { return r.PodUID == pod })
+func (h *history) findRemoval(pod types.UID) int {
+	return slices.IndexFunc(h.removals, func(r controllers.Removal) bool { return r.PodUID == pod })
 }
 
 // Removals returns the evictions that are followed, and the last that are over, the oldest first.

@@ -44,28 +44,28 @@ type pendingEdits struct {
 	edits []*edit
 }
 
-func (l *pendingEdits) addEdit(e *edit) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.edits = append(l.edits, e)
+func (p *pendingEdits) addEdit(e *edit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.edits = append(p.edits, e)
 }
 
 // takeEdits returns the pending edits and empties the list. The result always holds e.
-func (l *pendingEdits) takeEdits(e *edit) []*edit {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	edits := l.edits
-	l.edits = nil
+func (p *pendingEdits) takeEdits(e *edit) []*edit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	edits := p.edits
+	p.edits = nil
 	if !slices.Contains(edits, e) {
 		edits = append(edits, e)
 	}
 	return edits
 }
 
-func (l *pendingEdits) dropEdit(e *edit) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.edits = slices.DeleteFunc(l.edits, func(other *edit) bool { return other == e })
+func (p *pendingEdits) dropEdit(e *edit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.edits = slices.DeleteFunc(p.edits, func(other *edit) bool { return other == e })
 }
 
 // updateLedger applies a pure change to the ledger as the API server has it, and tries again while

@@ -23,11 +23,11 @@ type streak struct {
 
 // checkReplacement holds back the replacement of an evicted pod: the longer the more have failed,
 // and indefinitely after MaxAttempts.
-func (r streak) checkReplacement(a Ask, b config.Backoff, now time.Time) *Refusal {
-	if r.lastPod == a.PodUID || !r.isContinuedBy(a, b) {
+func (s streak) checkReplacement(a Ask, b config.Backoff, now time.Time) *Refusal {
+	if s.lastPod == a.PodUID || !s.isContinuedBy(a, b) {
 		return nil
 	}
-	before := r.countBefore(a)
+	before := s.countBefore(a)
 	if before >= b.MaxAttempts {
 		return &Refusal{controllers.HeldGaveUp, fmt.Sprintf("%d pods of %s were removed in a row and their successors failed as well: find out why, then delete the Lease %s; "+
 			"a pod of it that fails after %s of health begins anew, too", before, a.Owner, ownerLeaseName(a.Entry), time.Duration(b.ForgetSeconds)*time.Second), time.Minute}
@@ -40,17 +40,17 @@ func (r streak) checkReplacement(a Ask, b config.Backoff, now time.Time) *Refusa
 
 // isContinuedBy reports whether the pod was created within the streak, and its mounts were not
 // healthy for long enough to end it. The time of its creation is known to the second only.
-func (r streak) isContinuedBy(a Ask, b config.Backoff) bool {
-	return r.attempts > 0 && a.createdAfter(r.startedAt) && !wasHealthyLong(a, b)
+func (s streak) isContinuedBy(a Ask, b config.Backoff) bool {
+	return s.attempts > 0 && a.createdAfter(s.startedAt) && !wasHealthyLong(a, b)
 }
 
 // countBefore returns how many were evicted in a row before the pod, which continues the streak.
 // Replicas beside it that were evicted earlier are not counted.
-func (r streak) countBefore(a Ask) int {
-	if a.createdAfter(r.countedAt) {
-		return r.attempts
+func (s streak) countBefore(a Ask) int {
+	if a.createdAfter(s.countedAt) {
+		return s.attempts
 	}
-	return r.attempts - 1
+	return s.attempts - 1
 }
 
 func (a Ask) createdAfter(t time.Time) bool { return a.Created.Add(maxClockSkew).After(t) }
@@ -73,17 +73,17 @@ func backoffDelay(before int, b config.Backoff) time.Duration {
 // withRemoval is the streak with one more eviction. If the pod's mounts were healthy for long, the
 // streak begins again: evictions have helped. The length does not change if the pod was counted
 // already, if it existed when the latest one was counted, or if it is older than the streak.
-func (r streak) withRemoval(a Ask, b config.Backoff, now time.Time) streak {
+func (s streak) withRemoval(a Ask, b config.Backoff, now time.Time) streak {
 	forget := time.Duration(b.ForgetSeconds) * time.Second
 	switch {
-	case r.lastPod == a.PodUID:
-	case r.isContinuedBy(a, b):
-		if a.createdAfter(r.countedAt) {
-			r.attempts, r.countedAt = r.attempts+1, now
+	case s.lastPod == a.PodUID:
+	case s.isContinuedBy(a, b):
+		if a.createdAfter(s.countedAt) {
+			s.attempts, s.countedAt = s.attempts+1, now
 		}
-	case r.attempts == 0 || now.Sub(r.lastRemovedAt) > forget || a.createdAfter(r.startedAt):
-		r.attempts, r.startedAt, r.countedAt = 1, now, now
+	case s.attempts == 0 || now.Sub(s.lastRemovedAt) > forget || a.createdAfter(s.startedAt):
+		s.attempts, s.startedAt, s.countedAt = 1, now, now
 	}
-	r.lastRemovedAt, r.lastPod = now, a.PodUID
-	return r
+	s.lastRemovedAt, s.lastPod = now, a.PodUID
+	return s
 }

@@ -25,35 +25,35 @@ type throttle struct {
 
 // recordRefusal notes a refusal by the ledger as it is now. The longer refusals go on, the less
 // often the ledger is read.
-func (p *throttle) recordRefusal(now time.Time) {
-	if now.Sub(p.refusedLast).Abs() > throttleReset {
-		p.refusedSince = now
+func (t *throttle) recordRefusal(now time.Time) {
+	if now.Sub(t.refusedLast).Abs() > throttleReset {
+		t.refusedSince = now
 	}
-	p.refusedLast = now
-	if now.Before(p.nextRead) {
+	t.refusedLast = now
+	if now.Before(t.nextRead) {
 		return
 	}
-	p.nextRead = now.Add(addJitter(min(max(now.Sub(p.refusedSince)/readDelayDivisor, maxCopyAge), maxReadDelay)))
+	t.nextRead = now.Add(addJitter(min(max(now.Sub(t.refusedSince)/readDelayDivisor, maxCopyAge), maxReadDelay)))
 }
 
 // recordContention notes that other agents wrote first at each attempt. What was long ago does not
 // count.
-func (p *throttle) recordContention(now time.Time) {
-	if now.Sub(p.blockedUntil) > throttleReset {
-		p.blockFor = 0
+func (t *throttle) recordContention(now time.Time) {
+	if now.Sub(t.blockedUntil) > throttleReset {
+		t.blockFor = 0
 	}
-	p.blockFor = min(max(2*p.blockFor, maxCopyAge), maxBlock)
-	p.blockedUntil = now.Add(addJitter(p.blockFor))
+	t.blockFor = min(max(2*t.blockFor, maxCopyAge), maxBlock)
+	t.blockedUntil = now.Add(addJitter(t.blockFor))
 }
 
-func (p *throttle) recordSuccess() { p.blockFor /= 2 }
+func (t *throttle) recordSuccess() { t.blockFor /= 2 }
 
 // isBlocked reports whether no pod is to ask now, whatever is known of the ledger.
-func (p *throttle) isBlocked(now time.Time) bool { return remainingUntil(p.blockedUntil, now) > 0 }
+func (t *throttle) isBlocked(now time.Time) bool { return remainingUntil(t.blockedUntil, now) > 0 }
 
 // remainingWait returns how long not to ask; 0 when asking is worthwhile.
-func (p *throttle) remainingWait(now time.Time) time.Duration {
-	return max(remainingUntil(p.nextRead, now), remainingUntil(p.blockedUntil, now))
+func (t *throttle) remainingWait(now time.Time) time.Duration {
+	return max(remainingUntil(t.nextRead, now), remainingUntil(t.blockedUntil, now))
 }
 
 func remainingUntil(until, now time.Time) time.Duration {
