@@ -156,8 +156,8 @@ type HostVolume struct {
 	Claim  bool   // the Folder is named by the bound PersistentVolume, whose name the pod does not tell
 }
 
-// Canary names a file or a folder that is read, never written, to see more of the data's way than the mount's root shows. Paths
-// are relative to the mount. Both may be empty.
+// Canary names a file or a directory that is read, never written, to see more of the data's way than
+// the mount's root shows. Paths are relative to the mount. Both may be empty.
 type Canary struct {
 	File      string // its first byte is read
 	Directory string // its first entries are read, never all

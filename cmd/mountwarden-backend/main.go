@@ -1,5 +1,6 @@
-// Command mountwarden-backend asks, in the agent's place, whether a fresh mount of a volume would succeed: one question as JSON on its
-// standard input, one answer on its standard output. It is of no use by hand. See package answer.
+// Command mountwarden-backend asks, in the agent's place, whether a fresh mount of a volume would
+// succeed: one question as JSON on its standard input, one answer on its standard output. It is of no
+// use by hand. See package answer.
 package main
 
 import (

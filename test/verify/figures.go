@@ -37,7 +37,7 @@ type sized struct {
 
 func (r repo) figures() []figure {
 	files, functions := r.fileSizes(), r.functionSizes()
-	return []figure{
+	return append([]figure{
 		atMost("median production file", median(files), maxMedianFile, "split the largest files by purpose", largest(files)),
 		atMost("largest production file", biggest(files), maxFile, "split it by purpose", over(files, maxFile)),
 		atMost("median function", median(functions), maxMedianFunction, "name the parts of the longest functions", largest(functions)),
@@ -49,7 +49,7 @@ func (r repo) figures() []figure {
 		r.readmeSize(),
 		none("files that gofmt would change", r.unformatted(), "run gofmt -w on them"),
 		none("replace directives in go.mod", r.replaces(), "release what is replaced; a replaced module cannot be installed with go install"),
-	}
+	}, r.languageFigures()...)
 }
 
 func atMost(name string, got, limit int, advice string, places []string) figure {

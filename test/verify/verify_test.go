@@ -65,6 +65,25 @@ func TestASoundCloneMeetsEveryFigure(t *testing.T) {
 	}
 }
 
+// A name may stand in many packages a few times; too many such names are counted, with where they stand.
+func TestSharedNames(t *testing.T) {
+	files := clone()
+	for i := range maxSharedNames + 1 {
+		text := fmt.Sprintf("\n\nfunc readPart%d() {}\n", i)
+		files["pkg/pkg.go"] += text
+		files["cmd/m/main.go"] += text
+	}
+	const name = "names of unexported functions in several packages"
+	failed := failing(t, files)
+	if len(failed[name]) != maxSharedNames+1 || failed[name][0] != "readPart0: cmd/m, pkg" {
+		t.Errorf("%q", failed)
+	}
+	delete(files, "cmd/m/main.go")
+	if failed := failing(t, files); failed[name] != nil {
+		t.Errorf("names of one package alone: %q", failed[name])
+	}
+}
+
 // functionOf is a function of so many lines.
 func functionOf(name string, lines int) string {
 	return fmt.Sprintf("\n// %s is long.\nfunc %s() {\n%s}\n", name, name, strings.Repeat("\t_ = 0\n", lines-2))
@@ -101,6 +120,10 @@ func TestEachFigureFails(t *testing.T) {
 		"type in a group":       {"pkg/pkg.go", "package pkg\n\n// The types.\ntype (\n\tT int\n)\n", "exported names with no documentation", "pkg/pkg.go:5 T"},
 		"constant":              {"pkg/pkg.go", "package pkg\n\nconst C = 1\n", "exported names with no documentation", "pkg/pkg.go:3 C"},
 		"variable":              {"pkg/pkg.go", "package pkg\n\nvar a, B int\n", "exported names with no documentation", "pkg/pkg.go:3 B"},
+		"names of one word":     {"pkg/pkg.go", "package pkg\n\nfunc look() {}\n", "unexported functions of one word", "pkg/pkg.go:3 look"},
+		"a method of one word":  {"pkg/pkg.go", "package pkg\n\ntype t int\n\nfunc (t) mend() {}\n", "unexported functions of one word", "pkg/pkg.go:5 mend"},
+		"a wide comment":        {"pkg/pkg.go", "package pkg\n\n// " + strings.Repeat("x", 118) + "\n", "comment lines over 120 columns", "pkg/pkg.go:3"},
+		"a wide indented one":   {"pkg/pkg.go", "package pkg\n\nvar _ = 0 +\n\t// " + strings.Repeat("x", 114) + "\n\t1\n", "comment lines over 120 columns", "pkg/pkg.go:4"},
 		"few tests":             {"pkg/pkg_test.go", "package pkg\n", "lines of test for one of production", ""},
 		"no readme":             {"README.md", "", "README.md", ""},
 		"long readme":           {"README.md", strings.Repeat("x\n", 201), "README.md", ""},
