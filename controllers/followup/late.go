@@ -51,5 +51,5 @@ func (t *tracker) releaseLate() {
 	t.late = false
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.Follower.lateCount--
+	t.lateCount--
 }

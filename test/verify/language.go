@@ -31,7 +31,7 @@ func (r repo) languageFigures() []figure {
 }
 
 // unexported returns the unexported functions and methods of production, as place and name, in the order of the files.
-func (r repo) unexported() (places []string, names []string) {
+func (r repo) unexported() (places, names []string) {
 	for _, f := range r.production() {
 		for _, decl := range f.syntax.Decls {
 			function, ok := decl.(*ast.FuncDecl)
