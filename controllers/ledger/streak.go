@@ -61,13 +61,19 @@ func wasHealthyLong(a Ask, b config.Backoff) bool {
 
 // backoffDelay is how long a pod waits before which this many, at least one, were evicted.
 func backoffDelay(before int, b config.Backoff) time.Duration {
-	wait, longest := time.Duration(b.InitialSeconds)*time.Second, time.Duration(b.MaxSeconds)*time.Second
-	for range before - 1 {
-		if wait *= 2; wait >= longest {
+	return growDelay(time.Duration(b.InitialSeconds)*time.Second, 2, before, time.Duration(b.MaxSeconds)*time.Second)
+}
+
+// growDelay is the first delay after one failure, and factor times as long after each further one, up
+// to the longest.
+func growDelay(first, factor time.Duration, failures int, longest time.Duration) time.Duration {
+	delay := first
+	for range failures - 1 {
+		if delay *= factor; delay >= longest {
 			break
 		}
 	}
-	return min(wait, longest)
+	return min(delay, longest)
 }
 
 // withRemoval is the streak with one more eviction. If the pod's mounts were healthy for long, the

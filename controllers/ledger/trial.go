@@ -138,13 +138,7 @@ func (t Trial) remainingCooldown(s config.Storm, now time.Time) time.Duration {
 	if !t.isFailing() {
 		return 0
 	}
-	wait := s.Cooldown()
-	for range t.Failures - 1 {
-		if wait *= 2; wait >= maxCooldown {
-			break
-		}
-	}
-	return t.FailedAt.Add(min(wait, maxCooldown)).Sub(now)
+	return t.FailedAt.Add(growDelay(s.Cooldown(), 2, t.Failures, maxCooldown)).Sub(now)
 }
 
 func (t Trial) isForgotten(now time.Time) bool { return now.Sub(t.lastResultAt()) > forgetTrialAfter }

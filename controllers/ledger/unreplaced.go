@@ -68,13 +68,8 @@ func (t Trial) remainingOwnerDelay(cfg config.Config, now time.Time) time.Durati
 	if t.Failures == 0 {
 		return 0
 	}
-	delay := time.Duration(cfg.FollowUpSeconds) * time.Second
-	for range t.Failures - 1 {
-		if delay *= ownerDelayFactor; delay >= maxOwnerDelay {
-			break
-		}
-	}
-	return laterOf(t.FailedAt.Add(min(delay, maxOwnerDelay)), t.Until).Sub(now)
+	delay := growDelay(time.Duration(cfg.FollowUpSeconds)*time.Second, ownerDelayFactor, t.Failures, maxOwnerDelay)
+	return laterOf(t.FailedAt.Add(delay), t.Until).Sub(now)
 }
 
 // pruneOwners drops the owners whose delay was over long ago and of which no pod is being evicted.

@@ -110,8 +110,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// A tenant moves a mounted directory below thousands of others: its line gets as long as he likes, and is in the host's table, too. It costs
-// nobody else's mounts, and its own are understood but for what was cut.
+// A tenant moves a mounted directory below thousands of others: its line gets as long as he likes, and
+// is in the host's table, too. It costs nobody else's mounts, and is parsed but for what was cut.
 func TestLongLineIsShortened(t *testing.T) {
 	const before, after = "1 2 3:4 / /a rw - x s rw\n", "9 2 3:5 / /b rw - x t rw\n"
 	for _, depth := range []int{0, 100, 300, 5_000, 20_000} {

@@ -112,7 +112,8 @@ func (s *scene) state(pod *corev1.Pod, state, cause string) time.Time {
 	return time.Now()
 }
 
-// One after the other, and of a driver of their own: while the replacement of a hung pod proves itself, no other hung pod of its backend goes.
+// One after the other, and of a driver of their own: while the replacement of a hung pod proves
+// itself, no other hung pod of its backend is evicted.
 func TestAHangThatLastsReplacesThePod(t *testing.T) {
 	t.Parallel()
 	s := newDriverScene(t)
