@@ -66,10 +66,10 @@ func backoffDelay(before int, b config.Backoff) time.Duration {
 
 // growDelay is the first delay after one failure, and factor times as long after each further one, up
 // to the longest.
-func growDelay(first, factor time.Duration, failures int, longest time.Duration) time.Duration {
+func growDelay(first time.Duration, factor, failures int, longest time.Duration) time.Duration {
 	delay := first
 	for range failures - 1 {
-		if delay *= factor; delay >= longest {
+		if delay *= time.Duration(factor); delay >= longest {
 			break
 		}
 	}
